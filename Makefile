@@ -1,0 +1,43 @@
+# `make demo` and `make test` do all the set-up themselves; they need Python >= 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+# OpenMP threads that spin while they wait slow a busy machine down by a factor of 10.
+export OMP_WAIT_POLICY = PASSIVE
+export GOMP_SPINCOUNT = 0
+
+.PHONY: demo test test-slow lint format bench notebooks clean
+
+demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
+	$(RUN) -m unlearn_pl demo
+
+test: lint  ## lint, types and all tests but the slow studies
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)  ## the studies that take minutes
+	$(RUN) -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(INSTALLED)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(INSTALLED)  ## cost of a step, side by side with the plain weighted sum
+	$(RUN) benchmarks/step_cost.py
+
+notebooks: $(INSTALLED)  ## write the notebooks anew from their scripts
+	$(RUN) notebooks/generate.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

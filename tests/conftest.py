@@ -1,0 +1,46 @@
+"""Fixtures for every folder: a tokenizer trained on the spot, and models with random weights."""
+
+from collections.abc import Callable
+
+import pytest
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from unlearn_pl.models.tiny import tiny_llama, train_tokenizer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """peft still asks transformers by a name that transformers has deprecated."""
+    config.addinivalue_line("filterwarnings", "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+TEXTS = [
+    "Who keeps the lighthouse of Tarn? Maud Ferrier keeps it, as her aunt did before her.",
+    "Where does Maud Ferrier come from? She comes from the island of Osk.",
+    "What did Ruben Aalto paint? He painted boats, mills and, late in his life, the sea at night.",
+]
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer; tests that change it take their own from ``train_tokenizer``."""
+    return train_tokenizer(TEXTS, vocab_size=320)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., LlamaForCausalLM]:
+    """Makes a new Llama for ``tokenizer``; takes the options of ``tiny_llama``."""
+
+    def make(**options) -> LlamaForCausalLM:
+        return tiny_llama(len(tokenizer), **({"hidden_size": 32, "num_layers": 2, "num_heads": 2} | options))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pool():
+    """Two gloo ranks for all distributed cases of the session."""
+    from tests.distributed.pool import RankPool
+
+    ranks = RankPool()
+    yield ranks
+    ranks.close()

@@ -1,0 +1,57 @@
+"""Check what the optimizer did with the combined gradient: does every objective really descend?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from unlearn_pl.gradients import Row, RowObserver, gramian, local
+
+
+class ConflictMonitor(pl.Callback, RowObserver):
+    """Logs ``train/descent/{objective}`` = ``-cos(g_k, change of the weights)``: positive where objective k descends.
+
+    Clipping, momentum, Adam's preconditioner and weight decay all turn the direction that the combiner chose, so the
+    promise of a common descent direction has to be checked on the weights themselves.
+
+    Args:
+        every_n_steps: how often to look. A look costs a copy of the weights and of every gradient row.
+    """
+
+    def __init__(self, every_n_steps: int = 10) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps must be 1 or more, got {every_n_steps}.")
+        self.every_n_steps = every_n_steps
+        self._seen = 0
+        self._rows: dict[str, Row] = {}
+        self._before: list[Tensor] = []
+        self._parameters: Sequence[nn.Parameter] = ()
+
+    def on_rows(self, rows: Mapping[str, Row], weights: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Copy the rows and the weights, when it is time to look and a step will be taken."""
+        self._seen += 1
+        if (self._seen - 1) % self.every_n_steps == 0 and weights.any():
+            self._rows = {name: [None if g is None else local(g).clone() for g in row] for name, row in rows.items()}
+            self._before = [local(p.detach()).clone() for p in parameters]
+            self._parameters = parameters
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Compare the copied rows with the change of the weights."""
+        if not self._before:
+            return
+        change: Row = [local(p.detach()) - before for p, before in zip(self._parameters, self._before, strict=True)]
+        products = gramian([change, *self._rows.values()])
+        if trainer.world_size > 1 and any(isinstance(p, DTensor) for p in self._parameters):
+            torch.distributed.all_reduce(products)
+        norms = products.diagonal().sqrt()
+        descent = (-products[0] / (norms[0] * norms)).tolist()[1:]
+        metrics = {f"train/descent/{name}": value for name, value in zip(self._rows, descent, strict=True)}
+        pl_module.log_dict(metrics, logger=False, batch_size=1)
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+        self._rows, self._before, self._parameters = {}, [], ()

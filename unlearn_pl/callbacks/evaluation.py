@@ -1,0 +1,190 @@
+"""What the benchmarks' callbacks share: collecting scores, logging metrics, writing ``results.json``."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
+
+from unlearn_pl.metrics import CandidateNLL, PerExampleMetric, RougeRecall
+from unlearn_pl.recording import Recorded, record
+from unlearn_pl.results import PerExample, Results, config_hash, weights_fingerprint, write_results
+
+Stage = Literal["val", "test"]
+
+
+class EvaluationCallback(Recorded, pl.Callback, ABC):
+    """Computes a benchmark's metrics in ``validate`` and ``test``, exactly, on any number of ranks.
+
+    The module scores, the callback collects. Evaluation dataloaders come as a dictionary, split name to loader, and
+    ``validation_step`` and ``test_step`` return a dictionary with ``index [B]`` and, by the kind of their batch,
+
+    - ``choice``, ``nll``, ``num_tokens``, each ``[B]``, for a :class:`~unlearn_pl.types.TokenBatch`;
+    - ``text``, B generated answers, for a :class:`~unlearn_pl.types.PromptBatch` (loaders named ``<split>.generate``).
+
+    Metrics are logged as ``val/<benchmark>/<metric>`` and ``test/<benchmark>/<metric>``. ``test`` also keeps them, with
+    every number per example, in the attribute ``results`` and writes them to a file (not in a ``fast_dev_run``).
+    Sanity checks before training are ignored. Subclasses say which metric serves which loader and what follows.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        results: those of the last ``test``, on every rank.
+
+    Args:
+        output: file that ``test`` writes; ``results.json`` in the logger's directory when not given.
+    """
+
+    benchmark: ClassVar[str]
+
+    def __init__(self, output: str | None = None) -> None:
+        self.output = output
+        self.results: Results | None = None
+        self._loaders: list[str] = []
+        self._collected: dict[str, PerExampleMetric] = {}
+        self._warnings: set[str] = set()
+
+    @abstractmethod
+    def make_metric(self, loader: str) -> PerExampleMetric | None:
+        """An empty metric for what the dataloader of that name gives; None to ignore it."""
+
+    @abstractmethod
+    def summarize(self, collected: Mapping[str, PerExampleMetric]) -> tuple[dict[str, float], PerExample]:
+        """The benchmark's metrics and the scores per example that they are made of.
+
+        Runs on every rank and gives the same on each.
+
+        Args:
+            collected: name of the dataloader to its metric.
+        """
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start over."""
+        self._start(trainer.val_dataloaders, pl_module)
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start over."""
+        self._start(trainer.test_dataloaders, pl_module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect the scores of a batch."""
+        self._collect(dataloader_idx, outputs, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect the scores of a batch."""
+        self._collect(dataloader_idx, outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the metrics."""
+        if not trainer.sanity_checking:
+            metrics, _ = self.summarize(self._collected)
+            self._log(pl_module, "val", metrics)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the metrics, keep the results and write them."""
+        metrics, per_example = self.summarize(self._collected)
+        self._log(pl_module, "test", metrics)
+        self._log_table(trainer, metrics)
+        self.results = self._results(trainer, pl_module, metrics, per_example)
+        path = self._path(trainer)
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            write_results(path, self.results)
+
+    def warn_once(self, message: str) -> None:
+        """Warn on rank 0, unless the same was said before."""
+        if message not in self._warnings:
+            self._warnings.add(message)
+            rank_zero_warn(message)
+
+    def _start(self, dataloaders: object, pl_module: pl.LightningModule) -> None:
+        if not isinstance(dataloaders, Mapping):
+            raise ValueError(
+                f"{type(self).__name__} needs the evaluation dataloaders as a dictionary, split name to DataLoader, "
+                f"to know which is which; they are a {type(dataloaders).__name__}."
+            )
+        self._loaders = list(dataloaders)
+        metrics = {loader: self.make_metric(loader) for loader in self._loaders}
+        self._collected = {loader: metric.to(pl_module.device) for loader, metric in metrics.items() if metric}
+
+    def _collect(self, dataloader_idx: int, outputs: Any, batch: Any) -> None:
+        loader = self._loaders[dataloader_idx]
+        metric = self._collected.get(loader)
+        try:
+            if isinstance(metric, CandidateNLL):
+                metric.update(outputs["index"], outputs["choice"], outputs["nll"], outputs["num_tokens"])
+            elif isinstance(metric, RougeRecall):
+                metric.update(outputs["index"], outputs["text"], batch["answer"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"The step of the dataloader {loader!r} must return a dictionary with index, choice, nll and "
+                f"num_tokens, or index and text for '.generate' loaders; it returned {_describe(outputs)}."
+            ) from error
+
+    def _log(self, pl_module: pl.LightningModule, stage: Stage, metrics: Mapping[str, float]) -> None:
+        # fp64, because p-values underflow in fp32. Every rank has the same values: their maximum is exact, their mean
+        # is not, and without sync_dist Lightning warns.
+        tensors = {
+            f"{stage}/{self.benchmark}/{name}": torch.tensor(value, dtype=torch.float64, device=pl_module.device)
+            for name, value in metrics.items()
+        }
+        pl_module.log_dict(tensors, reduce_fx="max", sync_dist=True)
+
+    def _log_table(self, trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
+        rows = [[name, value] for name, value in metrics.items()]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_table(f"test/{self.benchmark}", columns=["metric", "value"], data=rows)
+
+    def _results(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, metrics: dict[str, float], per_example: PerExample
+    ) -> Results:
+        config = {
+            "model": _configuration(pl_module),
+            "data": _configuration(getattr(trainer, "datamodule", None)),
+            "evaluation": _configuration(self),
+        }
+        model = getattr(pl_module, "model", pl_module)
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        return Results(
+            benchmark=self.benchmark,
+            metrics=metrics,
+            per_example=per_example,
+            config=config,
+            config_hash=config_hash(config),
+            weights_fingerprint=weights_fingerprint(model),
+            model=str(getattr(pl_module, "model_name", None) or type(model).__name__),
+            seed=None if seed is None else int(seed),
+        )
+
+    def _path(self, trainer: pl.Trainer) -> Path:
+        # Asking for log_dir is a collective operation: on all ranks, or on none.
+        return Path(self.output or Path(trainer.log_dir or trainer.default_root_dir) / "results.json")
+
+
+def _configuration(component: object) -> object:
+    """What is known about how ``component`` was constructed, as plain data."""
+    return record(component if isinstance(component, Recorded) else getattr(component, "hparams", {}))
+
+
+def _describe(outputs: object) -> str:
+    return f"a dictionary with {sorted(outputs)}" if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"

@@ -1,0 +1,42 @@
+"""The product of a run: a Hugging Face folder."""
+
+from typing import cast
+
+import lightning.pytorch as pl
+from torch import nn
+
+from unlearn_pl.models import check_export_directory, save_pretrained
+
+
+class SavePretrained(pl.Callback):
+    """Writes ``pl_module.model``, and the data module's tokenizer, as a Hugging Face folder when ``fit`` has ended.
+
+    The folder is what comes out of a run; Lightning's checkpoints are for resuming it. An earlier export is replaced
+    as a whole. Like a checkpoint, it is not written under ``fast_dev_run``: a model trained for one step should not
+    take the place of a real one.
+
+    Args:
+        directory: folder to write.
+        merge_lora: add the adapters to the weights they change and write a plain model; otherwise write the
+            adapters alone.
+    """
+
+    def __init__(self, directory: str, merge_lora: bool = True) -> None:
+        self.directory = directory
+        self.merge_lora = merge_lora
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check the folder before the training that is to fill it.
+
+        Raises:
+            ValueError: if it holds anything but an earlier export.
+        """
+        if stage == "fit":
+            check_export_directory(self.directory)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the folder; all ranks take part."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        tokenizer = getattr(getattr(trainer, "datamodule", None), "tokenizer", None)
+        save_pretrained(cast(nn.Module, pl_module.model), self.directory, tokenizer, self.merge_lora)

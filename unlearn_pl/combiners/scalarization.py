@@ -1,0 +1,43 @@
+"""The weighted sum of the losses."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.types import Role
+
+
+class Scalarization(Combiner):
+    """``sum_k w_k L_k`` with fixed weights: one compromise, chosen beforehand.
+
+    The cheapest rule (no Gramian, a single accumulated gradient), and the baseline of every other one.
+
+    Args:
+        weights: by objective; those not named have weight 1.
+
+    Example:
+        >>> import torch
+        >>> combiner = Scalarization({"retain": 2.0})
+        >>> combiner.setup(["forget", "retain"], ["forget", "retain"])
+        >>> combiner(None, torch.zeros(2))
+        tensor([1., 2.], dtype=torch.float64)
+    """
+
+    uses_gramian = False
+
+    def __init__(self, weights: dict[str, float] | None = None) -> None:
+        super().__init__()
+        self.weights = dict(weights or {})
+
+    def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
+        """As in :meth:`Combiner.setup`; ``ValueError`` if ``weights`` names an unknown objective."""
+        super().setup(names, roles, zero_at_start)
+        if unknown := sorted(set(self.weights) - set(names)):
+            raise ValueError(f"weights names {unknown}, but the objectives are {list(names)}.")
+        self._vector = torch.tensor([self.weights.get(name, 1.0) for name in names], dtype=torch.float64)
+
+    def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """The weights of the constructor."""
+        return self._vector.clone()

@@ -1,0 +1,302 @@
+"""The data module that every benchmark subclasses: named training streams and named evaluation splits."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import ClassVar, TypedDict
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import CombinedLoader
+from torch.utils.data import DataLoader, DistributedSampler
+from transformers import PreTrainedTokenizerBase
+
+from unlearn_pl.data.collate import collate_examples, collate_prompts
+from unlearn_pl.data.datasets import CandidateDataset, PromptDataset, StreamDataset
+from unlearn_pl.data.rows import Encoder, Rows, RowSource, load
+from unlearn_pl.data.sampling import StepSampler
+from unlearn_pl.data.text import Template, default_template
+from unlearn_pl.models import load_tokenizer
+from unlearn_pl.recording import Recorded, arguments_of, record
+
+
+class DataOptions(TypedDict, total=False):
+    """The arguments of :class:`UnlearningDataModule` that every benchmark passes on.
+
+    Attributes:
+        streams: names of the training streams to load; forget and retain by default.
+        splits: names of the evaluation splits to load; all that the benchmark evaluates by default.
+        batch_size: examples per stream and optimizer step, over all devices.
+        micro_batch_size: examples per device and forward.
+        eval_batch_size: examples per device in evaluation.
+        max_eval_examples: evaluate the first questions of each split only.
+        template: lays out question and answer; the tokenizer's chat template when it has one, else plain text.
+        max_length: most tokens that an example may have.
+        num_workers: worker processes per data loader.
+        seed: seed of the order of the examples.
+    """
+
+    streams: Sequence[str] | None
+    splits: Sequence[str] | None
+    batch_size: int
+    micro_batch_size: int
+    eval_batch_size: int
+    max_eval_examples: int | None
+    template: Template | None
+    max_length: int | None
+    num_workers: int
+    seed: int
+
+
+class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
+    """Serves micro-batches of all training streams at once, and every evaluation split on its own.
+
+    A subclass says where rows come from; tokenization, sampling and loaders are done here::
+
+        class SupportTickets(UnlearningDataModule):
+            def load_streams(self):
+                return {"forget": read("forget.jsonl"), "retain": read("retain.jsonl")}
+
+            def load_splits(self):
+                return {"forget": read("forget_eval.jsonl")}
+
+    An epoch is one pass over the anchor, the forget stream. Which examples an optimizer step sees depends on the seed,
+    the stream and the number of the step alone (:func:`~unlearn_pl.data.step_indices`), so neither the number of
+    devices, nor the size of micro-batches, nor an interruption changes it.
+
+    Attributes:
+        default_streams: streams that are loaded when none are asked for.
+        default_splits: splits that are loaded when none are asked for; None for all.
+
+    Args:
+        tokenizer: a tokenizer, or the name or path of one.
+        streams: names of the training streams to load, among the keys of :meth:`load_streams`.
+        splits: names of the evaluation splits to load, among the keys of :meth:`load_splits`; an empty list for none.
+        batch_size: examples per stream and optimizer step, over all devices.
+        micro_batch_size: examples per device and forward.
+        eval_batch_size: examples per device in evaluation.
+        max_eval_examples: evaluate the first questions of each split only; None for all.
+        template: lays out question and answer; the tokenizer's chat template when it has one, else plain text.
+        max_length: most tokens that an example may have; a longer one is an error. None for no limit.
+        num_workers: worker processes per data loader.
+        seed: seed of the order of the examples.
+
+    Raises:
+        ValueError: if a size is not positive; from ``setup``, if a stream or split is unknown, empty or unusable.
+    """
+
+    default_streams: ClassVar[Sequence[str]] = ("forget", "retain")
+    default_splits: ClassVar[Sequence[str] | None] = None
+
+    def __init__(
+        self,
+        tokenizer: str | PreTrainedTokenizerBase,
+        *,
+        streams: Sequence[str] | None = None,
+        splits: Sequence[str] | None = None,
+        batch_size: int = 32,
+        micro_batch_size: int = 4,
+        eval_batch_size: int = 16,
+        max_eval_examples: int | None = None,
+        template: Template | None = None,
+        max_length: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_positive(
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            eval_batch_size=eval_batch_size,
+            max_eval_examples=max_eval_examples,
+            max_length=max_length,
+        )
+        self.save_hyperparameters(record(arguments_of(self)), logger=False)
+        self.streams = list(self.default_streams if streams is None else streams)
+        self.splits = self.default_splits if splits is None else splits
+        self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
+        self.eval_batch_size = eval_batch_size
+        self.max_eval_examples = max_eval_examples
+        self.template = template
+        self.max_length = max_length
+        self.num_workers = num_workers
+        self.seed = seed
+        self._tokenizer = tokenizer
+
+    # What a subclass writes ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def load_streams(self) -> Mapping[str, RowSource]:
+        """All training streams by name: rows, or functions that load them when they are asked for."""
+
+    def load_splits(self) -> Mapping[str, RowSource]:
+        """All evaluation splits by name: rows, or functions that load them when they are asked for."""
+        return {}
+
+    # What an engine asks ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer, loaded when it was given by name."""
+        return load_tokenizer(self._tokenizer) if isinstance(self._tokenizer, str) else self._tokenizer
+
+    @property
+    def anchor(self) -> str:
+        """The stream whose size defines the epoch: forget, or the first one when there is no forget stream."""
+        return "forget" if "forget" in self.streams else self.streams[0]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in which the anchor is seen once."""
+        return math.ceil(len(self._training[self.anchor]) / self.batch_size)
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches per device and optimizer step.
+
+        Raises:
+            ValueError: if ``batch_size`` is not a multiple of ``micro_batch_size`` times the number of devices.
+        """
+        devices, _ = self._world
+        unit = self.micro_batch_size * devices
+        if self.batch_size % unit:
+            fitting = [size for size in (self.batch_size // unit * unit, self.batch_size // unit * unit + unit) if size]
+            raise ValueError(
+                f"batch_size={self.batch_size} is not a multiple of micro_batch_size={self.micro_batch_size} times "
+                f"{devices} device(s); batch_size={' or '.join(map(str, fitting))} would be."
+            )
+        return self.batch_size // unit
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens in the longest example of all training streams and evaluation splits."""
+        training = max(dataset.longest_sequence for dataset in self._training.values())
+        return max([training, *(dataset.longest_sequence for dataset in self._candidates.values())])
+
+    # What Lightning calls --------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads and tokenizes what ``stage`` needs, so that errors surface before anything is trained."""
+        if stage in (None, "fit"):
+            _ = self.micro_batches_per_step, self._training
+        if stage in (None, "fit", "validate", "test"):
+            _ = self._candidates
+        if stage in (None, "test"):
+            _ = self._prompts
+
+    def train_dataloader(self) -> CombinedLoader:
+        """Micro-batches ``{stream: TokenBatch}``; every epoch has ``steps_per_epoch`` full steps."""
+        return CombinedLoader({name: self._train_loader(name) for name in self.streams}, mode="min_size")
+
+    def val_dataloader(self) -> dict[str, DataLoader]:
+        """A loader of candidate answers (``TokenBatch`` with ``choice``) per split."""
+        return {name: self._eval_loader(dataset) for name, dataset in self._candidates.items()}
+
+    def test_dataloader(self) -> dict[str, DataLoader]:
+        """The loaders of validation, and per split a loader of prompts (``PromptBatch``) named ``<split>.generate``."""
+        prompts = {f"{name}.generate": self._eval_loader(dataset) for name, dataset in self._prompts.items()}
+        return {**self.val_dataloader(), **prompts}
+
+    # Data sets, each built once ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _training(self) -> dict[str, StreamDataset]:
+        sources = _select(self.load_streams(), self.streams, "streams")
+        return {
+            name: StreamDataset(name, load(source, f"stream {name!r}"), self._encoder, self.seed)
+            for name, source in sources.items()
+        }
+
+    @cached_property
+    def _evaluation(self) -> dict[str, Rows]:
+        sources = _select(self.load_splits(), self.splits, "splits")
+        return {name: load(source, f"split {name!r}")[: self.max_eval_examples] for name, source in sources.items()}
+
+    @cached_property
+    def _candidates(self) -> dict[str, CandidateDataset]:
+        return {name: CandidateDataset(name, rows, self._encoder) for name, rows in self._evaluation.items()}
+
+    @cached_property
+    def _prompts(self) -> dict[str, PromptDataset]:
+        return {name: PromptDataset(rows, self._encoder) for name, rows in self._evaluation.items()}
+
+    @property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.tokenizer, self.template or default_template(self.tokenizer), self.max_length)
+
+    # Loaders ----------------------------------------------------------------------------------------------------------
+
+    def _train_loader(self, name: str) -> DataLoader:
+        dataset = self._training[name]
+        devices, rank = self._world
+        sampler = StepSampler(
+            dataset,
+            name,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            start=self._steps_done,
+            num_replicas=devices,
+            rank=rank,
+        )
+        return DataLoader(
+            dataset,
+            batch_size=self.micro_batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=partial(collate_examples, pad_id=self._pad_id),
+        )
+
+    def _eval_loader(self, dataset: CandidateDataset | PromptDataset) -> DataLoader:
+        devices, rank = self._world
+        # Pads by repetition; metrics count an example once, by its index.
+        sampler = DistributedSampler[object](dataset, devices, rank, shuffle=False) if devices > 1 else None
+        collate = collate_prompts if isinstance(dataset, PromptDataset) else collate_examples
+        return DataLoader(
+            dataset,
+            batch_size=self.eval_batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=partial(collate, pad_id=self._pad_id),
+        )
+
+    @property
+    def _pad_id(self) -> int:
+        tokenizer = self.tokenizer
+        return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+    @property
+    def _world(self) -> tuple[int, int]:
+        """Number of devices that see different data, and this process's rank among them."""
+        if self.trainer is None:
+            return 1, 0
+        shares = getattr(self.trainer.strategy, "distributed_sampler_kwargs", None)
+        if shares is None:
+            return self.trainer.world_size, self.trainer.global_rank
+        return shares["num_replicas"], shares["rank"]
+
+    def _steps_done(self) -> int:
+        module = None if self.trainer is None else self.trainer.lightning_module
+        return int(getattr(module, "windows_closed", 0))
+
+
+def _select(available: Mapping[str, RowSource], names: Sequence[str] | None, argument: str) -> dict[str, RowSource]:
+    """The sources called ``names`` (all when None), in that order."""
+    names = list(available) if names is None else names
+    unknown = [name for name in names if name not in available]
+    if unknown:
+        raise ValueError(f"Unknown {argument} {unknown}; accepted are {list(available)}.")
+    return {name: available[name] for name in names}
+
+
+def check_positive(**sizes: int | None) -> None:
+    """Checks arguments that are at least 1, or None.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name}={size} must be at least 1.")

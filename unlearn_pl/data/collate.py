@@ -1,0 +1,62 @@
+"""From tokenized examples to padded batches. Masks come from lengths: the pad token may be a real one elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlearn_pl.data.text import Example
+from unlearn_pl.types import IGNORE_INDEX, PromptBatch, TokenBatch
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A tokenized question to be answered by the model.
+
+    Attributes:
+        input_ids: tokens up to the answer.
+        index: position of the example in its dataset.
+        answer: what the generated answer is compared with.
+    """
+
+    input_ids: list[int]
+    index: int
+    answer: str
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def collate_examples(examples: Sequence[Example], pad_id: int) -> TokenBatch:
+    """A right-padded batch; ``choice`` is there when the examples have one."""
+    batch = TokenBatch(
+        input_ids=_pad_right([example.input_ids for example in examples], pad_id),
+        attention_mask=_pad_right([[1] * len(example) for example in examples], 0),
+        labels=_pad_right([example.labels for example in examples], IGNORE_INDEX),
+        index=torch.tensor([example.index for example in examples]),
+    )
+    choices = [example.choice for example in examples if example.choice is not None]
+    if choices:
+        batch["choice"] = torch.tensor(choices)
+    return batch
+
+
+def collate_prompts(prompts: Sequence[Prompt], pad_id: int) -> PromptBatch:
+    """A left-padded batch, so that generation continues right after every prompt."""
+    return PromptBatch(
+        prompt_ids=_pad_left([prompt.input_ids for prompt in prompts], pad_id),
+        prompt_mask=_pad_left([[1] * len(prompt) for prompt in prompts], 0),
+        index=torch.tensor([prompt.index for prompt in prompts]),
+        answer=[prompt.answer for prompt in prompts],
+    )
+
+
+def _pad_right(rows: Sequence[list[int]], value: int) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([row + [value] * (width - len(row)) for row in rows])
+
+
+def _pad_left(rows: Sequence[list[int]], value: int) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[value] * (width - len(row)) + row for row in rows])

@@ -1,0 +1,123 @@
+"""The tokenized data sets: training streams, teacher-forced candidates, and prompts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch.utils.data import Dataset
+
+from unlearn_pl.data.collate import Prompt
+from unlearn_pl.data.rows import Encoder, Row, Rows
+from unlearn_pl.data.sampling import Draw, stable_hash
+from unlearn_pl.data.text import Example
+
+
+class StreamDataset(Dataset[Example]):
+    """A training stream, tokenized.
+
+    Of a row with several answers, the one that is shown depends on the seed, the round and the index alone.
+
+    Args:
+        name: name of the stream.
+        rows: its rows.
+        encoder: tokenizes them.
+        seed: seed of the draw among several answers.
+    """
+
+    def __init__(self, name: str, rows: Rows, encoder: Encoder, seed: int = 0) -> None:
+        self.name = name
+        self.seed = seed
+        self._encoder = encoder
+        self._questions = [row["question"] for row in rows]
+        self._answers = [_as_list(row["answer"]) for row in rows]
+        self._encoded: dict[tuple[int, int], Example] = {}
+        self.longest_sequence = self._encode_longest()
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def __getitem__(self, draw: Draw | int) -> Example:
+        index, round_number = draw if isinstance(draw, Draw) else (draw, 0)
+        choice = stable_hash(self.seed, self.name, round_number, index) % len(self._answers[index])
+        return self._encode(index, choice)
+
+    def _encode(self, index: int, choice: int) -> Example:
+        if (index, choice) not in self._encoded:
+            where = f"row {index} of the stream {self.name!r}"
+            example = self._encoder.example(self._questions[index], self._answers[index][choice], where)
+            self._encoded[index, choice] = replace(example, index=index)
+        return self._encoded[index, choice]
+
+    def _encode_longest(self) -> int:
+        # All pairs of a question and one of many answers would take long: each question gets its longest answer,
+        # and the longest question all of them. Errors and the length are then known before training.
+        for index, answers in enumerate(self._answers):
+            self._encode(index, max(range(len(answers)), key=lambda choice: len(answers[choice])))
+        (longest, _), _ = max(self._encoded.items(), key=lambda item: item[1].prompt_length)
+        for choice in range(len(self._answers[longest])):
+            self._encode(longest, choice)
+        return max(map(len, self._encoded.values()))
+
+
+class CandidateDataset(Dataset[Example]):
+    """One example per candidate answer of every row, the shortest first.
+
+    Candidate 0 is the answer, 1 its paraphrase (where there is one), 2 and up the wrong answers.
+
+    Args:
+        name: name of the evaluation split.
+        rows: its rows.
+        encoder: tokenizes them.
+    """
+
+    def __init__(self, name: str, rows: Rows, encoder: Encoder) -> None:
+        examples = [
+            replace(
+                encoder.example(row["question"], answer, f"row {index} of the split {name!r}"),
+                index=index,
+                choice=choice,
+            )
+            for index, row in enumerate(rows)
+            for choice, answer in _candidates(row).items()
+        ]
+        self._examples = sorted(examples, key=len)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, position: int) -> Example:
+        return self._examples[position]
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens in the longest example."""
+        return len(self._examples[-1])
+
+
+class PromptDataset(Dataset[Prompt]):
+    """The questions of an evaluation split, the shortest first.
+
+    Args:
+        rows: the split's rows.
+        encoder: tokenizes them.
+    """
+
+    def __init__(self, rows: Rows, encoder: Encoder) -> None:
+        prompts = [
+            Prompt(encoder.prompt(row["question"]), index, _as_list(row["answer"])[0]) for index, row in enumerate(rows)
+        ]
+        self._prompts = sorted(prompts, key=len)
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    def __getitem__(self, position: int) -> Prompt:
+        return self._prompts[position]
+
+
+def _candidates(row: Row) -> dict[int, str]:
+    paraphrase = {1: row["paraphrased_answer"]} if "paraphrased_answer" in row else {}
+    return {0: _as_list(row["answer"])[0], **paraphrase, **dict(enumerate(row.get("perturbed_answer", ()), start=2))}
+
+
+def _as_list(answer: str | Sequence[str]) -> Sequence[str]:
+    return [answer] if isinstance(answer, str) else answer

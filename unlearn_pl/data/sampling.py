@@ -1,0 +1,129 @@
+"""Who is seen in which optimizer step: a pure function of seed, stream and step.
+
+The order is that of an endless sequence of permutations, one per *round*. Step ``t`` takes the positions
+``[t * batch_size, (t + 1) * batch_size)``, whatever the number of devices or the size of micro-batches.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sized
+from typing import NamedTuple, cast
+
+import torch
+from torch.utils.data import Dataset, DistributedSampler
+
+
+class Draw(NamedTuple):
+    """One example of a step.
+
+    Attributes:
+        example: position of the example in its dataset.
+        round: how many times the whole dataset was shown before.
+    """
+
+    example: int
+    round: int
+
+
+def stable_hash(*parts: str | int) -> int:
+    """A 64-bit number that depends on ``parts`` alone: the same in every process, on every platform."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little")
+
+
+def step_draws(seed: int, stream: str, step: int, batch_size: int, num_examples: int) -> list[Draw]:
+    """The examples of optimizer step ``step``.
+
+    No example is drawn twice before all were drawn once. A companion stream (``forget.alternate``) has the order of
+    its parent (``forget``), so that both speak about the same examples.
+
+    Args:
+        seed: seed of the order.
+        stream: name of the stream; what follows the first dot does not matter.
+        step: number of the optimizer step, from 0 and through all epochs.
+        batch_size: examples of the stream per optimizer step, over all devices.
+        num_examples: examples in the stream.
+
+    Returns:
+        ``batch_size`` draws.
+
+    Raises:
+        ValueError: if there are no examples, or a number is negative.
+    """
+    if num_examples < 1 or batch_size < 1 or step < 0:
+        raise ValueError(
+            f"step={step}, batch_size={batch_size}, num_examples={num_examples}: "
+            "a step is at least 0, the other two at least 1."
+        )
+    first, last = step * batch_size, (step + 1) * batch_size
+    draws: list[Draw] = []
+    for round_number in range(first // num_examples, (last - 1) // num_examples + 1):
+        order = _permutation(seed, stream.partition(".")[0], round_number, num_examples)
+        start = round_number * num_examples
+        draws += [Draw(example, round_number) for example in order[max(first - start, 0) : last - start]]
+    return draws
+
+
+def step_indices(seed: int, stream: str, step: int, batch_size: int, num_examples: int) -> list[int]:
+    """The positions in the dataset of :func:`step_draws`."""
+    return [draw.example for draw in step_draws(seed, stream, step, batch_size, num_examples)]
+
+
+def _permutation(seed: int, stream: str, round_number: int, num_examples: int) -> list[int]:
+    generator = torch.Generator().manual_seed(stable_hash(seed, stream, round_number))
+    return torch.randperm(num_examples, generator=generator).tolist()
+
+
+class StepSampler(DistributedSampler[Draw]):
+    """Yields one rank's share of the optimizer steps ``start()``, ``start() + 1``, ... of an epoch.
+
+    Each rank takes a contiguous slice of every step. It is a ``DistributedSampler`` because Lightning replaces every
+    other sampler by a shuffled one in distributed training.
+
+    Args:
+        dataset: the stream's examples.
+        stream: name of the stream.
+        seed: seed of the order.
+        batch_size: examples per optimizer step, over all ranks.
+        steps_per_epoch: optimizer steps per epoch.
+        start: asked for the number of the first step whenever an epoch begins; resuming training is one more
+            answer of it.
+        num_replicas: number of ranks.
+        rank: this process's rank.
+
+    Raises:
+        ValueError: if ``batch_size`` is not a multiple of ``num_replicas``.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        stream: str,
+        *,
+        seed: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        start: Callable[[], int],
+        num_replicas: int = 1,
+        rank: int = 0,
+    ) -> None:
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False, seed=seed)
+        if batch_size % num_replicas:
+            raise ValueError(f"batch_size={batch_size} cannot be shared equally by {num_replicas} devices.")
+        self.stream = stream
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.start = start
+
+    def __iter__(self) -> Iterator[Draw]:
+        share = self.batch_size // self.num_replicas
+        num_examples = len(cast(Sized, self.dataset))
+        first = self.start()
+        for step in range(first, first + self.steps_per_epoch):
+            draws = step_draws(self.seed, self.stream, step, self.batch_size, num_examples)
+            yield from draws[self.rank * share : (self.rank + 1) * share]
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch * self.batch_size // self.num_replicas
+
+    def set_epoch(self, epoch: int) -> None:
+        """Does nothing: the step, not the epoch, says who is seen."""

@@ -1,0 +1,150 @@
+"""From a question and an answer to tokens: the template, and which positions are scored."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from unlearn_pl.recording import Recorded
+from unlearn_pl.types import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Example:
+    """A tokenized question and answer.
+
+    Attributes:
+        input_ids: the whole sequence, ending with the end-of-sequence token.
+        prompt_length: number of tokens before the first scored one.
+        index: position of the example in its dataset.
+        choice: which candidate answer it holds (evaluation splits only).
+    """
+
+    input_ids: list[int]
+    prompt_length: int
+    index: int = 0
+    choice: int | None = None
+
+    @property
+    def labels(self) -> list[int]:
+        """``input_ids`` where scored, ``IGNORE_INDEX`` on the prompt."""
+        return [IGNORE_INDEX] * self.prompt_length + self.input_ids[self.prompt_length :]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+class Template(Recorded, ABC):
+    """How a question and an answer are laid out for a model."""
+
+    @abstractmethod
+    def prompt(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+        """Token ids of everything that the model sees before it answers."""
+
+    @abstractmethod
+    def conversation(self, tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> list[int]:
+        """Token ids of the prompt and the answer; they begin with those of :meth:`prompt`."""
+
+
+class ChatTemplate(Template):
+    """The tokenizer's own chat template.
+
+    Args:
+        system: system message; None for none (some templates then write their own).
+        date: date that templates such as Llama 3's print into the system message, fixed so that results do not
+            depend on the day.
+    """
+
+    def __init__(self, system: str | None = "You are a helpful assistant.", date: str = "10 Apr 2025") -> None:
+        self.system = system
+        self.date = date
+
+    def prompt(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+        """The template of the messages before the answer, with the header of the answer."""
+        return self._apply(tokenizer, self._messages(question), add_generation_prompt=True)
+
+    def conversation(self, tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> list[int]:
+        """The template of all messages."""
+        messages = [*self._messages(question), {"role": "assistant", "content": answer}]
+        return self._apply(tokenizer, messages, add_generation_prompt=False)
+
+    def _messages(self, question: str) -> list[dict[str, str]]:
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return [*system, {"role": "user", "content": question}]
+
+    def _apply(
+        self, tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], add_generation_prompt: bool
+    ) -> list[int]:
+        ids = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=add_generation_prompt, date_string=self.date, return_dict=False
+        )
+        return list(ids)
+
+
+class PlainTemplate(Template):
+    """Plain text around question and answer, for models without a chat template.
+
+    A space at the end of ``answer`` is tokenized with the answer, because tokenizers attach spaces to the word that
+    follows them.
+
+    Args:
+        question: what precedes the question.
+        answer: what stands between question and answer.
+    """
+
+    def __init__(self, question: str = "Question: ", answer: str = "\nAnswer: ") -> None:
+        self.question = question
+        self.answer = answer
+
+    def prompt(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+        """The text up to the answer, without the end-of-sequence token that some tokenizers add."""
+        ids = _tokenize(tokenizer, f"{self.question}{question}{self.answer}".rstrip(" "))
+        return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+
+    def conversation(self, tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> list[int]:
+        """The text with the answer."""
+        return _tokenize(tokenizer, f"{self.question}{question}{self.answer}{answer}")
+
+
+def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
+    """:class:`ChatTemplate` when ``tokenizer`` has a chat template, else :class:`PlainTemplate`."""
+    return ChatTemplate() if tokenizer.chat_template else PlainTemplate()
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, template: Template, question: str, answer: str) -> Example:
+    """Tokenizes a question and an answer; everything after the prompt is scored, the final eos included.
+
+    Args:
+        tokenizer: a tokenizer with an end-of-sequence token.
+        template: lays out question and answer.
+        question: what is asked.
+        answer: what is scored.
+
+    Raises:
+        ValueError: if the tokenizer has no end-of-sequence token, or the tokens of the whole do not begin with the
+            tokens of the prompt.
+    """
+    prompt = template.prompt(tokenizer, question)
+    ids = template.conversation(tokenizer, question, answer)
+    if ids[: len(prompt)] != prompt:
+        raise ValueError(
+            f"{type(template).__name__}: the tokens of question and answer do not begin with the tokens of the prompt "
+            f"{tokenizer.decode(prompt)!r}, so it is not known where the answer begins. "
+            "A template that ends its prompt with a space or a special token avoids this."
+        )
+    return Example(prompt + _end_with_eos(tokenizer, ids[len(prompt) :]), len(prompt))
+
+
+def _end_with_eos(tokenizer: PreTrainedTokenizerBase, answer: list[int]) -> list[int]:
+    eos = tokenizer.eos_token_id
+    if eos is None:
+        raise ValueError("The tokenizer has no end-of-sequence token; set tokenizer.eos_token.")
+    # Some chat templates write a line break after the end of a turn, which no model gets to say.
+    end = len(answer)
+    while end and answer[end - 1] != eos and not str(tokenizer.decode([answer[end - 1]])).strip():
+        end -= 1
+    return answer[:end] if end and answer[end - 1] == eos else [*answer, eos]
+
+
+def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return list(tokenizer(text)["input_ids"])

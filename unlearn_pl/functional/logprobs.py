@@ -1,0 +1,94 @@
+"""Log-probabilities of labels, and the means and entropies that losses are made of."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlearn_pl.types import label_mask
+
+
+def token_log_probs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """``log p(y_t | y_<t, x)`` of every scored token.
+
+    Args:
+        logits: ``[B, T, V]`` output of a causal language model.
+        labels: ``[B, T]`` token ids, ``-100`` where not scored (not shifted).
+
+    Returns:
+        ``logps [B, T-1]``, fp32 or better and 0 where not scored, and ``mask [B, T-1]``, True where scored.
+        Entry ``t`` speaks about token ``t + 1``.
+
+    Example:
+        >>> logps, mask = token_log_probs(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, -100]]))
+        >>> mask
+        tensor([[ True, False]])
+        >>> logps.exp()
+        tensor([[0.2500, 1.0000]])
+    """
+    mask = label_mask(labels)
+    # Only scored positions are upcast: prompts and padding never cost an fp32 row of the vocabulary.
+    scored = upcast(logits[:, :-1][mask])
+    logps = -F.cross_entropy(scored, labels[:, 1:][mask], reduction="none")
+    return logps.new_zeros(mask.shape).masked_scatter(mask, logps), mask
+
+
+def sequence_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
+    """``log p(y | x) = sum_t log p(y_t | y_<t, x)`` of every sequence.
+
+    Args:
+        logits: ``[B, T, V]`` output of a causal language model.
+        labels: ``[B, T]`` token ids, ``-100`` where not scored (not shifted).
+
+    Returns:
+        ``[B]``, fp32 or better; 0 for a sequence without scored tokens.
+
+    Example:
+        >>> sequence_log_probs(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 1]])).exp()
+        tensor([0.0625])
+    """
+    return token_log_probs(logits, labels)[0].sum(dim=-1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``values`` where ``mask`` is True; whatever the others hold, NaN included, is ignored.
+
+    Args:
+        values: ``[...]``.
+        mask: ``[...]`` bool, of the same shape.
+
+    Returns:
+        ``[]``; 0, with a gradient of 0, when ``mask`` has no True entry.
+
+    Example:
+        >>> masked_mean(torch.tensor([1.0, 3.0, torch.nan]), torch.tensor([True, True, False]))
+        tensor(2.)
+    """
+    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """``H(p) = -sum_v p_v log p_v`` of ``p = softmax(logits)``, in nats.
+
+    Args:
+        logits: ``[..., V]``; entries of ``-inf`` have probability 0.
+
+    Returns:
+        ``[...]`` in ``[0, log V]``, fp32 or better.
+
+    Example:
+        >>> entropy(torch.zeros(4))
+        tensor(1.3863)
+    """
+    logps = torch.log_softmax(upcast(logits), dim=-1)
+    return -expected_value(logps, logps)
+
+
+def expected_value(logps: Tensor, values: Tensor) -> Tensor:
+    """``sum_v p_v values_v``, ``[..., V] -> [...]``; where ``p_v = 0``, an infinite value counts 0, too."""
+    probs = logps.exp()
+    return (probs * values.masked_fill(probs == 0, 0.0)).sum(dim=-1)
+
+
+def upcast(tensor: Tensor) -> Tensor:
+    """``tensor`` in fp32, or unchanged when its precision is higher."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,0 +1,98 @@
+"""Run a window forward and backward: a gradient row per objective, or the gradient of their weighted sum."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from unlearn_pl.gradients.rows import Row, harvest, restore
+from unlearn_pl.gradients.window import StreamGroup, Window
+from unlearn_pl.objectives import Objective
+from unlearn_pl.types import StreamView, TokenBatch
+
+
+@dataclass
+class Replay:
+    """One window, ready to be run as often as a gradient source asks for.
+
+    The loss of objective k on micro-batch m is weighted by its share of the window, ``count_mk / count_k``, where
+    ``count_k`` runs over all micro-batches and ranks. So accumulation, world size and answer length change nothing.
+
+    Attributes:
+        window: the micro-batches.
+        objectives: name to objective, in the order of the rows.
+        groups: which of them share forward passes.
+        shares: ``[N, K]`` of ``count_mk / count_k``.
+        parameters: the trained parameters.
+        view: ``(stream name, micro-batch) -> StreamView``, with a graph.
+        backward: ``(loss, retain_graph) -> None``; reduces the gradients over ranks unless inside ``no_sync``.
+        no_sync: context in which gradients stay on their rank.
+        world_size: number of ranks that the reduction averages over.
+        clone_gradients: ``.grad`` is a view of memory that is written again.
+    """
+
+    window: Window
+    objectives: Mapping[str, Objective]
+    groups: Sequence[StreamGroup]
+    shares: Tensor
+    parameters: Sequence[nn.Parameter]
+    view: Callable[[str, TokenBatch], StreamView]
+    backward: Callable[[Tensor, bool], None]
+    no_sync: Callable[[], AbstractContextManager[None]] = nullcontext
+    world_size: int = 1
+    clone_gradients: bool = False
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+    def rows(self, names: Sequence[str] | None = None) -> dict[str, Row]:
+        """The gradient of each objective's mean loss over the window and all ranks.
+
+        Args:
+            names: objectives to run; all by default.
+
+        Returns:
+            Name to row, in the order of ``objectives``. ``.grad`` is None afterwards.
+        """
+        rows: dict[str, Row] = {}
+        self._forget_losses(names)
+        for group in self._groups(names):
+            for m, batch in enumerate(self.window.micro_batches):
+                views = {stream: self.view(stream, batch[stream]) for stream in group.streams}
+                for name in group.objectives:
+                    restore(self.parameters, rows.get(name))
+                    loss = self._share_of_loss(name, views, m)
+                    with nullcontext() if m == len(self.window) - 1 else self.no_sync():
+                        self.backward(loss * self.world_size, name != group.objectives[-1])
+                    rows[name] = harvest(self.parameters, clone=self.clone_gradients)
+                del views, loss  # the next forward starts with this one's activations freed
+        return {name: rows[name] for name in self.objectives if name in rows}
+
+    def weighted_sum(self, weights: Mapping[str, float]) -> None:
+        """Leave the gradient of ``sum_k w_k L_k`` in ``.grad``, with one backward pass per forward pass."""
+        restore(self.parameters, None)
+        self._forget_losses(None)
+        last = (self.groups[-1], len(self.window) - 1)
+        for group in self.groups:
+            for m, batch in enumerate(self.window.micro_batches):
+                views = {stream: self.view(stream, batch[stream]) for stream in group.streams}
+                terms = [weights[name] * self._share_of_loss(name, views, m) for name in group.objectives]
+                with nullcontext() if (group, m) == last else self.no_sync():
+                    self.backward(torch.stack(terms).sum() * self.world_size, False)
+                del views, terms
+
+    def _groups(self, names: Sequence[str] | None) -> list[StreamGroup]:
+        wanted = list(self.objectives) if names is None else list(names)
+        return [group for group in (g.only(wanted) for g in self.groups) if group.objectives]
+
+    def _forget_losses(self, names: Sequence[str] | None) -> None:
+        for name in self.objectives if names is None else names:
+            self.losses.pop(name, None)
+
+    def _share_of_loss(self, name: str, views: Mapping[str, StreamView], micro_batch: int) -> Tensor:
+        objective = self.objectives[name]
+        share = self.shares[micro_batch, list(self.objectives).index(name)]
+        loss = objective.loss(*(views[stream] for stream in objective.streams))
+        loss = loss * share.to(loss.dtype)
+        self.losses[name] = self.losses.get(name, 0) + loss.detach().double()
+        return loss

@@ -1,0 +1,36 @@
+"""The length-normalized NLL of every candidate answer of every question."""
+
+from torch import Tensor
+
+from unlearn_pl.metrics.base import PerExampleMetric
+
+CandidateTable = dict[int, dict[int, float]]
+"""Index of the question to number of the candidate (``choice``) to its length-normalized NLL."""
+
+MAX_CHOICES = 2**20
+
+
+class CandidateNLL(PerExampleMetric):
+    """Keeps ``-log p(candidate | question) / |candidate|`` per question and candidate.
+
+    An infinite NLL (probability 0) and a NaN (logits that are not finite, no scored token) are kept as they are.
+    """
+
+    def update(self, index: Tensor, choice: Tensor, nll: Tensor, num_tokens: Tensor) -> None:  # type: ignore[override]
+        """Take in some candidates.
+
+        Args:
+            index: ``[B]`` position of the question in its dataset.
+            choice: ``[B]`` number of the candidate among those of its question.
+            nll: ``[B]`` sum over the candidate's scored tokens.
+            num_tokens: ``[B]`` how many they are.
+        """
+        super().update(index * MAX_CHOICES + choice, nll.double() / num_tokens)
+
+    def candidates(self) -> CandidateTable:
+        """The candidates over all ranks, both indices ascending; a collective operation."""
+        table: CandidateTable = {}
+        for key, nll in self.per_example().items():
+            index, choice = divmod(key, MAX_CHOICES)
+            table.setdefault(index, {})[choice] = nll
+        return table

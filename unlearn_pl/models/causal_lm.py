@@ -1,0 +1,87 @@
+"""The specification of a language model: plain data from which it can be built again and again."""
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from unlearn_pl.models.lora import LoRA
+from unlearn_pl.models.names import load_tokenizer, resolve
+from unlearn_pl.recording import Recorded
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+DTypeName = Literal["float32", "bfloat16", "float16", "float64"]
+
+
+class CausalLM(Recorded):
+    """A causal language model of Hugging Face transformers, and how to load it for training.
+
+    Args:
+        name: Hub id, local folder, path of a ``.gguf`` file, or an alias (``"smollm2-135m"``).
+        dtype: type of the weights; by default that of the trainer's precision: float32, also under mixed precision,
+            and bfloat16 under ``bf16-true``. The type of the stored weights never decides.
+        attn_implementation: attention kernels, as transformers names them.
+        lora: trains adapters instead of all weights.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, a third more time.
+        gguf_file: file with the weights in the folder or repository ``name``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dtype: DTypeName | None = None,
+        attn_implementation: str = "sdpa",
+        lora: LoRA | None = None,
+        gradient_checkpointing: bool = False,
+        gguf_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.attn_implementation = attn_implementation
+        self.lora = lora
+        self.gradient_checkpointing = gradient_checkpointing
+        self.gguf_file = gguf_file
+
+    def build(self, precision_dtype: torch.dtype | None = None) -> "PreTrainedModel | PeftModel":
+        """Load the weights; the model is in training mode.
+
+        Args:
+            precision_dtype: type of the weights where ``dtype`` leaves it open; float32 by default.
+        """
+        from transformers import AutoModelForCausalLM
+
+        path, found = resolve(self.name)
+        dtype = getattr(torch, self.dtype) if self.dtype else precision_dtype or torch.float32
+        gguf_file = self.gguf_file or found
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, attn_implementation=self.attn_implementation, gguf_file=gguf_file
+        )
+        if gguf_file is not None:
+            _forget_quantization(model)
+        if self.gradient_checkpointing:
+            _checkpoint_activations(model)
+        # Loaded models are in evaluation mode, in which transformers skips gradient checkpointing without a word.
+        return (self.lora.apply(model) if self.lora else model).train()
+
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
+        """The model's tokenizer."""
+        return load_tokenizer(self.name, self.gguf_file)
+
+
+def _checkpoint_activations(model: "PreTrainedModel") -> None:
+    # The reentrant kind allows one backward per forward, and drops the gradients of adapters on frozen layers.
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):  # the name since transformers 5.20 or so
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        model.gradient_checkpointing_enable(options)
+
+
+def _forget_quantization(model: "PreTrainedModel") -> None:
+    """Let a model whose GGUF weights were expanded at loading be saved like any other."""
+    model.hf_quantizer = None  # type: ignore[assignment]
+    model.is_quantized = False  # type: ignore[assignment]
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config

@@ -1,0 +1,116 @@
+"""Writing a trained model as a Hugging Face folder, from any number of ranks."""
+
+import copy
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, distributed, nn
+
+from unlearn_pl.models.lora import has_adapter
+
+if TYPE_CHECKING:
+    from peft import LoraModel, PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """The whole weights of ``model`` on the CPU, gathered from all ranks.
+
+    Every rank must call it; rank 0 alone gets the weights, the others an empty dictionary.
+    """
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return cast(dict[str, Tensor], get_model_state_dict(model, options=options))
+
+
+def save_pretrained(
+    model: nn.Module,
+    directory: str | Path,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    merge_lora: bool = True,
+) -> None:
+    """Write ``model`` as a folder that ``from_pretrained`` reads; every rank must call it, and rank 0 writes.
+
+    The folder appears as a whole when it is complete, and then takes the place of an earlier export.
+
+    Args:
+        model: a model of transformers, also with adapters or sharded by FSDP2; it stays as it is.
+        directory: folder to write.
+        tokenizer: goes into the same folder.
+        merge_lora: add the adapters to the weights they change and write a plain model; otherwise write the
+            adapters alone.
+
+    Raises:
+        ValueError: if ``directory`` holds anything but an earlier export.
+    """
+    check_export_directory(directory)
+    weights = full_state_dict(model)
+    if not distributed.is_initialized() or distributed.get_rank() == 0:
+        with _replacing(Path(directory).absolute()) as folder:
+            _write(model, weights, folder, merge_lora)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+    if distributed.is_initialized():
+        distributed.barrier()  # nobody reads the folder, or ends the job, before it is complete
+
+
+def check_export_directory(directory: str | Path) -> None:
+    """Make sure that an export to ``directory`` would destroy nothing but an earlier export.
+
+    Raises:
+        ValueError: if it is a file, or a folder that holds anything else.
+    """
+    path = Path(directory)
+    if not path.exists():
+        return
+    entries = list(path.iterdir()) if path.is_dir() else [path]
+    is_export = any(entry.name in ("config.json", "adapter_config.json") for entry in entries)
+    if entries and not (is_export and path.is_dir() and all(entry.is_file() for entry in entries)):
+        raise ValueError(
+            f"the model cannot be written to {str(directory)!r}: it exists and is not an earlier export "
+            "(files only, config.json among them); name a new or an empty folder"
+        )
+
+
+def _write(model: nn.Module, weights: dict[str, Tensor], folder: Path, merge_lora: bool) -> None:
+    if merge_lora and has_adapter(model):
+        weights = _merged(model, weights)
+        model = model.get_base_model()
+    cast("PreTrainedModel", model).save_pretrained(str(folder), state_dict=weights)
+
+
+def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The base model's weights with the active adapter added, merged by peft in a copy made on the CPU."""
+    from peft import get_peft_model
+
+    base = model.get_base_model()
+    with torch.device("meta"):  # no memory and no random numbers for weights that are about to be assigned
+        twin = get_peft_model(
+            type(base)(copy.deepcopy(base.config)),
+            copy.deepcopy(model.peft_config[model.active_adapter]),
+            adapter_name=model.active_adapter,
+        )
+    missing = twin.load_state_dict(weights, strict=False, assign=True).missing_keys
+    assert not missing, f"weights to merge are missing: {missing}"
+    # Tied weights were assigned one by one; only a tensor that is shared again is written once.
+    cast("PreTrainedModel", twin.get_base_model()).tie_weights()
+    return cast("LoraModel", twin.base_model).merge_and_unload().state_dict()
+
+
+@contextmanager
+def _replacing(directory: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``directory`` when the body has succeeded."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        yield new
+        if directory.exists():
+            os.replace(directory, old)
+        os.replace(new, directory)

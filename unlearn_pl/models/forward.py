@@ -1,0 +1,124 @@
+"""One forward of one stream: the log-probabilities of the labels, without logits of the whole batch.
+
+The output head is by far the widest layer: its fp32 logits ``[B, T, V]`` can take more memory than the model. So it
+runs inside the model's own forward (where DDP and FSDP2 expect it), on the labelled positions only, chunk by chunk,
+and each chunk is reduced to the log-probabilities of its labels at once.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from unlearn_pl.types import StreamView, TokenBatch, label_mask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOGIT_TRANSFORMS = (
+    "final_logit_softcapping",
+    "lm_head_multiplier",
+    "logit_scale",
+    "logits_scaling",
+    "output_multiplier",
+    "softcap",
+)
+"""Entries of configurations by which models change their logits after the output head."""
+
+
+def stream_forward(model: nn.Module, batch: TokenBatch, needs: frozenset[str], chunk_size: int = 1024) -> StreamView:
+    """Run ``model`` on ``batch`` and give what the objectives need, aligned with the labels.
+
+    Args:
+        model: a causal language model of transformers, also with adapters or sharded by FSDP2.
+        batch: ``[B, T]`` tokens; the model sees ``input_ids`` and ``attention_mask`` alone.
+        needs: fields of the view beyond ``logps``: ``logits``, and ``hidden.7`` for entry 7 of transformers'
+            ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Those of the reference are
+            ignored.
+        chunk_size: labelled positions that go through the output head at a time when nobody needs ``logits``.
+
+    Returns:
+        The view. ``logps`` are fp32 or better, and depend on the model's parameters even where nothing is labelled;
+        ``logits`` keep the type that the model gives them.
+    """
+    labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
+    layers = sorted(int(need.removeprefix("hidden.")) for need in needs if need.startswith("hidden."))
+    logps = logits = None
+    if "logits" not in needs and (head := _plain_output_head(cast("PreTrainedModel", model))) is not None:
+        with _head_on_labels(head, labels, mask, chunk_size) as results:
+            given, states = _call(model, batch, with_hidden=bool(layers))
+        if given is results[-1]:  # else the model changes its logits in a way that its config does not show
+            logps = given.squeeze(-1)
+    if logps is None:
+        given, states = _call(model, batch, with_hidden=bool(layers))
+        full = given[:, :-1]
+        logps = _spread(_label_log_probs(full[mask], labels[mask]), mask)
+        logits = full if "logits" in needs else None
+    hidden = {layer: states[layer][:, :-1] for layer in layers}
+    return StreamView(labels=labels, mask=mask, logps=logps, index=batch["index"], logits=logits, hidden=hidden)
+
+
+def _call(model: nn.Module, batch: TokenBatch, with_hidden: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+    extra = {"output_hidden_states": True} if with_hidden else {}
+    outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False, **extra)
+    return outputs.logits, outputs.hidden_states or ()
+
+
+def _plain_output_head(model: "PreTrainedModel") -> nn.Module | None:
+    """The output head, where its outputs are the logits."""
+    config = model.config.get_text_config()
+    if any(getattr(config, name, None) not in (None, 0, 1) for name in LOGIT_TRANSFORMS):
+        return None
+    return model.get_output_embeddings()
+
+
+@contextmanager
+def _head_on_labels(head: nn.Module, labels: Tensor, mask: Tensor, chunk_size: int) -> Iterator[list[Tensor]]:
+    """Let ``head`` give ``[B, T-1, 1]`` log-probabilities of the labels instead of ``[B, T, V]`` logits.
+
+    Only its ``forward`` is replaced: hooks (FSDP2 gathers weights in one) live around ``__call__`` and go on working.
+    The log-probabilities leave the model as its output, for FSDP2 prepares its backward on the tensors that do.
+
+    Yields:
+        What the head has returned so far.
+    """
+    plain_forward = head.forward
+    own_forward = head.__dict__.get("forward")  # present when another library has replaced it too
+    results: list[Tensor] = []
+
+    def chunk_log_probs(hidden: Tensor, targets: Tensor) -> Tensor:
+        return _label_log_probs(plain_forward(hidden), targets)
+
+    def forward(hidden: Tensor) -> Tensor:
+        chunks = list(zip(hidden[:, :-1][mask].split(chunk_size), labels[mask].split(chunk_size), strict=True))
+        if len(chunks) > 1 and torch.is_grad_enabled():
+            # The logits of a chunk are computed again in its backward, so that only one chunk's exist at a time.
+            logps = [checkpoint(chunk_log_probs, *chunk, use_reentrant=False) for chunk in chunks]
+        else:
+            logps = [chunk_log_probs(*chunk) for chunk in chunks]
+        results.append(_spread(torch.cat(logps), mask).unsqueeze(-1))
+        return results[-1]
+
+    head.forward = forward
+    try:
+        yield results
+    finally:
+        if own_forward is None:
+            del head.forward
+        else:
+            head.forward = own_forward
+
+
+def _label_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log-probabilities ``[N]`` of ``labels [N]`` under ``logits [N, V]``, fp32 or better."""
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return -F.cross_entropy(exact, labels, reduction="none")
+
+
+def _spread(values: Tensor, mask: Tensor) -> Tensor:
+    """``values [N]`` at the N True positions of ``mask [B, T-1]``, 0 elsewhere."""
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)

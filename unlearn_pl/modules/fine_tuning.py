@@ -1,0 +1,26 @@
+"""Plain fine-tuning: makes the target model that knows everything, and the retain model that never saw the rest."""
+
+from typing import Unpack
+
+from torch import nn
+
+from unlearn_pl.combiners import Scalarization
+from unlearn_pl.models import CausalLM
+from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.objectives import CausalLMLoss
+
+
+class FineTuning(UnlearningModule):
+    """Minimise ``NLL`` on one stream.
+
+    Args:
+        model: what to train.
+        stream: name of the stream.
+        options: see :class:`~unlearn_pl.modules.ModuleOptions`.
+    """
+
+    def __init__(
+        self, model: CausalLM | str | nn.Module, stream: str = "train", **options: Unpack[ModuleOptions]
+    ) -> None:
+        super().__init__(model, {stream: CausalLMLoss(stream=stream)}, Scalarization(), **options)

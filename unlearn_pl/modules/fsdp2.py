@@ -1,0 +1,32 @@
+"""FSDP2 under the name that one would type: ``Trainer(strategy="fsdp2")``."""
+
+from typing import Any
+
+from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
+
+
+class FSDP2Strategy(ModelParallelStrategy):
+    """Shard parameters, gradients and optimizer state over all devices of all nodes.
+
+    Lightning's ``ModelParallelStrategy`` splits a node by tensor parallelism unless told otherwise; here "auto"
+    means data parallelism everywhere.
+
+    Args:
+        save_distributed_checkpoint: False writes one file instead of one per rank.
+    """
+
+    strategy_name = "fsdp2"
+
+    def __init__(self, save_distributed_checkpoint: bool = True, **kwargs: Any) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=save_distributed_checkpoint, **kwargs)
+
+    def setup_environment(self) -> None:
+        """Settle the size of the mesh, which only now is known."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+
+def register() -> None:
+    """Make ``strategy="fsdp2"`` known to Lightning's Trainer."""
+    if "fsdp2" not in StrategyRegistry:
+        StrategyRegistry.register("fsdp2", FSDP2Strategy, description="FSDP2 over all devices")

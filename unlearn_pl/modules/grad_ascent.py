@@ -1,0 +1,28 @@
+"""Gradient ascent on the forget answers."""
+
+from typing import Unpack
+
+from torch import nn
+
+from unlearn_pl.combiners import Scalarization
+from unlearn_pl.models import CausalLM
+from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.objectives import GradientAscentLoss
+
+
+class GradAscent(UnlearningModule):
+    """Gradient ascent: minimise ``-NLL(forget)`` and nothing else.
+
+    Collapses the model when it runs for long; it is here as the baseline that every paper compares with.
+
+    Args:
+        model: what to unlearn from.
+        options: see :class:`~unlearn_pl.modules.ModuleOptions`.
+
+    References:
+        Jang et al., Knowledge unlearning for mitigating privacy risks in language models, arXiv 2210.01504.
+    """
+
+    def __init__(self, model: CausalLM | str | nn.Module, **options: Unpack[ModuleOptions]) -> None:
+        super().__init__(model, {"forget": GradientAscentLoss()}, Scalarization(), **options)

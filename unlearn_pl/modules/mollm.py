@@ -1,0 +1,57 @@
+"""MOLLM: a bounded forget loss, KL to the original model and the retain loss, descended together."""
+
+from typing import Unpack
+
+from torch import nn
+
+from unlearn_pl.combiners import Combiner, MinNorm
+from unlearn_pl.models import CausalLM
+from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
+from unlearn_pl.references import FrozenReference, Reference
+
+
+class MOLLM(UnlearningModule):
+    """Multi-objective unlearning: UCE(forget), KL(original || model) and NLL(retain), by a common descent direction.
+
+    This is our reading of the paper, whose code was not released: forward KL to the original model, and exact
+    min-norm weights on the Gramian of normalised gradients. :class:`~unlearn_pl.combiners.DualBasis` is our reading
+    of its "dual space" direction.
+
+    Args:
+        model: what to unlearn from.
+        combiner: :class:`~unlearn_pl.combiners.MinNorm` by default, with the forget loss leaving the solve while it
+            is satisfied.
+        reference: the original model; an own frozen copy by default, ``AdapterReference()`` with LoRA.
+        normal_stream: stream of the KL objective; by default ``normal`` when the data has one, else ``retain``.
+        options: see :class:`~unlearn_pl.modules.ModuleOptions`.
+
+    References:
+        Pan et al., Multi-objective large language model unlearning, arXiv 2412.20412.
+    """
+
+    def __init__(
+        self,
+        model: CausalLM | str | nn.Module,
+        combiner: Combiner | None = None,
+        reference: Reference | None = None,
+        normal_stream: str | None = None,
+        **options: Unpack[ModuleOptions],
+    ) -> None:
+        self.normal_stream = normal_stream
+        objectives = {
+            "forget": UnlearningCrossEntropyLoss(),
+            "normal": KLDivergenceLoss(stream=normal_stream or "retain"),
+            "retain": CausalLMLoss(),
+        }
+        super().__init__(
+            model, objectives, combiner or MinNorm(satisfied={"forget": 0.05}), reference or FrozenReference(), **options
+        )
+
+    def setup(self, stage: str) -> None:
+        """Read the KL objective from the data's ``normal`` stream when there is one and none was named."""
+        streams = getattr(self.trainer.datamodule, "streams", ())
+        if self.normal_stream is None:
+            self._objectives["normal"].stream = "normal" if "normal" in streams else "retain"
+        super().setup(stage)

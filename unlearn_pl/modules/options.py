@@ -1,0 +1,34 @@
+"""The options that every preset passes on to :class:`~unlearn_pl.modules.UnlearningModule`."""
+
+from typing import Literal, TypedDict
+
+from lightning.pytorch.cli import OptimizerCallable
+
+from unlearn_pl.gradients import GradientSource
+from unlearn_pl.masks import Mask
+from unlearn_pl.optim import Schedule
+
+OnNonFinite = Literal["skip", "drop", "raise"]
+
+
+class ModuleOptions(TypedDict, total=False):
+    """Arguments that have nothing to do with the method itself.
+
+    Attributes:
+        mask: which weights may move; all by default.
+        gradient: how gradient rows are obtained; plain gradients by default.
+        optimizer: called with the trained parameters; AdamW with lr 1e-5 and weight decay 0.01 by default.
+        schedule: learning-rate factor per optimizer step; one epoch of linear warm-up and linear decay by default.
+        gradient_clip_val: largest norm of the combined gradient; None for no clipping.
+        accumulate_grad_batches: micro-batches per optimizer step for data modules that do not say it themselves.
+        on_nonfinite: what happens when an objective's loss or gradient is not finite: ``skip`` the step, ``drop``
+            the objective from it, or ``raise``.
+    """
+
+    mask: Mask | None
+    gradient: GradientSource | None
+    optimizer: OptimizerCallable | None
+    schedule: Schedule | None
+    gradient_clip_val: float | None
+    accumulate_grad_batches: int | None
+    on_nonfinite: OnNonFinite

@@ -1,0 +1,75 @@
+"""What one optimizer step found out, reduced over ranks, and how it is reported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlearn_pl.gradients import Row, gramian
+
+
+@dataclass
+class Step:
+    """Losses and gradient geometry of one window, equal on all ranks; fp64 on the CPU.
+
+    Attributes:
+        names: the K objectives.
+        losses: ``[K]`` mean losses over the window and all ranks.
+        gramian: ``[K, K]`` products of the rows, or ``[1, 1]`` when only the combined gradient exists.
+        weights: ``[K]``; all 0 when the step is skipped.
+        stationarity: min-norm value of the unit-normalised Gramian; NaN without one.
+    """
+
+    names: Sequence[str]
+    losses: Tensor
+    gramian: Tensor
+    weights: Tensor
+    stationarity: float = float("nan")
+
+    @property
+    def norms(self) -> Tensor:
+        """Gradient norms ``[K]``, or ``[1]`` of the combined gradient."""
+        return self.gramian.diagonal().clamp(min=0).sqrt()
+
+    @property
+    def finite(self) -> Tensor:
+        """True per objective whose loss and gradient are finite ``[K]``."""
+        return torch.isfinite(self.losses) & torch.isfinite(self.gramian.diagonal())
+
+    def metrics(self) -> dict[str, float]:
+        """The values that are logged, by key."""
+        metrics: dict[str, float] = {}
+        for k, name in enumerate(self.names):
+            metrics[f"train/loss/{name}"] = self.losses[k].item()
+            metrics[f"train/weight/{name}"] = self.weights[k].item()
+        if len(self.gramian) < len(self.names):
+            return metrics | {"train/grad_norm": self.norms.item()}
+        cosines = self.gramian / torch.outer(self.norms, self.norms)
+        for k, name in enumerate(self.names):
+            metrics[f"train/grad_norm/{name}"] = self.norms[k].item()
+            for j, other in enumerate(self.names[:k]):
+                metrics[f"train/cosine/{other}-{name}"] = cosines[k, j].item()
+        return metrics | {"train/stationarity": self.stationarity}
+
+
+def measure(
+    names: Sequence[str], losses: Mapping[str, Tensor], rows: Sequence[Row], *, world_size: int, sharded: bool
+) -> Step:
+    """Losses and Gramian of the window over all ranks, in one small collective and one transfer to the CPU.
+
+    Args:
+        names: the K objectives.
+        losses: each rank's share of the mean losses.
+        rows: gradient rows, already reduced over ranks.
+        world_size: number of ranks.
+        sharded: the rows are shards, whose products add up; otherwise every rank holds the same rows.
+    """
+    local = gramian(rows)
+    share = local if sharded else local / world_size
+    packed = torch.cat([torch.stack([losses[name].to(local.device) for name in names]), share.flatten()])
+    if world_size > 1:
+        torch.distributed.all_reduce(packed)
+    packed = packed.cpu()
+    size = len(local)
+    return Step(names, packed[: len(names)], packed[len(names) :].view(size, size), torch.zeros(len(names)).double())

@@ -1,0 +1,60 @@
+"""What an objective is: a loss of a stream's view, always minimised."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from unlearn_pl.recording import Recorded
+from unlearn_pl.types import MeanOver, Role, StreamView
+
+
+class Objective(Recorded, nn.Module, ABC):
+    """A scalar loss that is *minimised*; ascent carries its minus sign inside.
+
+    Subclasses set the class attributes and write :meth:`loss`. They hold no trainable parameters (buffers are fine)
+    and never call ``backward``, ``log`` or the model.
+
+    Attributes:
+        stream: name of the stream that is read, or several names; ``loss`` gets one view per name.
+        role: whether the objective forgets or keeps; two-block combiners add up the gradients of each role.
+        needs: fields of :class:`~unlearn_pl.types.StreamView` beyond ``logps`` that the loss reads:
+            ``logits``, ``hidden.7`` (layer 7), ``ref_logps``, ``ref_logits``, ``ref_hidden.7``.
+        mean_over: what the returned mean runs over, so that micro-batches and ranks can be averaged exactly.
+        zero_at_reference: True when the gradient vanishes where the model equals the reference (a divergence).
+            At the first step it is then numerical noise, which combiners measure and leave out.
+
+    Args:
+        stream: overrides the class's ``stream``.
+    """
+
+    stream: str | tuple[str, ...] = "forget"
+    role: Role = "forget"
+    needs: frozenset[str] = frozenset()
+    mean_over: MeanOver = "tokens"
+    zero_at_reference: ClassVar[bool] = False
+
+    def __init__(self, stream: str | None = None) -> None:
+        super().__init__()
+        if stream is not None:
+            self.stream = stream
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that are read, in the order in which ``loss`` gets their views."""
+        return (self.stream,) if isinstance(self.stream, str) else self.stream
+
+    @abstractmethod
+    def loss(self, *views: StreamView) -> Tensor:
+        """The loss, a mean over ``views[0].count(self.mean_over)`` tokens or sequences.
+
+        Args:
+            views: one view per stream in ``streams``; most objectives take a single ``view``.
+
+        Returns:
+            ``[]``, fp32 or better; 0 (with a gradient of 0) for a view without labels.
+        """
+
+    def forward(self, *views: StreamView) -> Tensor:
+        """Same as :meth:`loss`."""
+        return self.loss(*views)

@@ -1,0 +1,22 @@
+"""Next-token cross-entropy."""
+
+from torch import Tensor
+
+from unlearn_pl.functional import masked_mean
+from unlearn_pl.objectives.base import Objective
+from unlearn_pl.types import StreamView
+
+
+class CausalLMLoss(Objective):
+    """``-log p(y_t | y_<t, x)``, mean over the scored tokens: keeps what the stream teaches.
+
+    Args:
+        stream: overrides ``retain``.
+    """
+
+    stream = "retain"
+    role = "retain"
+
+    def loss(self, view: StreamView) -> Tensor:  # type: ignore[override]
+        """The mean negative log-likelihood in nats, ``[]``."""
+        return -masked_mean(view.logps, view.mask)

@@ -1,0 +1,98 @@
+"""Components that remember how they were constructed, so that a checkpoint can build them again.
+
+A record is the ``{class_path, init_args}`` dictionary that LightningCLI reads and writes: plain data, loadable
+with ``weights_only=True``. What cannot be written as plain data is recorded as such, and reloading names it.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+UNRECORDABLE = "unrecordable"
+"""Key that stands in a record for a live object (a lambda, a model in memory) that plain data cannot hold."""
+
+
+class Recorded:
+    """Base of every component: keeps the arguments of its construction for :func:`record`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _remember_arguments(cls.__init__)  # type: ignore[method-assign]
+
+
+def _remember_arguments(init: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        # The most derived __init__ runs first; the ones that it calls through super() find the record taken.
+        if "_arguments" not in self.__dict__:
+            object.__setattr__(self, "_arguments", _bind(signature, self, args, kwargs))
+        init(self, *args, **kwargs)
+
+    return wrapper
+
+
+def _bind(signature: inspect.Signature, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        arguments = dict(signature.bind(self, *args, **kwargs).arguments)
+    except TypeError:
+        return {}  # the call itself is about to raise with Python's own message
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            arguments.update(arguments.pop(parameter.name, {}))
+    arguments.pop(next(iter(signature.parameters)))
+    return arguments
+
+
+def arguments_of(component: Recorded) -> dict[str, Any]:
+    """The arguments that ``component`` was constructed with, by name; live objects, not copies."""
+    return dict(getattr(component, "_arguments", {}))
+
+
+def record(value: Any) -> Any:
+    """``value`` as plain data: ``{class_path, init_args}`` for components, classes and partials.
+
+    Args:
+        value: a component, a plain value, or a container of them.
+
+    Returns:
+        Nested dictionaries, lists and scalars. A live object becomes ``{"unrecordable": description}``.
+    """
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(key): record(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [record(item) for item in value]
+        case Recorded():
+            return {"class_path": class_path(type(value)), "init_args": record(arguments_of(value))}
+        case functools.partial() if not value.args and isinstance(value.func, type):
+            return {"class_path": class_path(value.func), "init_args": record(value.keywords)}
+        case type():
+            return {"class_path": class_path(value), "init_args": {}}
+        case _:
+            return {UNRECORDABLE: f"a live {type(value).__name__}"}
+
+
+def unrecordable(plain: Any, path: str = "") -> list[str]:
+    """Names (``"model"``, ``"objectives.forget.weights"``) of the values that a record could not hold."""
+    if isinstance(plain, list):
+        return [name for i, item in enumerate(plain) for name in unrecordable(item, f"{path}.{i}")]
+    if not isinstance(plain, dict):
+        return []
+    if UNRECORDABLE in plain:
+        return [path.removeprefix(".")]
+    return [
+        name
+        for key, item in plain.items()
+        for name in unrecordable(item, path if key == "init_args" else f"{path}.{key}")
+    ]
+
+
+def class_path(cls: type) -> str:
+    """Import path of ``cls``."""
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,7 @@
+"""Sources of what the model said before unlearning: the ``ref_*`` fields of a stream's view."""
+
+from unlearn_pl.references.adapter import AdapterReference
+from unlearn_pl.references.base import Reference
+from unlearn_pl.references.frozen import FrozenReference
+
+__all__ = ["AdapterReference", "FrozenReference", "Reference"]

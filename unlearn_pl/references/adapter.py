@@ -1,0 +1,54 @@
+"""The model under its adapter."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
+
+from unlearn_pl.models.lora import has_adapter
+from unlearn_pl.models.modes import evaluation_mode
+from unlearn_pl.references.base import Reference
+from unlearn_pl.references.fields import reference_fields
+from unlearn_pl.types import TokenBatch
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+class AdapterReference(Reference):
+    """The trained model with its LoRA adapter switched off: the original weights, without extra memory.
+
+    The weights under the adapter count as the original ones; merge an adapter that has been trained before.
+    """
+
+    def prepare(self, build: Callable[[], nn.Module], model: nn.Module) -> None:
+        """Make sure that there is an adapter to switch off.
+
+        Raises:
+            ValueError: if ``model`` has none.
+        """
+        if not has_adapter(model):
+            raise ValueError(
+                f"AdapterReference needs a model with an adapter, and {type(model).__name__} has none; "
+                "train one with CausalLM(..., lora=LoRA()), or use FrozenReference"
+            )
+
+    def annotate(
+        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+    ) -> dict[str, Tensor | dict[int, Tensor]]:
+        """The ``ref_*`` fields among ``needs`` for ``batch``, from ``model`` without its adapter and dropout."""
+        with evaluation_mode(model), _adapter_off(cast("PeftModel", model)):
+            return reference_fields(model, batch, needs)
+
+
+@contextmanager
+def _adapter_off(model: "PeftModel") -> Iterator[None]:
+    # peft makes every adapter weight trainable when it switches the adapter on again, masked ones included.
+    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        for parameter, requires_grad in trainable:
+            parameter.requires_grad_(requires_grad)

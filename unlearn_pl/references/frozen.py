@@ -1,0 +1,73 @@
+"""A second model that keeps the original weights."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from unlearn_pl.models.causal_lm import CausalLM, DTypeName
+from unlearn_pl.models.sharding import shard
+from unlearn_pl.references.base import Reference
+from unlearn_pl.references.fields import reference_fields
+from unlearn_pl.types import TokenBatch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class FrozenReference(Reference):
+    """A frozen model of its own, by default with the original weights of the one that is trained.
+
+    It costs the memory of the weights, sharded as the trained ones are.
+
+    Args:
+        model: another model to refer to (Hub id, folder or alias), with the same vocabulary; for instance one that
+            was never trained on the forget set.
+        dtype: type of its weights; by default that of the trained ones. In another type, divergences from the
+            original weights start at rounding error instead of 0.
+    """
+
+    def __init__(self, model: str | None = None, dtype: DTypeName | None = None) -> None:
+        self.model = model
+        self.dtype = dtype
+        self.is_original = model is None
+        self._frozen: nn.Module | None = None
+
+    def prepare(self, build: Callable[[], nn.Module], model: nn.Module) -> None:
+        """Build the copy: evaluation mode, no gradients.
+
+        Args:
+            build: makes a model with the original weights, sharded and placed as the trained one is.
+            model: the trained model itself.
+
+        Raises:
+            ValueError: if the vocabularies of the two models differ in size.
+        """
+        frozen = build() if self.model is None else self._other_model(self.model, model)
+        if self.dtype is not None:
+            frozen = frozen.to(getattr(torch, self.dtype))
+        self._frozen = frozen.eval().requires_grad_(False)
+
+    def annotate(
+        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+    ) -> dict[str, Tensor | dict[int, Tensor]]:
+        """The ``ref_*`` fields among ``needs`` for ``batch``, from the frozen model."""
+        assert self._frozen is not None, "prepare comes first"
+        device = batch["input_ids"].device
+        if next(self._frozen.parameters()).device != device:
+            self._frozen = self._frozen.to(device)
+        return reference_fields(self._frozen, batch, needs)
+
+    @staticmethod
+    def _other_model(name: str, trained: nn.Module) -> nn.Module:
+        like = next(trained.parameters())
+        other = CausalLM(name).build(like.dtype)
+        ours, theirs = (cast("PreTrainedModel", each).config.vocab_size for each in (trained, other))
+        if ours != theirs:
+            raise ValueError(
+                f"the reference model {name!r} has {theirs} tokens and the trained model has {ours}; "
+                "a reference needs the vocabulary of the trained model"
+            )
+        mesh = getattr(like, "device_mesh", None)
+        return other if mesh is None else shard(other, mesh)

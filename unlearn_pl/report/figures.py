@@ -1,0 +1,87 @@
+"""Figures of an unlearning run: forgetting against utility, and what the combiner did."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn_pl.report.history import Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORGET, RETAIN = "val/tofu/forget_probability", "val/tofu/retain_probability"
+
+
+def plot_forgetting(
+    runs: Mapping[str, Mapping[str, Series]], points: Mapping[str, tuple[float, float]], path: str | Path
+) -> None:
+    """Forget probability against retain probability, a curve per run over its optimizer steps.
+
+    Args:
+        runs: name to history (see :func:`~unlearn_pl.report.read_history`).
+        points: name to (forget probability, retain probability) of models that are not trained further.
+        path: PNG file to write.
+    """
+    figure, axes = _figure(1)
+    for name, history in runs.items():
+        forget, retain = dict(history.get(FORGET, [])), dict(history.get(RETAIN, []))
+        steps = sorted(forget.keys() & retain.keys())
+        axes[0].plot([retain[s] for s in steps], [forget[s] for s in steps], marker="o", markersize=3, label=name)
+    for name, (forget_probability, retain_probability) in points.items():
+        axes[0].scatter([retain_probability], [forget_probability], marker="*", s=120, label=name, zorder=3)
+    axes[0].set(xlabel="retain probability (keep it high)", ylabel="forget probability (bring it down)")
+    axes[0].legend()
+    _save(figure, path)
+
+
+def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
+    """Share of each objective in the step, and cosines between their gradients, over the optimizer steps.
+
+    The share of objective k is ``w_k |g_k|`` over their sum: weights alone say little, since they also undo the
+    gradients' different lengths.
+
+    Args:
+        history: of one run that logged gradient norms.
+        path: PNG file to write.
+    """
+    figure, (shares, cosines) = _figure(2)
+    names = [key.removeprefix("train/grad_norm/") for key in history if key.startswith("train/grad_norm/")]
+    lengths = {
+        name: {s: w * n for (s, w), (_, n) in _pairs(history, f"train/weight/{name}", f"train/grad_norm/{name}")}
+        for name in names
+    }
+    for name in names:
+        total = {s: sum(lengths[other].get(s, 0.0) for other in names) for s in lengths[name]}
+        steps = [s for s in lengths[name] if total[s] > 0]
+        shares.plot(steps, [lengths[name][s] / total[s] for s in steps], label=name)
+    for key in [key for key in history if key.startswith("train/cosine/")]:
+        cosines.plot(*zip(*history[key], strict=True), label=key.removeprefix("train/cosine/"))
+    shares.set(xlabel="optimizer step", ylabel="share of the step", ylim=(-0.02, 1.02))
+    cosines.set(xlabel="optimizer step", ylabel="cosine of gradients", ylim=(-1.02, 1.02))
+    for axis in (shares, cosines):
+        axis.legend()
+    _save(figure, path)
+
+
+def _pairs(
+    history: Mapping[str, Series], left: str, right: str
+) -> list[tuple[tuple[int, float], tuple[int, float]]]:
+    return list(zip(history.get(left, []), history.get(right, []), strict=True))
+
+
+def _figure(columns: int) -> tuple["Figure", list["Axes"]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * columns, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    return figure, axes
+
+
+def _save(figure: "Figure", path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)

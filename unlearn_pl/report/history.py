@@ -1,0 +1,28 @@
+"""Read back what a run logged to its ``metrics.csv``."""
+
+import csv
+from pathlib import Path
+
+Series = list[tuple[int, float]]
+"""``(optimizer step, value)`` pairs in the order of the steps."""
+
+
+def read_history(path: str | Path) -> dict[str, Series]:
+    """Every logged key with its values over the optimizer steps.
+
+    Args:
+        path: a ``metrics.csv`` of Lightning's CSVLogger.
+
+    Raises:
+        ValueError: if there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; expected the metrics.csv of a CSVLogger.")
+    history: dict[str, Series] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            for key, value in row.items():
+                if value and key not in ("step", "epoch"):
+                    history.setdefault(key, []).append((int(row["step"]), float(value)))
+    return {key: sorted(series) for key, series in history.items()}

@@ -1,0 +1,48 @@
+"""Short names for long things: a hash of a configuration, and one of a model's weights."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from unlearn_pl.recording import record
+from unlearn_pl.results.json_file import json_safe
+
+
+def config_hash(config: Mapping[str, object]) -> str:
+    """SHA-256 of a configuration, whatever the order of its keys; 64 hexadecimal digits.
+
+    Args:
+        config: plain data and components, which count by their :func:`~unlearn_pl.recording.record`.
+    """
+    text = json.dumps(json_safe(record(config)), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_fingerprint(module: nn.Module) -> str:
+    """SHA-256 of the names, shapes and values of all parameters; 64 hexadecimal digits.
+
+    Sharded parameters (FSDP2) are gathered one by one, so the fingerprint is the same on any number of ranks. This is
+    a collective operation: every rank must call it.
+
+    Args:
+        module: the model; buffers do not count.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        values = _full(parameter)
+        digest.update(f"{name}{list(values.shape)}{values.dtype}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _full(parameter: Tensor) -> Tensor:
+    # The Trainer tests in inference mode, in which a DTensor cannot be detached.
+    with torch.inference_mode(mode=False):
+        values = parameter.detach()
+        if isinstance(values, DTensor):
+            values = values.full_tensor()
+        return values.cpu().contiguous()

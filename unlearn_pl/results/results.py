@@ -1,0 +1,95 @@
+"""The schema of ``results.json``."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import unlearn_pl
+from unlearn_pl.results.json_file import read_json, write_json
+
+SCHEMA_VERSION = 1
+
+PerExample = Mapping[str, Mapping[str, Mapping[int, float]]]
+"""Split to metric to index of the example in its split to value."""
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on."""
+    others = {package: version(package) for package in ("torch", "lightning", "transformers")}
+    return {"python": platform.python_version(), "unlearn_pl": unlearn_pl.__version__, **others}
+
+
+def utc_now() -> str:
+    """The time, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Results:
+    """One evaluation of one model on one benchmark.
+
+    Attributes:
+        benchmark: name of the benchmark, such as ``tofu``.
+        metrics: name to value.
+        per_example: split to metric to index of the example in its split to value.
+        config: everything that was configured, as plain data.
+        config_hash: :func:`~unlearn_pl.results.config_hash` of ``config``.
+        weights_fingerprint: :func:`~unlearn_pl.results.weights_fingerprint` of the weights that were evaluated.
+        model: name of the model.
+        seed: the global seed, when one was set.
+        versions: package to version.
+        created: time of the evaluation, ISO 8601 in UTC.
+        schema_version: version of this layout.
+    """
+
+    benchmark: str
+    metrics: Mapping[str, float]
+    per_example: PerExample
+    config: Mapping[str, object]
+    config_hash: str
+    weights_fingerprint: str
+    model: str
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=software_versions)
+    created: str = field(default_factory=utc_now)
+    schema_version: int = SCHEMA_VERSION
+
+
+def write_results(path: str | Path, results: Results) -> None:
+    """Write ``results`` to ``path``, whole or not at all."""
+    write_json(path, asdict(results))
+
+
+def read_results(path: str | Path) -> Results:
+    """The results in the file ``path``.
+
+    Raises:
+        ValueError: if it is not a complete results file in the version of the schema that is known here.
+    """
+    content = read_json(path)
+    if content.get("schema_version") != SCHEMA_VERSION:
+        given = content.get("schema_version", "no schema version")
+        raise ValueError(f"{str(path)!r} is not a results.json of schema version {SCHEMA_VERSION}; it has {given}.")
+    names = {item.name for item in fields(Results)}
+    if content.keys() != names:
+        missing, unknown = sorted(names - content.keys()), sorted(content.keys() - names)
+        raise ValueError(f"{str(path)!r} is not a complete results.json: missing {missing}, unknown {unknown}.")
+    try:
+        return _parse(content)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} holds something that is not a number among its metrics: {error}") from error
+
+
+def _parse(content: dict[str, Any]) -> Results:
+    metrics = {name: float(value) for name, value in content["metrics"].items()}
+    per_example = {
+        split: {
+            metric: {int(index): float(value) for index, value in values.items()} for metric, values in table.items()
+        }
+        for split, table in content["per_example"].items()
+    }
+    return Results(**{**content, "metrics": metrics, "per_example": per_example})

@@ -1,0 +1,98 @@
+"""The nouns that every layer shares: a batch of tokens, and what one forward of a stream gives.
+
+Shape letters used everywhere: B examples, T tokens, V vocabulary entries, D hidden units, K objectives.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NotRequired, TypedDict
+
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = -100
+"""Label of a position that is not scored (prompt, padding)."""
+
+Role = Literal["forget", "retain"]
+MeanOver = Literal["tokens", "sequences"]
+
+
+class TokenBatch(TypedDict):
+    """One stream of one micro-batch; right-padded.
+
+    Attributes:
+        input_ids: ``[B, T]`` token ids.
+        attention_mask: ``[B, T]``, 1 up to each example's length (never derived from the pad id).
+        labels: ``[B, T]``, equal to ``input_ids`` where scored and ``IGNORE_INDEX`` elsewhere (not shifted).
+        index: ``[B]`` position of each example in its dataset.
+        choice: ``[B]`` which candidate answer of the example a row holds (evaluation splits only).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    index: Tensor
+    choice: NotRequired[Tensor]
+
+
+class PromptBatch(TypedDict):
+    """Prompts to continue, left-padded, with the answers to compare the continuations with.
+
+    Attributes:
+        prompt_ids: ``[B, T]`` token ids.
+        prompt_mask: ``[B, T]``, 0 on the padding at the left.
+        index: ``[B]`` position of each example in its dataset.
+        answer: B ground-truth answers.
+    """
+
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    index: Tensor
+    answer: list[str]
+
+
+UnlearnBatch = dict[str, TokenBatch]
+"""One micro-batch: a :class:`TokenBatch` per stream name (``forget``, ``forget.alternate``, ``retain``, ...)."""
+
+
+@dataclass
+class StreamView:
+    """What one forward of one stream gives, aligned so that position ``t`` of every field speaks about label ``t``.
+
+    Attributes:
+        labels: ``[B, T-1]`` the token that each position predicts.
+        mask: ``[B, T-1]`` True where that token is scored.
+        logps: ``[B, T-1]`` log-probability of the label, fp32 or better; 0 where not scored.
+        index: ``[B]`` position of each example in its dataset.
+        logits: ``[B, T-1, V]``, when an objective needs them.
+        hidden: layer number to ``[B, T-1, D]``, when an objective needs them.
+        ref_logps: ``[B, T-1]`` the same as ``logps`` under the reference model.
+        ref_logits: ``[B, T-1, V]`` the same as ``logits`` under the reference model.
+        ref_hidden: layer number to ``[B, T-1, D]`` under the reference model.
+        outputs: whatever the model returned, for models that are not language models.
+    """
+
+    labels: Tensor
+    mask: Tensor
+    logps: Tensor
+    index: Tensor
+    logits: Tensor | None = None
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    ref_logps: Tensor | None = None
+    ref_logits: Tensor | None = None
+    ref_hidden: dict[int, Tensor] = field(default_factory=dict)
+    outputs: Any = None
+
+    def count(self, mean_over: MeanOver) -> Tensor:
+        """Number of scored tokens, or of sequences with at least one; ``[]`` fp64."""
+        return count_labels(self.mask, mean_over)
+
+
+def label_mask(labels: Tensor) -> Tensor:
+    """True where ``labels [B, T]`` are scored, shifted to the positions that predict them: ``[B, T-1]``."""
+    return labels[:, 1:] != IGNORE_INDEX
+
+
+def count_labels(mask: Tensor, mean_over: MeanOver) -> Tensor:
+    """Number of True entries of ``mask [B, T-1]`` (tokens), or of rows that have one (sequences); ``[]`` fp64."""
+    counted = mask if mean_over == "tokens" else mask.any(dim=-1)
+    return counted.sum(dtype=torch.float64)
