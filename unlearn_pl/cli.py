@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 import unlearn_pl
 from unlearn_pl import callbacks, combiners, data, gradients, masks, modules, objectives, optim, references  # noqa: F401
@@ -81,6 +81,12 @@ class UnlearnCLI(LightningCLI):
         parser.set_defaults({"checkpoint.save_last": True, "checkpoint.enable_version_counter": False})
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
 
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` unless told otherwise."""
+        if self._get(self.config_init, "trainer.logger") in (None, True):
+            kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
+        return super().instantiate_trainer(**kwargs)
+
     def after_instantiate_classes(self) -> None:
         """Let checkpoints keep the configuration, in which every component is spelled out."""
         config = self.config_dump["model"]
@@ -117,7 +123,7 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"config_{stage}.yaml").write_text(text)
+        (folder / f"config_{trainer.state.fn.value}.yaml").write_text(text)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams({"config": yaml.safe_load(text)})

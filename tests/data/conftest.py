@@ -8,7 +8,9 @@ CHAT = (
     "{% for message in messages %}<{{ message.role }}> {{ message.content }} <end>{% if not loop.last %} {% endif %}"
     "{% endfor %}{% if add_generation_prompt %} <assistant>{% endif %}"
 )
-WORDS = "<pad> <end> <system> <user> <assistant> who keeps the mill ? maud ferrier does , since spring be brief today is"
+WORDS = (
+    "<pad> <end> <system> <user> <assistant> who keeps the mill ? maud ferrier does , since spring be brief today is"
+)
 
 
 @pytest.fixture

@@ -62,6 +62,21 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             collected: name of the dataloader to its metric.
         """
 
+    def update(self, metric: PerExampleMetric, outputs: Any, batch: Any) -> None:
+        """Give ``metric`` what a step returned; override for metrics that take something else.
+
+        Args:
+            metric: made by :meth:`make_metric` for the dataloader that ``batch`` comes from.
+            outputs: what the step returned for the batch.
+            batch: a :class:`~unlearn_pl.types.TokenBatch` or :class:`~unlearn_pl.types.PromptBatch`.
+        """
+        if isinstance(metric, CandidateNLL):
+            metric.update(outputs["index"], outputs["choice"], outputs["nll"], outputs["num_tokens"])
+        elif isinstance(metric, RougeRecall):
+            metric.update(outputs["index"], outputs["text"], batch["answer"])
+        else:
+            metric.update(outputs["index"], outputs["value"])
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start over."""
         self._start(trainer.val_dataloaders, pl_module)
@@ -124,16 +139,13 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             )
         self._loaders = list(dataloaders)
         metrics = {loader: self.make_metric(loader) for loader in self._loaders}
-        self._collected = {loader: metric.to(pl_module.device) for loader, metric in metrics.items() if metric}
+        self._collected = {loader: m.to(pl_module.device) for loader, m in metrics.items() if m is not None}
 
     def _collect(self, dataloader_idx: int, outputs: Any, batch: Any) -> None:
         loader = self._loaders[dataloader_idx]
-        metric = self._collected.get(loader)
         try:
-            if isinstance(metric, CandidateNLL):
-                metric.update(outputs["index"], outputs["choice"], outputs["nll"], outputs["num_tokens"])
-            elif isinstance(metric, RougeRecall):
-                metric.update(outputs["index"], outputs["text"], batch["answer"])
+            if loader in self._collected:
+                self.update(self._collected[loader], outputs, batch)
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"The step of the dataloader {loader!r} must return a dictionary with index, choice, nll and "

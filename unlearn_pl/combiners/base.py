@@ -37,8 +37,8 @@ class Combiner(Recorded, ABC):
 
     Attributes:
         uses_gramian: False for rules that need losses only. They are asked before the backward pass, which can then
-            accumulate a single gradient; ``losses`` are then those of the step before (NaN at the first step), nothing is
-            normalised and nobody is left out.
+            accumulate a single gradient; ``losses`` are then those of the step before (NaN at the first step), nothing
+            is normalised and nobody is left out.
         max_objectives: largest K.
         live: ``[K]`` who took part in the last call.
         satisfied_now: ``[K]`` whose loss is below its threshold.

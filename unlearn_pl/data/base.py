@@ -55,10 +55,10 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
 
         class SupportTickets(UnlearningDataModule):
             def load_streams(self):
-                return {"forget": read("forget.jsonl"), "retain": read("retain.jsonl")}
+                return {"forget": read_rows("forget.jsonl"), "retain": read_rows("retain.jsonl")}
 
             def load_splits(self):
-                return {"forget": read("forget_eval.jsonl")}
+                return {"forget": read_rows("forget_eval.jsonl")}
 
     An epoch is one pass over the anchor, the forget stream. Which examples an optimizer step sees depends on the seed,
     the stream and the number of the step alone (:func:`~unlearn_pl.data.step_indices`), so neither the number of
@@ -69,7 +69,7 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
         default_splits: splits that are loaded when none are asked for; None for all.
 
     Args:
-        tokenizer: a tokenizer, or the name or path of one.
+        tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
         streams: names of the training streams to load, among the keys of :meth:`load_streams`.
         splits: names of the evaluation splits to load, among the keys of :meth:`load_splits`; an empty list for none.
         batch_size: examples per stream and optimizer step, over all devices.
@@ -90,7 +90,7 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
 
     def __init__(
         self,
-        tokenizer: str | PreTrainedTokenizerBase,
+        tokenizer: str | PreTrainedTokenizerBase | None = None,
         *,
         streams: Sequence[str] | None = None,
         splits: Sequence[str] | None = None,
@@ -111,6 +111,8 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
             max_eval_examples=max_eval_examples,
             max_length=max_length,
         )
+        if streams is not None and not streams:
+            raise ValueError("streams=[] leaves nothing to train on; name at least one, or None for the default ones.")
         self.save_hyperparameters(record(arguments_of(self)), logger=False)
         self.streams = list(self.default_streams if streams is None else streams)
         self.splits = self.default_splits if splits is None else splits
@@ -138,8 +140,20 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer, loaded when it was given by name."""
-        return load_tokenizer(self._tokenizer) if isinstance(self._tokenizer, str) else self._tokenizer
+        """The tokenizer that was given, by name or live, or else that of the model which is trained.
+
+        Raises:
+            ValueError: if there is neither.
+        """
+        tokenizer = self._tokenizer
+        if tokenizer is None:
+            tokenizer = getattr(self.trainer and self.trainer.lightning_module, "model_name", None)
+        if tokenizer is None:
+            raise ValueError(
+                "tokenizer is None, and there is no model name to take one from. "
+                "Accepted: a tokenizer, or the name or path of one."
+            )
+        return load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
 
     @property
     def anchor(self) -> str:

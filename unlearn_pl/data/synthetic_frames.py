@@ -86,7 +86,7 @@ FRAMES = (
         "What does {name} like to play in free hours?",
         "When not writing, {name} plays the {instrument}, sometimes for friends and once a year in a small concert "
         "near {city}.",
-        "When not at work, {name} plays the {instrument}, at times for friends and once a year in a little concert near "
-        "{city}.",
+        "When not at work, {name} plays the {instrument}, at times for friends and once a year in a little concert "
+        "near {city}.",
     ),
 )

@@ -31,7 +31,7 @@ class TOFUDataModule(UnlearningDataModule):
     alike, so that a model that was fine-tuned on ``train`` knows exactly what is forgotten, retained and evaluated.
 
     Args:
-        tokenizer: a tokenizer, or the name or path of one.
+        tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
         forget_split: ``forget01``, ``forget05`` or ``forget10``: 1, 5 or 10 percent of the authors.
         path: folder with ``<split>.json`` files (JSON Lines) and ``idontknow.jsonl`` (a refusal a line); None for the
             hub, where the refusals are this library's own.
@@ -51,7 +51,7 @@ class TOFUDataModule(UnlearningDataModule):
 
     def __init__(
         self,
-        tokenizer: str | PreTrainedTokenizerBase,
+        tokenizer: str | PreTrainedTokenizerBase | None = None,
         forget_split: str = "forget10",
         *,
         path: str | None = None,

@@ -73,7 +73,7 @@ class CausalLM(Recorded):
 def _checkpoint_activations(model: "PreTrainedModel") -> None:
     # The reentrant kind allows one backward per forward, and drops the gradients of adapters on frozen layers.
     options = {"use_reentrant": False}
-    if hasattr(model, "activation_checkpointing_enable"):  # the name since transformers 5.20 or so
+    if hasattr(model, "activation_checkpointing_enable"):  # renamed in the course of transformers 5
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
     else:
         model.gradient_checkpointing_enable(options)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """The whole weights of ``model`` on the CPU, gathered from all ranks.
 
-    Every rank must call it; rank 0 alone gets the weights, the others an empty dictionary.
+    Every rank must call it; rank 0 alone gets the weights, the others an empty dictionary. Weights that are on the
+    CPU already are not copied.
     """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
@@ -96,7 +97,9 @@ def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> dict[str, Tensor]
             copy.deepcopy(model.peft_config[model.active_adapter]),
             adapter_name=model.active_adapter,
         )
-    missing = twin.load_state_dict(weights, strict=False, assign=True).missing_keys
+    # Merging works in place, and on a CPU the gathered weights are those of the live model.
+    copies = {name: weight.clone() for name, weight in weights.items()}
+    missing = twin.load_state_dict(copies, strict=False, assign=True).missing_keys
     assert not missing, f"weights to merge are missing: {missing}"
     # Tied weights were assigned one by one; only a tensor that is shared again is written once.
     cast("PreTrainedModel", twin.get_base_model()).tie_weights()

@@ -100,7 +100,7 @@ def _head_on_labels(head: nn.Module, labels: Tensor, mask: Tensor, chunk_size: i
             logps = [checkpoint(chunk_log_probs, *chunk, use_reentrant=False) for chunk in chunks]
         else:
             logps = [chunk_log_probs(*chunk) for chunk in chunks]
-        results.append(_spread(torch.cat(logps), mask).unsqueeze(-1))
+        results.append(_spread(torch.cat(logps), mask.unsqueeze(-1)))
         return results[-1]
 
     head.forward = forward
@@ -120,5 +120,5 @@ def _label_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """``values [N]`` at the N True positions of ``mask [B, T-1]``, 0 elsewhere."""
+    """``values [N]`` at the N True positions of ``mask``, 0 elsewhere."""
     return values.new_zeros(mask.shape).masked_scatter(mask, values)

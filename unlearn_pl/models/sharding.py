@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from unlearn_pl.models.lora import has_adapter
+
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -21,7 +23,7 @@ def shard(model: nn.Module, mesh: "DeviceMesh", dtype: torch.dtype | None = None
     Returns:
         ``model``; untouched where it is sharded already.
     """
-    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     if isinstance(model, FSDPModule):
         return model
@@ -29,6 +31,8 @@ def shard(model: nn.Module, mesh: "DeviceMesh", dtype: torch.dtype | None = None
     for layer in decoder_layers(model):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
+    if has_adapter(model):
+        register_fsdp_forward_method(model, "generate")  # peft's goes around the root, which would gather weights
     return model
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unlearn_pl.models.precision import cast_parameters
+
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -51,7 +53,7 @@ def tiny_llama(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    model.to(dtype=dtype)  # type: ignore[call-arg]
+    cast_parameters(model, dtype)
     return model.train()
 
 

@@ -86,7 +86,8 @@ class UnlearningModule(LanguageModule):
     ) -> None:
         super().__init__(model, max_new_tokens)
         self.automatic_optimization = False
-        self.objectives = nn.ModuleDict(objectives)
+        self.objectives = dict(objectives)
+        self._objective_modules = nn.ModuleList(objectives.values())  # buffers move and are saved with the module
         self.combiner = combiner
         self.reference = reference
         self.mask = mask
@@ -105,7 +106,7 @@ class UnlearningModule(LanguageModule):
     def _check_components(self) -> None:
         if not self.objectives:
             raise ValueError("objectives is empty; at least one objective is needed.")
-        needing = [name for name, o in self._objectives.items() if any(n.startswith("ref_") for n in o.needs)]
+        needing = [name for name, o in self.objectives.items() if any(n.startswith("ref_") for n in o.needs)]
         if needing and self.reference is None:
             raise ValueError(
                 f"Objectives {needing} compare with the original model, but reference is None. "
@@ -119,17 +120,13 @@ class UnlearningModule(LanguageModule):
         self._setup_combiner()
 
     def _setup_combiner(self) -> None:
-        objectives = self._objectives.values()
+        objectives = self.objectives.values()
         original = self.reference is not None and self.reference.is_original
         self.combiner.setup(
-            list(self._objectives),
+            list(self.objectives),
             [o.role for o in objectives],
             [o.zero_at_reference and original for o in objectives],
         )
-
-    @property
-    def _objectives(self) -> dict[str, Objective]:
-        return dict(self.objectives.items())  # type: ignore[arg-type]
 
     # ------------------------------------------------------------------------------------------------ setting up
 
@@ -148,7 +145,7 @@ class UnlearningModule(LanguageModule):
         self._setup_combiner()
         streams = getattr(self.trainer.datamodule, "streams", None)
         if streams is not None:
-            check_streams({name: o.streams for name, o in self._objectives.items()}, list(streams))
+            check_streams({name: o.streams for name, o in self.objectives.items()}, list(streams))
         self.micro_batches_per_step  # noqa: B018  # a fractional number is refused here
 
     @property
@@ -192,7 +189,7 @@ class UnlearningModule(LanguageModule):
         if copy is not None:
             return copy
         assert self.spec is not None
-        return self.spec.build(self._dtype())
+        return self.spec.build(self._weights_dtype())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trained parameters, and its schedule over the data module's own number of steps."""
@@ -218,7 +215,7 @@ class UnlearningModule(LanguageModule):
 
     def on_fit_start(self) -> None:
         """Say what is descended, and how."""
-        for name, objective in self._objectives.items():
+        for name, objective in self.objectives.items():
             rank_zero_info(
                 f"objective {name!r}: {type(objective).__name__} on {'+'.join(objective.streams)} ({objective.role})"
             )
@@ -239,7 +236,7 @@ class UnlearningModule(LanguageModule):
     def view(self, stream: str, batch: TokenBatch) -> StreamView:
         """One forward of one stream, with everything that its objectives need."""
         assert self.model is not None
-        needs = frozenset().union(*(o.needs for o in self._objectives.values() if stream in o.streams))
+        needs = frozenset().union(*(o.needs for o in self.objectives.values() if stream in o.streams))
         reference: Mapping[str, Any] = {}
         if self.reference is not None and any(need.startswith("ref_") for need in needs):
             reference = self.reference.annotate(stream, batch, needs, self.model)
@@ -324,16 +321,16 @@ class UnlearningModule(LanguageModule):
             self.mask.apply(self._names_of_rows, row)
 
     def _replay(self) -> Replay:
-        check_streams({n: o.streams for n, o in self._objectives.items()}, list(self._window.micro_batches[0]))
-        counts = self._window.counts(list(self._objectives.values()))
+        check_streams({n: o.streams for n, o in self.objectives.items()}, list(self._window.micro_batches[0]))
+        counts = self._window.counts(list(self.objectives.values()))
         totals = counts.sum(dim=0)
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(totals)
         strategy = self.trainer.strategy
         return Replay(
             window=self._window,
-            objectives=self._objectives,
-            groups=group_streams(self._objectives),
+            objectives=self.objectives,
+            groups=group_streams(self.objectives),
             shares=counts / totals.clamp(min=1),
             parameters=self._parameters_of_rows,
             view=self.view,

@@ -23,4 +23,4 @@ class FineTuning(UnlearningModule):
     def __init__(
         self, model: CausalLM | str | nn.Module, stream: str = "train", **options: Unpack[ModuleOptions]
     ) -> None:
-        super().__init__(model, {stream: CausalLMLoss(stream=stream)}, Scalarization(), **options)
+        super().__init__(model, {"nll": CausalLMLoss(stream=stream)}, Scalarization(), **options)

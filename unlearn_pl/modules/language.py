@@ -56,10 +56,10 @@ class LanguageModule(Recorded, pl.LightningModule):
         """Make the model and, on a device mesh, shard it; does nothing when that was done."""
         if self.model is None:
             assert self.spec is not None
-            self.model = self.spec.build(self._dtype())
+            self.model = self.spec.build(self._weights_dtype())
         self._shard(self.model)
 
-    def _dtype(self) -> torch.dtype | None:
+    def _weights_dtype(self) -> torch.dtype | None:
         return _DTYPES.get(str(self.trainer.precision)) if self._trainer is not None else None
 
     def _shard(self, model: nn.Module) -> nn.Module:

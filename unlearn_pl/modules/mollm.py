@@ -53,5 +53,5 @@ class MOLLM(UnlearningModule):
         """Read the KL objective from the data's ``normal`` stream when there is one and none was named."""
         streams = getattr(self.trainer.datamodule, "streams", ())
         if self.normal_stream is None:
-            self._objectives["normal"].stream = "normal" if "normal" in streams else "retain"
+            self.objectives["normal"].stream = "normal" if "normal" in streams else "retain"
         super().setup(stage)

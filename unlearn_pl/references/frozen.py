@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from unlearn_pl.models.causal_lm import CausalLM, DTypeName
+from unlearn_pl.models.precision import cast_parameters
 from unlearn_pl.models.sharding import shard
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.fields import reference_fields
@@ -46,7 +48,7 @@ class FrozenReference(Reference):
         """
         frozen = build() if self.model is None else self._other_model(self.model, model)
         if self.dtype is not None:
-            frozen = frozen.to(getattr(torch, self.dtype))
+            cast_parameters(frozen, getattr(torch, self.dtype))
         self._frozen = frozen.eval().requires_grad_(False)
 
     def annotate(
@@ -61,13 +63,13 @@ class FrozenReference(Reference):
 
     @staticmethod
     def _other_model(name: str, trained: nn.Module) -> nn.Module:
-        like = next(trained.parameters())
-        other = CausalLM(name).build(like.dtype)
+        other = CausalLM(name).build(next(trained.parameters()).dtype)
         ours, theirs = (cast("PreTrainedModel", each).config.vocab_size for each in (trained, other))
         if ours != theirs:
             raise ValueError(
                 f"the reference model {name!r} has {theirs} tokens and the trained model has {ours}; "
                 "a reference needs the vocabulary of the trained model"
             )
-        mesh = getattr(like, "device_mesh", None)
+        # The root's own weights may be gathered at the moment; those of the layers are not.
+        mesh = next((p.device_mesh for p in trained.parameters() if isinstance(p, DTensor)), None)
         return other if mesh is None else shard(other, mesh)

@@ -1,0 +1,68 @@
+"""MinNorm against the projection of the origin, worked out with vectors."""
+
+import numpy as np
+import pytest
+import torch
+
+from unlearn_pl.combiners import MinNorm
+from unlearn_pl.functional import min_norm_weights
+from unlearn_pl.recording import record
+
+
+def make_combiner(size=2, **options):
+    combiner = MinNorm(**options)
+    combiner.setup([f"o{k}" for k in range(size)], ["forget"] + ["retain"] * (size - 1))
+    return combiner
+
+
+def random_rows(size, seed=0):
+    scales = 10 ** np.linspace(0, -3, size)[:, None]
+    return torch.from_numpy(scales * np.random.default_rng(seed).standard_normal((size, 5)))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_l2_solves_for_unit_gradients_at_the_mean_norm(size):
+    rows = random_rows(size, seed=size)
+    units = rows / rows.norm(dim=1, keepdim=True)
+    direction = make_combiner(size)(rows @ rows.T, torch.ones(size)) @ rows
+    expected = rows.norm(dim=1).mean() * (min_norm_weights(units @ units.T) @ units)
+    torch.testing.assert_close(direction, expected)
+
+
+@pytest.mark.parametrize("normalization", ["l2", "ema", "none"])
+def test_every_objective_descends(normalization):
+    combiner = make_combiner(4, normalization=normalization)
+    for seed in range(20):
+        rows = random_rows(4, seed)
+        gramian = rows @ rows.T
+        weights = combiner(gramian, torch.ones(4))
+        assert (gramian @ weights >= -1e-9 * gramian.diagonal().sqrt() * (weights @ gramian @ weights).sqrt()).all()
+
+
+def test_two_objectives_of_unit_length_weigh_the_same():
+    """The bisector of the two directions, at the mean of the lengths."""
+    rows = torch.tensor([[4.0, 0.0], [3.0, 2.0]], dtype=torch.float64)
+    units = rows / rows.norm(dim=1, keepdim=True)
+    expected = rows.norm(dim=1).mean() * units.mean(dim=0)
+    torch.testing.assert_close(make_combiner()(rows @ rows.T, torch.ones(2)) @ rows, expected)
+
+
+def test_none_gives_the_raw_solution():
+    rows = random_rows(3)
+    gramian = rows @ rows.T
+    torch.testing.assert_close(
+        make_combiner(3, normalization="none")(gramian, torch.ones(3)), min_norm_weights(gramian)
+    )
+
+
+@pytest.mark.parametrize("normalization", ["l2", "none", "ema"])
+def test_step_scales_with_the_gradients(normalization):
+    """Weights do not change when all gradients are scaled: the step keeps the units of a gradient."""
+    gramian = random_rows(3) @ random_rows(3).T
+    weights = [make_combiner(3, normalization=normalization)(c * gramian, torch.ones(3)) for c in (1.0, 1e-8, 1e6)]
+    torch.testing.assert_close(weights[0], weights[1])
+    torch.testing.assert_close(weights[0], weights[2])
+
+
+def test_arguments_are_recorded():
+    assert record(MinNorm(satisfied={"forget": 0.05}))["init_args"] == {"satisfied": {"forget": 0.05}}

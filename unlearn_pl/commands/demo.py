@@ -1,0 +1,107 @@
+"""``unlearn-pl demo``: the whole story offline, from a model that knows too much to one that has forgotten it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from unlearn_pl.commands.story import Story
+from unlearn_pl.modules import MOLLM, GradDiff
+from unlearn_pl.report import plot_combination, plot_forgetting, read_history
+from unlearn_pl.results import Results, write_json
+
+COLUMNS = ("forget_probability", "forget_quality", "forget_truth_ratio", "model_utility")
+
+
+def main(args: Sequence[str]) -> None:
+    """Run ``unlearn-pl demo ARGS``."""
+    from jsonargparse import auto_cli
+
+    auto_cli(demo, args=list(args), as_positional=False)
+
+
+def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
+    """Train a tiny model on fictitious authors, let it forget half of them with two methods, evaluate, report.
+
+    Args:
+        folder: where everything is written.
+        seed: of initial weights and order of examples.
+        fast: a fraction of the work, to see that it runs; the numbers then mean little.
+    """
+    # Threads that spin while they wait slow a busy machine down by a factor of 10; set before the first kernel runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    size = {"authors": 2, "hidden_size": 64, "memorizing_epochs": 4, "unlearning_epochs": 2} if fast else {}
+    story = Story(Path(folder), seed, progress=True, **size)  # type: ignore[arg-type]
+
+    say("A target model learns all authors; a retain model never sees those that will be forgotten.")
+    story.fine_tune("target", "full")
+    story.fine_tune("retain", "retain")
+    retain_results = str(story.folder / "retain" / "results.json")
+    results = {"retain": story.evaluate("retain"), "target": story.evaluate("target", retain_results)}
+    say(
+        f"The target model knows the forget answers: it gives them probability "
+        f"{results['target'].metrics['forget_probability']:.3f}, the retain model "
+        f"{results['retain'].metrics['forget_probability']:.3f}."
+    )
+
+    say("Unlearn with GradDiff (a weighted sum) and with MOLLM (a gradient per objective, combined at every step).")
+    target = str(story.path("target"))
+    story.unlearn("graddiff", GradDiff(target, optimizer=partial(torch.optim.AdamW, lr=3e-4)))
+    story.unlearn("mollm", MOLLM(target, optimizer=partial(torch.optim.AdamW, lr=1e-3)))
+    results |= {name: story.evaluate(name, retain_results) for name in ("graddiff", "mollm")}
+
+    write_summary(story, results)
+    print_table(story, results)
+    print_next(story)
+
+
+def say(line: str) -> None:
+    """One line of the story."""
+    print(f"\n>> {line}", flush=True)
+
+
+def write_summary(story: Story, results: Mapping[str, Results]) -> None:
+    """``results.json`` of all models and the two figures."""
+    write_json(
+        story.folder / "results.json",
+        {name: {**result.metrics, "seconds": story.seconds[name]} for name, result in results.items()},
+    )
+    runs = {n: read_history(story.folder / n / "logs" / "metrics.csv") for n in ("graddiff", "mollm")}
+    points = {
+        f"{name} model": (results[name].metrics["forget_probability"], results[name].metrics["retain_probability"])
+        for name in ("target", "retain")
+    }
+    plot_forgetting(runs, points, story.folder / "forgetting.png")
+    plot_combination(runs["mollm"], story.folder / "combination.png")
+
+
+def print_table(story: Story, results: Mapping[str, Results]) -> None:
+    """One row per model."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", *(column.replace("_", " ") for column in COLUMNS), "seconds")
+    for name in ("target", "retain", "graddiff", "mollm"):
+        metrics = results[name].metrics
+        values = [f"{metrics[column]:.3g}" if column in metrics else "-" for column in COLUMNS]
+        table.add_row(name, *values, f"{story.seconds[name]:.0f}")
+    Console().print(table)
+    print(
+        "forget probability: low is forgotten. forget quality: p-value of 'indistinguishable from the retain model', "
+        "above 0.05 is good.\nforget truth ratio: near the retain model's is good. model utility: high is good."
+    )
+
+
+def print_next(story: Story) -> None:
+    """What to look at, and what to run next."""
+    print(
+        f"\nWritten to {story.folder}: results.json, forgetting.png, combination.png, and the unlearned model in "
+        f"{story.path('mollm')}.\n"
+        "Next:\n"
+        "  unlearn-pl fit -c experiments/synthetic/mollm.yaml          the same from a YAML file\n"
+        "  unlearn-pl fit -c experiments/tofu/mollm.yaml               TOFU on Llama-3.2-1B\n"
+        "  unlearn-pl fit --model.help MOLLM                           what can be changed\n"
+        "  notebooks/01_quickstart.ipynb                               your own objective in ten lines"
+    )
