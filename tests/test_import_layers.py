@@ -71,6 +71,8 @@ def test_every_folder_has_a_layer():
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_heavy_imports_are_lazy_and_files_are_short(path):
     tree = ast.parse(path.read_text())
-    top_level = [n for node in tree.body for n in imported_modules(node, path) if isinstance(node, ast.Import | ast.ImportFrom)]
+    top_level = [
+        n for node in tree.body for n in imported_modules(node, path) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     assert not {name.split(".")[0] for name in top_level} & (LAZY | {"pytorch_lightning"})
     assert len(path.read_text().splitlines()) <= 400

@@ -28,7 +28,9 @@ def test_the_most_derived_constructor_is_recorded():
 
 
 def test_partials_and_classes_are_recorded_and_live_objects_are_named():
-    plain = record({"optimizer": functools.partial(torch.optim.SGD, lr=0.1), "fn": lambda p: p, "deep": [Leaf(object())]})
+    plain = record(
+        {"optimizer": functools.partial(torch.optim.SGD, lr=0.1), "fn": lambda p: p, "deep": [Leaf(object())]}
+    )
     assert plain["optimizer"]["init_args"] == {"lr": 0.1}
     assert unrecordable(plain) == ["fn", "deep.0.size"]
 

@@ -107,7 +107,11 @@ class UnlearnCLI(LightningCLI):
         if not any(candidate.exists() for candidate in found):
             raise ValueError(
                 f"--ckpt_path {path}: there is no such checkpoint"
-                + (f" in {folder}; run `unlearn-pl fit` with the same trainer.default_root_dir." if path == "last" else ".")
+                + (
+                    f" in {folder}; run `unlearn-pl fit` with the same trainer.default_root_dir."
+                    if path == "last"
+                    else "."
+                )
             )
 
 

@@ -76,7 +76,11 @@ def fit_and_save(strategy_name: str, folder: str, max_epochs: int, resume: bool)
     data = kit.Questions(batch_size=8, micro_batch_size=2)
     checkpoint = pl.callbacks.ModelCheckpoint(folder, save_last=True, enable_version_counter=False)
     trainer = kit.trainer(
-        max_epochs=max_epochs, strategy=strategy(strategy_name), devices=2, enable_checkpointing=True, callbacks=[checkpoint]
+        max_epochs=max_epochs,
+        strategy=strategy(strategy_name),
+        devices=2,
+        enable_checkpointing=True,
+        callbacks=[checkpoint],
     )
     trainer.fit(module, data, ckpt_path=str(Path(folder) / "last.ckpt") if resume else None)
     return full_state_dict(module.model), module.windows_closed

@@ -40,7 +40,9 @@ def test_gradients_that_are_views_of_buckets_are_copied(pool, alone):
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-@pytest.mark.parametrize(("on_nonfinite", "combiner"), [("skip", "MinNorm"), ("drop", "MinNorm"), ("skip", "Scalarization")])
+@pytest.mark.parametrize(
+    ("on_nonfinite", "combiner"), [("skip", "MinNorm"), ("drop", "MinNorm"), ("skip", "Scalarization")]
+)
 def test_nan_on_one_rank_reaches_no_optimizer(pool, strategy, on_nonfinite, combiner):
     ranks = pool.run(cases.train_with_nan, strategy, on_nonfinite, combiner)
     assert all(rank["finite"] and rank["skipped"]["nonfinite"] == 1 for rank in ranks)

@@ -36,11 +36,10 @@ def test_an_export_is_the_model(tiny_model, tokenizer, tmp_path, tie, dtype):
     assert AutoTokenizer.from_pretrained(tmp_path / "new" / "export")("mill").input_ids == tokenizer("mill").input_ids
 
 
-@pytest.mark.parametrize("tie", [True, False])
-@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "lm_head"]])
+@pytest.mark.parametrize(
+    ("tie", "targets"), [(True, "all-linear"), (False, "all-linear"), (False, ["q_proj", "lm_head"])]
+)
 def test_adapters_are_merged_into_a_plain_model(tiny_model, tmp_path, tie, targets):
-    if tie and targets != "all-linear":
-        pytest.skip("peft refuses to merge an adapter into one of two tied weights")
     model = trained(LoRA(r=2, target_modules=targets).apply(tiny_model(tie=tie, dtype=torch.float64)))
     weights, before = {name: p.clone() for name, p in model.named_parameters()}, logits(model)
     save_pretrained(model, tmp_path / "export")

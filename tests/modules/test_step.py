@@ -11,7 +11,7 @@ from tests import kit
 from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
 from unlearn_pl.data import step_indices
 from unlearn_pl.gradients import Row, group_streams
-from unlearn_pl.masks import Mask
+from unlearn_pl.masks import ElementMask, Mask
 from unlearn_pl.modules import MOLLM, GradDiff, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, Objective, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import Constant
@@ -75,7 +75,9 @@ def test_rows_are_the_gradients_of_the_token_means(micro_batch_size):
 
 
 def test_the_update_is_the_weighted_sum_of_the_rows():
-    module = Recorded(kit.model(dtype=torch.float64), {"f": UnlearningCrossEntropyLoss(), "r": CausalLMLoss()}, MinNorm(), **OPTIONS)
+    module = Recorded(
+        kit.model(dtype=torch.float64), {"f": UnlearningCrossEntropyLoss(), "r": CausalLMLoss()}, MinNorm(), **OPTIONS
+    )
     fit(module, max_steps=1, precision="64-true")
     step, before = module.history[0], list(kit.model(dtype=torch.float64).parameters())
     for i, (p, old) in enumerate(zip(module.model.parameters(), before, strict=True)):
@@ -108,7 +110,12 @@ def test_shared_and_separate_forwards_agree():
 def test_objectives_of_connected_streams_form_one_group():
     pair = CausalLMLoss()
     pair.stream = ("b", "c")
-    objectives = {"x": CausalLMLoss(stream="a"), "y": CausalLMLoss(stream="b"), "z": CausalLMLoss(stream="c"), "p": pair}
+    objectives = {
+        "x": CausalLMLoss(stream="a"),
+        "y": CausalLMLoss(stream="b"),
+        "z": CausalLMLoss(stream="c"),
+        "p": pair,
+    }
     groups = [(set(g.streams), g.objectives) for g in group_streams(objectives)]
     assert groups == [({"a"}, ("x",)), ({"b", "c"}, ("y", "z", "p"))]
 
@@ -116,7 +123,9 @@ def test_objectives_of_connected_streams_form_one_group():
 def test_micro_batches_change_nothing():
     states, histories = [], []
     for size in (8, 4, 2):
-        module = fit(RecordedMOLLM(kit.model(), **OPTIONS), kit.Questions(batch_size=8, micro_batch_size=size), max_epochs=2)
+        module = fit(
+            RecordedMOLLM(kit.model(), **OPTIONS), kit.Questions(batch_size=8, micro_batch_size=size), max_epochs=2
+        )
         states.append(list(module.model.parameters()))
         histories.append(module.history)
     for other, history in zip(states[1:], histories[1:], strict=True):
@@ -149,7 +158,9 @@ def test_scalarization_equals_plain_training_and_keeps_no_rows(monkeypatch):
         losses = []
         for stream, count in (("forget", 16), ("retain", 24)):
             rows = kit.rows(stream.title(), count)
-            losses.append(torch.cat([answer_nll(plain, **rows[i]) for i in step_indices(0, stream, step, 8, count)]).mean())
+            losses.append(
+                torch.cat([answer_nll(plain, **rows[i]) for i in step_indices(0, stream, step, 8, count)]).mean()
+            )
         optimizer.zero_grad()
         (-0.3 * losses[0] + 2.0 * losses[1]).backward()
         optimizer.step()
@@ -218,10 +229,14 @@ class Opposed(Objective):
 
 
 def test_stationary_steps_are_skipped_and_counted():
-    module = UnlearningModule(kit.model(dtype=torch.float64), {"up": Opposed(1.0), "down": Opposed(-1.0)}, MinNorm(), **OPTIONS)
+    module = UnlearningModule(
+        kit.model(dtype=torch.float64), {"up": Opposed(1.0), "down": Opposed(-1.0)}, MinNorm(), **OPTIONS
+    )
     fit(module, precision="64-true")
     assert module.skipped["stationary"] == module.windows_closed == 2
-    torch.testing.assert_close(list(module.model.parameters()), list(kit.model(dtype=torch.float64).parameters()), rtol=0, atol=0)
+    torch.testing.assert_close(
+        list(module.model.parameters()), list(kit.model(dtype=torch.float64).parameters()), rtol=0, atol=0
+    )
 
 
 class FirstHalf(Mask):
@@ -234,7 +249,9 @@ class FirstHalf(Mask):
 
 @pytest.mark.parametrize("combiner", [MinNorm, Scalarization])
 def test_rows_are_masked_before_the_gramian(combiner):
-    module = Recorded(kit.model(), {"f": UnlearningCrossEntropyLoss(), "r": CausalLMLoss()}, combiner(), mask=FirstHalf(), **OPTIONS)
+    module = Recorded(
+        kit.model(), {"f": UnlearningCrossEntropyLoss(), "r": CausalLMLoss()}, combiner(), mask=FirstHalf(), **OPTIONS
+    )
     fit(module, max_epochs=2)
     for p, old in zip(module.model.parameters(), kit.model().parameters(), strict=True):
         half = p.numel() // 2
@@ -268,8 +285,20 @@ def test_a_combiner_of_ones_own_gets_equal_treatment():
         def weigh(self, gramian, losses):
             return nn.functional.one_hot(gramian.diagonal().argmax(), len(losses)).double()
 
-    module = Recorded(kit.model(), {"f": UnlearningCrossEntropyLoss(), "r": CausalLMLoss()}, Loudest(normalization="none"), **OPTIONS)
+    module = Recorded(
+        kit.model(), {"f": UnlearningCrossEntropyLoss(), "r": CausalLMLoss()}, Loudest(normalization="none"), **OPTIONS
+    )
     fit(module)
     for step in module.history:
         loudest = step["gramian"].diagonal().argmax()
         assert step["weights"].nonzero().flatten().tolist() == [loudest]
+
+
+def test_an_element_wise_mask_refuses_weight_decay():
+    mask = ElementMask({"model.norm.weight": torch.zeros(32, dtype=torch.bool)})
+    module = MOLLM(kit.model(), mask=mask)
+    with pytest.raises(ValueError, match=r"AdamW has weight_decay=0\.01.*ElementMask.*weight_decay=0"):
+        fit(module)
+    free = MOLLM(kit.model(), mask=mask, optimizer=functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=0))
+    fit(free)
+    assert torch.equal(free.model.model.norm.weight, kit.model().model.norm.weight)

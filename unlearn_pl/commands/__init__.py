@@ -1,0 +1,1 @@
+"""Commands of ``unlearn-pl`` that are not a Trainer's."""

@@ -86,15 +86,13 @@ class Story:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Trained on the texts of the fictitious authors."""
-        return SyntheticAuthorsDataModule(**self._sizes).tokenizer
-
-    @property
-    def _sizes(self) -> dict[str, int]:
-        return {"forget_authors": self.authors, "retain_authors": self.authors, "holdout_authors": self.authors}
+        return self._data(tokenizer=None).tokenizer
 
     def _data(self, **options: object) -> SyntheticAuthorsDataModule:
-        batch = {"batch_size": self.batch_size, "micro_batch_size": self.batch_size, "eval_batch_size": 64}
-        return SyntheticAuthorsDataModule(self.tokenizer, seed=self.seed, **self._sizes, **batch, **options)  # type: ignore[arg-type]
+        sizes = dict.fromkeys(("forget_authors", "retain_authors", "holdout_authors"), self.authors)
+        batches = {"batch_size": self.batch_size, "micro_batch_size": self.batch_size, "eval_batch_size": 64}
+        tokenizer = options.pop("tokenizer") if "tokenizer" in options else self.tokenizer
+        return SyntheticAuthorsDataModule(tokenizer, seed=self.seed, **sizes, **batches, **options)  # type: ignore[arg-type]
 
     def _fit(
         self, name: str, module: UnlearningModule, data: SyntheticAuthorsDataModule, epochs: int, watch_every: int

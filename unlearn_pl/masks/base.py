@@ -2,6 +2,7 @@
 
 from abc import ABC
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -14,7 +15,13 @@ class Mask(Recorded, ABC):
     A subclass writes one of the two hooks: :meth:`freeze` for whole parameters, which then cost no gradient at all,
     :meth:`apply` for elements of parameters. Both see the names of ``model.named_parameters()``, where tied weights
     have one name.
+
+    Attributes:
+        element_wise: True when :meth:`apply` changes gradients. The optimizer must then not decay weights by itself,
+            for it would move those that may not change.
     """
+
+    element_wise: ClassVar[bool] = True
 
     def freeze(self, model: nn.Module) -> None:
         """Set ``requires_grad`` to False where nothing may change; called before the optimizer exists.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from torch import nn
 
@@ -17,6 +18,8 @@ class TrainableParameters(Mask):
         include: regular expressions, looked for anywhere in the name: ``layers\.[567]\.mlp\.down_proj``.
         exclude: regular expressions of exceptions.
     """
+
+    element_wise: ClassVar[bool] = False
 
     def __init__(self, include: Sequence[str] = (".*",), exclude: Sequence[str] = ()) -> None:
         self.include = list(include)

@@ -51,7 +51,7 @@ def stream_forward(model: nn.Module, batch: TokenBatch, needs: frozenset[str], c
     if "logits" not in needs and (head := _plain_output_head(cast("PreTrainedModel", model))) is not None:
         with _head_on_labels(head, labels, mask, chunk_size) as results:
             given, states = _call(model, batch, with_hidden=bool(layers))
-        if given is results[-1]:  # else the model changes its logits in a way that its config does not show
+        if results and given is results[-1]:  # else the model changes its logits in a way that its config does not show
             logps = given.squeeze(-1)
     if logps is None:
         given, states = _call(model, batch, with_hidden=bool(layers))

@@ -9,6 +9,7 @@ from unlearn_pl.modules.language import LanguageModule
 from unlearn_pl.modules.mollm import MOLLM
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.pretrained import PretrainedModule
+from unlearn_pl.modules.training import TrainingModule
 
 register()
 
@@ -21,5 +22,6 @@ __all__ = [
     "LanguageModule",
     "ModuleOptions",
     "PretrainedModule",
+    "TrainingModule",
     "UnlearningModule",
 ]

@@ -1,22 +1,14 @@
 """The LightningModule of every method: one gradient row per objective, one combination per optimizer step."""
 
-import functools
-import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.optim import AdamW, Optimizer
 
 from unlearn_pl.combiners import Combiner
 from unlearn_pl.gradients import (
@@ -33,17 +25,17 @@ from unlearn_pl.gradients import (
 )
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import CausalLM, stream_forward
-from unlearn_pl.modules.checks import check_context, check_streams, check_trainer
-from unlearn_pl.modules.language import LanguageModule
+from unlearn_pl.modules.checks import check_streams
 from unlearn_pl.modules.options import OnNonFinite
 from unlearn_pl.modules.step import Step, measure
+from unlearn_pl.modules.training import TrainingModule
 from unlearn_pl.objectives import Objective
-from unlearn_pl.optim import LinearWarmup, Schedule
+from unlearn_pl.optim import Schedule
 from unlearn_pl.references import Reference
 from unlearn_pl.types import StreamView, TokenBatch, UnlearnBatch
 
 
-class UnlearningModule(LanguageModule):
+class UnlearningModule(TrainingModule):
     """Descends several objectives together: a gradient of each, combined at every optimizer step.
 
     Every method of this library is this class with its objectives, its combiner and its paper's defaults filled in.
@@ -84,23 +76,18 @@ class UnlearningModule(LanguageModule):
         on_nonfinite: OnNonFinite = "skip",
         max_new_tokens: int = 200,
     ) -> None:
-        super().__init__(model, max_new_tokens)
-        self.automatic_optimization = False
+        super().__init__(model, mask, optimizer, schedule, gradient_clip_val, accumulate_grad_batches, max_new_tokens)
         self.objectives = dict(objectives)
         self._objective_modules = nn.ModuleList(objectives.values())  # buffers move and are saved with the module
         self.combiner = combiner
         self.reference = reference
-        self.mask = mask
         self.gradient = gradient or FirstOrder()
-        self.optimizer = optimizer or functools.partial(AdamW, lr=1e-5, weight_decay=0.01)
-        self.schedule = schedule or LinearWarmup()
-        self.gradient_clip_val = gradient_clip_val
-        self.accumulate_grad_batches = accumulate_grad_batches
         self.on_nonfinite = on_nonfinite
         self.windows_closed = 0
         self.skipped = {"nonfinite": 0, "stationary": 0}
         self._window = Window()
         self._losses = torch.full([len(objectives)], float("nan"), dtype=torch.float64)
+        self._reference_is_ready = False
         self._check_components()
 
     def _check_components(self) -> None:
@@ -128,90 +115,30 @@ class UnlearningModule(LanguageModule):
             [o.zero_at_reference and original for o in objectives],
         )
 
-    # ------------------------------------------------------------------------------------------------ setting up
-
-    def configure_callbacks(self) -> list[pl.Callback]:
-        """Check the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            check_trainer(self.trainer)
-        return []
-
     def setup(self, stage: str) -> None:
         """Start counting anew and check that the data fits the objectives."""
+        super().setup(stage)
         if stage != "fit":
             return
         self.windows_closed = 0
         self._window.clear()
         self._setup_combiner()
-        streams = getattr(self.trainer.datamodule, "streams", None)
-        if streams is not None:
-            check_streams({name: o.streams for name, o in self.objectives.items()}, list(streams))
-        self.micro_batches_per_step  # noqa: B018  # a fractional number is refused here
+        if (streams := getattr(self.datamodule, "streams", None)) is not None:
+            check_streams(self._streams_read, streams)
 
     @property
-    def micro_batches_per_step(self) -> int:
-        """Micro-batches per optimizer step, as the module or the data module says it; 1 when neither does.
-
-        Raises:
-            ValueError: when both say it and differ.
-        """
-        of_data = getattr(self.trainer.datamodule, "micro_batches_per_step", None)
-        given = self.accumulate_grad_batches
-        if given is not None and of_data is not None and given != of_data:
-            raise ValueError(
-                f"accumulate_grad_batches={given} on the module contradicts the data module, whose batch_size and "
-                f"micro_batch_size give {of_data}. Leave accumulate_grad_batches at None."
-            )
-        return given or of_data or 1
+    def _streams_read(self) -> dict[str, tuple[str, ...]]:
+        return {name: objective.streams for name, objective in self.objectives.items()}
 
     def configure_model(self) -> None:
-        """Make the model, freeze what the mask excludes, prepare the reference from the original weights."""
-        made = self.model is None
-        fitting = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        original = deepcopy(self.model) if fitting and self._reference_copies(self.model) else None
+        """Make the model, and prepare the reference from the original weights before a checkpoint is restored."""
+        reference = self.reference if self.fitting and not self._reference_is_ready else None
+        copy = deepcopy(self.model) if reference is not None and reference.copies_model else None
         super().configure_model()
-        assert self.model is not None
-        if made:
-            self.model.train()
-        if self.spec is not None and self.spec.lora is not None:
-            self.strict_loading = False
-        if self.mask is not None:
-            self.mask.freeze(self.model)
-        if fitting and self.reference is not None:
-            self.reference.prepare(lambda: self._shard(self._original(original)), self.model)
-        if fitting:
-            check_context(self.model, getattr(self.trainer.datamodule, "longest_sequence", 0))
-
-    def _reference_copies(self, live: nn.Module | None) -> bool:
-        return live is not None and self.reference is not None and self.reference.copies_model
-
-    def _original(self, copy: nn.Module | None) -> nn.Module:
-        if copy is not None:
-            return copy
-        assert self.spec is not None
-        return self.spec.build(self._weights_dtype())
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer of the trained parameters, and its schedule over the data module's own number of steps."""
-        assert self.model is not None
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        if not trained:
-            raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
-        optimizer = self.optimizer(trained)
-        return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *self._num_steps())}
-
-    def _num_steps(self) -> tuple[int, int]:
-        """Optimizer steps per epoch and in total, as far as the Trainer's limits allow them."""
-        trainer, of_data = self.trainer, getattr(self.trainer.datamodule, "steps_per_epoch", None)
-        if of_data is None:
-            total = math.ceil(trainer.estimated_stepping_batches / self.micro_batches_per_step)
-            return max(1, total // max(1, trainer.max_epochs or 1)), total
-        batches, limit = of_data * self.micro_batches_per_step, trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        per_epoch = max(1, math.ceil(batches / self.micro_batches_per_step))
-        total = per_epoch * trainer.max_epochs if (trainer.max_epochs or -1) > 0 else math.inf
-        total = min(total, trainer.max_steps if trainer.max_steps > 0 else math.inf)
-        return per_epoch, per_epoch if math.isinf(total) else int(total)
+        if reference is not None:
+            assert self.model is not None
+            reference.prepare(lambda: self._shard(copy or self._built()), self.model)
+            self._reference_is_ready = True
 
     def on_fit_start(self) -> None:
         """Say what is descended, and how."""
@@ -223,8 +150,6 @@ class UnlearningModule(LanguageModule):
             f"combiner: {type(self.combiner).__name__}, {len(self.objectives)} objectives, "
             f"{self.micro_batches_per_step} micro-batches per optimizer step"
         )
-
-    # ------------------------------------------------------------------------------------------------- the step
 
     def training_step(self, batch: UnlearnBatch, batch_idx: int) -> None:
         """Keep the micro-batch; run the window when it is full, or when the epoch ends."""
@@ -254,18 +179,14 @@ class UnlearningModule(LanguageModule):
         """
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RowObserver):
-                callback.on_rows(rows, weights, self._parameters_of_rows)
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the combined gradient."""
-        self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
+                callback.on_rows(rows, weights, self.trained_parameters)
 
     def _optimize(self) -> None:
         replay = self._replay()
         step = self._descend_rows(replay) if self.combiner.uses_gramian else self._descend_sum(replay)
         if step.weights.any():
             self.optimizers().step()  # type: ignore[union-attr]
-            self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
+            self.lr_schedulers().step()  # type: ignore[union-attr]
         restore(replay.parameters, None)
         self.windows_closed += 1
         self._losses = step.losses
@@ -275,7 +196,7 @@ class UnlearningModule(LanguageModule):
         """Leave ``sum_k w_k g_k`` in ``.grad``, the weights being the combiner's answer to the Gramian."""
         rows = self.gradient.rows(replay)
         for row in rows.values():
-            self._mask(row)
+            self.apply_mask(row)
         step = self._measure(replay, list(rows.values()))
         if self._may_step(step):
             step.weights = self.combiner(step.gramian, step.losses)
@@ -290,7 +211,7 @@ class UnlearningModule(LanguageModule):
         weights = self.combiner(None, self._losses)
         replay.weighted_sum(dict(zip(self.objectives, weights.tolist(), strict=True)))
         row = harvest(replay.parameters)
-        self._mask(row)
+        self.apply_mask(row)
         step = self._measure(replay, [row])
         step.weights = weights if self._may_step(step) else torch.zeros_like(weights)
         restore(replay.parameters, row)
@@ -316,45 +237,24 @@ class UnlearningModule(LanguageModule):
                 list(self.objectives), replay.losses, rows, world_size=self.trainer.world_size, sharded=sharded
             )
 
-    def _mask(self, row: Row) -> None:
-        if self.mask is not None:
-            self.mask.apply(self._names_of_rows, row)
-
     def _replay(self) -> Replay:
-        check_streams({n: o.streams for n, o in self.objectives.items()}, list(self._window.micro_batches[0]))
+        check_streams(self._streams_read, list(self._window.micro_batches[0]))
         counts = self._window.counts(list(self.objectives.values()))
         totals = counts.sum(dim=0)
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(totals)
-        strategy = self.trainer.strategy
         return Replay(
             window=self._window,
             objectives=self.objectives,
             groups=group_streams(self.objectives),
             shares=counts / totals.clamp(min=1),
-            parameters=self._parameters_of_rows,
+            parameters=self.trained_parameters,
             view=self.view,
             backward=lambda loss, retain: self.manual_backward(loss, retain_graph=retain),
-            no_sync=self._no_sync,
+            no_sync=self.no_sync,
             world_size=self.trainer.world_size,
-            clone_gradients=isinstance(strategy, DDPStrategy) and strategy._ddp_kwargs.get("gradient_as_bucket_view"),
+            clone_gradients=self.gradients_are_views,
         )
-
-    def _no_sync(self) -> AbstractContextManager[None]:
-        strategy = self.trainer.strategy
-        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
-
-    @property
-    def _parameters_of_rows(self) -> list[nn.Parameter]:
-        """The optimizer's parameters that require a gradient, in its order."""
-        groups = self.optimizers().param_groups  # type: ignore[union-attr]
-        return [p for group in groups for p in group["params"] if p.requires_grad]
-
-    @property
-    def _names_of_rows(self) -> list[str]:
-        assert self.model is not None
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
-        return [names[parameter] for parameter in self._parameters_of_rows]
 
     def _report(self, step: Step) -> None:
         """Log against optimizer steps; Lightning would count micro-batches in manual optimisation."""
@@ -366,27 +266,18 @@ class UnlearningModule(LanguageModule):
             for logger in self.trainer.loggers:
                 logger.log_metrics(metrics, step=self.windows_closed)
 
-    # -------------------------------------------------------------------------------------------- checkpoints
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the combiner's state; a half-filled window is rewound, so that its examples are seen again."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["unlearn_pl"] = {
             "windows_closed": self.windows_closed,
             "skipped": dict(self.skipped),
             "combiner": self.combiner.state_dict(),
         }
-        self._drop_frozen_weights(checkpoint)
         progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {})
         for counts in (progress.get("total", {}), progress.get("current", {})):
             for key in counts:
                 counts[key] -= len(self._window)
-
-    def _drop_frozen_weights(self, checkpoint: dict[str, Any]) -> None:
-        """With LoRA the base model is reloaded from its name, so only the trained weights are kept."""
-        if self.spec is None or self.spec.lora is None or self.model is None:
-            return
-        frozen = {f"model.{name}" for name, p in self.model.named_parameters() if not p.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the combiner's state and the position in the data."""

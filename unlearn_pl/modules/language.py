@@ -1,7 +1,7 @@
 """The part that every LightningModule here shares: it makes a language model, scores answers and generates them."""
 
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, Self, TypedDict, cast
 
 import lightning.pytorch as pl
 import torch
@@ -52,15 +52,21 @@ class LanguageModule(Recorded, pl.LightningModule):
         """Name or path that the model, and its tokenizer, are loaded from; None for a live model."""
         return self.spec.name if self.spec is not None else None
 
+    @property
+    def datamodule(self) -> Any:
+        """The Trainer's data module; None when plain data loaders were given."""
+        return getattr(self.trainer, "datamodule", None)
+
     def configure_model(self) -> None:
         """Make the model and, on a device mesh, shard it; does nothing when that was done."""
         if self.model is None:
-            assert self.spec is not None
-            self.model = self.spec.build(self._weights_dtype())
+            self.model = self._built()
         self._shard(self.model)
 
-    def _weights_dtype(self) -> torch.dtype | None:
-        return _DTYPES.get(str(self.trainer.precision)) if self._trainer is not None else None
+    def _built(self) -> nn.Module:
+        """A new model with the original weights, in the type that the Trainer's precision asks for."""
+        assert self.spec is not None
+        return self.spec.build(_DTYPES.get(str(self._trainer.precision)) if self._trainer is not None else None)
 
     def _shard(self, model: nn.Module) -> nn.Module:
         mesh = self.device_mesh
@@ -81,7 +87,7 @@ class LanguageModule(Recorded, pl.LightningModule):
         """Greedy continuations of the prompts of ``batch``."""
         assert self.model is not None
         sharded = isinstance(self.trainer.strategy, ModelParallelStrategy)
-        tokenizer = getattr(self.trainer.datamodule, "tokenizer", None) or load_tokenizer(self.model_name or "")
+        tokenizer = getattr(self.datamodule, "tokenizer", None) or load_tokenizer(self.model_name or "")
         text = generate(self.model, batch, tokenizer, self.max_new_tokens, synced_gpus=sharded)
         return Generation(index=batch["index"], text=text)
 
@@ -89,7 +95,9 @@ class LanguageModule(Recorded, pl.LightningModule):
         self, batch: TokenBatch | PromptBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> Score | Generation:
         """Score answers, or continue prompts."""
-        return self.generate(batch) if "prompt_ids" in batch else self.score(batch)
+        if "prompt_ids" in batch:
+            return self.generate(cast(PromptBatch, batch))
+        return self.score(cast(TokenBatch, batch))
 
     test_step = predict_step = validation_step
 

@@ -46,12 +46,16 @@ class MOLLM(UnlearningModule):
             "retain": CausalLMLoss(),
         }
         super().__init__(
-            model, objectives, combiner or MinNorm(satisfied={"forget": 0.05}), reference or FrozenReference(), **options
+            model,
+            objectives,
+            combiner or MinNorm(satisfied={"forget": 0.05}),
+            reference or FrozenReference(),
+            **options,
         )
 
     def setup(self, stage: str) -> None:
         """Read the KL objective from the data's ``normal`` stream when there is one and none was named."""
-        streams = getattr(self.trainer.datamodule, "streams", ())
+        streams = getattr(self.datamodule, "streams", ())
         if self.normal_stream is None:
             self.objectives["normal"].stream = "normal" if "normal" in streams else "retain"
         super().setup(stage)

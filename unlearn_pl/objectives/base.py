@@ -1,7 +1,7 @@
 """What an objective is: a loss of a stream's view, always minimised."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -44,8 +44,9 @@ class Objective(Recorded, nn.Module, ABC):
         """The streams that are read, in the order in which ``loss`` gets their views."""
         return (self.stream,) if isinstance(self.stream, str) else self.stream
 
+    # Typed with Any, so that type checkers accept a subclass's plain `loss(self, view: StreamView)`.
     @abstractmethod
-    def loss(self, *views: StreamView) -> Tensor:
+    def loss(self, *views: Any, **_: Any) -> Tensor:
         """The loss, a mean over ``views[0].count(self.mean_over)`` tokens or sequences.
 
         Args:

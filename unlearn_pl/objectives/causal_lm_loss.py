@@ -17,6 +17,6 @@ class CausalLMLoss(Objective):
     stream = "retain"
     role = "retain"
 
-    def loss(self, view: StreamView) -> Tensor:  # type: ignore[override]
+    def loss(self, view: StreamView) -> Tensor:
         """The mean negative log-likelihood in nats, ``[]``."""
         return -masked_mean(view.logps, view.mask)

@@ -23,6 +23,6 @@ class GradientAscentLoss(Objective):
     stream = "forget"
     role = "forget"
 
-    def loss(self, view: StreamView) -> Tensor:  # type: ignore[override]
+    def loss(self, view: StreamView) -> Tensor:
         """The mean log-likelihood in nats, ``[]``."""
         return masked_mean(view.logps, view.mask)

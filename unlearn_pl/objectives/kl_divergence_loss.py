@@ -25,7 +25,7 @@ class KLDivergenceLoss(Objective):
     needs = frozenset({"logits", "ref_logits"})
     zero_at_reference = True
 
-    def loss(self, view: StreamView) -> Tensor:  # type: ignore[override]
+    def loss(self, view: StreamView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         assert view.logits is not None
         assert view.ref_logits is not None

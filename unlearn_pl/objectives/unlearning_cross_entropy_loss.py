@@ -24,6 +24,6 @@ class UnlearningCrossEntropyLoss(Objective):
     stream = "forget"
     role = "forget"
 
-    def loss(self, view: StreamView) -> Tensor:  # type: ignore[override]
+    def loss(self, view: StreamView) -> Tensor:
         """The mean unlearning cross-entropy, ``[]``."""
         return uce_loss(view.logps, view.mask)

@@ -64,9 +64,7 @@ def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
     _save(figure, path)
 
 
-def _pairs(
-    history: Mapping[str, Series], left: str, right: str
-) -> list[tuple[tuple[int, float], tuple[int, float]]]:
+def _pairs(history: Mapping[str, Series], left: str, right: str) -> list[tuple[tuple[int, float], tuple[int, float]]]:
     return list(zip(history.get(left, []), history.get(right, []), strict=True))
 
 

@@ -1,0 +1,169 @@
+"""How a module that trains is set up under Lightning: model, mask, optimizer, schedule, and what the Trainer allows."""
+
+import functools
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
+from torch.optim import AdamW, Optimizer
+
+from unlearn_pl.gradients import Row
+from unlearn_pl.masks import Mask
+from unlearn_pl.models import CausalLM
+from unlearn_pl.modules.checks import check_context, check_trainer
+from unlearn_pl.modules.language import LanguageModule
+from unlearn_pl.optim import LinearWarmup, Schedule
+
+
+class TrainingModule(LanguageModule):
+    """A language model that is optimised by hand, in steps of several micro-batches.
+
+    Args:
+        model: name or path of a Hugging Face model, a :class:`~unlearn_pl.models.CausalLM`, or a live model.
+        mask: which weights may move.
+        optimizer: called with the trained parameters; AdamW with lr 1e-5 and weight decay 0.01 by default.
+        schedule: learning-rate factor per optimizer step; :class:`~unlearn_pl.optim.LinearWarmup` by default.
+        gradient_clip_val: largest norm of the gradient; None for no clipping.
+        accumulate_grad_batches: micro-batches per optimizer step; None to take it from the data module (else 1).
+        max_new_tokens: length of generated answers in tests and predictions.
+    """
+
+    def __init__(
+        self,
+        model: CausalLM | str | nn.Module,
+        mask: Mask | None = None,
+        optimizer: OptimizerCallable | None = None,
+        schedule: Schedule | None = None,
+        gradient_clip_val: float | None = 1.0,
+        accumulate_grad_batches: int | None = None,
+        max_new_tokens: int = 200,
+    ) -> None:
+        super().__init__(model, max_new_tokens)
+        self.automatic_optimization = False
+        self.mask = mask
+        self.optimizer = optimizer or functools.partial(AdamW, lr=1e-5, weight_decay=0.01)
+        self.schedule = schedule or LinearWarmup()
+        self.gradient_clip_val = gradient_clip_val
+        self.accumulate_grad_batches = accumulate_grad_batches
+
+    @property
+    def fitting(self) -> bool:
+        """True inside ``Trainer.fit``."""
+        return self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Check the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
+        if self.fitting:
+            check_trainer(self.trainer)
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Refuse a fractional number of micro-batches per step."""
+        if stage == "fit":
+            _ = self.micro_batches_per_step
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches per optimizer step, as the module or the data module says it; 1 when neither does.
+
+        Raises:
+            ValueError: when both say it and differ.
+        """
+        of_data = getattr(self.datamodule, "micro_batches_per_step", None)
+        given = self.accumulate_grad_batches
+        if given is not None and of_data is not None and given != of_data:
+            raise ValueError(
+                f"accumulate_grad_batches={given} on the module contradicts the data module, whose batch_size and "
+                f"micro_batch_size give {of_data}. Leave accumulate_grad_batches at None."
+            )
+        return given or of_data or 1
+
+    def configure_model(self) -> None:
+        """Make the model, check that the data fits its context, freeze what the mask excludes."""
+        super().configure_model()
+        assert self.model is not None
+        if self.spec is not None and self.spec.lora is not None:
+            self.strict_loading = False  # checkpoints hold the adapters only
+        if self.mask is not None:
+            self.mask.freeze(self.model)
+        if self.fitting:
+            check_context(self.model, getattr(self.datamodule, "longest_sequence", 0))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer of the trained parameters, and its schedule over the data module's own number of steps.
+
+        Raises:
+            ValueError: when no parameter requires a gradient, or the optimizer would decay weights that an
+                element-wise mask keeps as they are.
+        """
+        assert self.model is not None
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if not trained:
+            raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
+        optimizer = self.optimizer(trained)
+        self._check_decay(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *self._num_steps())}
+
+    def _check_decay(self, optimizer: Optimizer) -> None:
+        decays = {group.get("weight_decay", 0) for group in optimizer.param_groups}
+        if self.mask is not None and self.mask.element_wise and any(decays):
+            raise ValueError(
+                f"{type(optimizer).__name__} has weight_decay={max(decays)}, which would move the weights that "
+                f"{type(self.mask).__name__} keeps as they are. Accepted with it: weight_decay=0."
+            )
+
+    def _num_steps(self) -> tuple[int, int]:
+        """Optimizer steps per epoch and in total, as far as the Trainer's limits allow them."""
+        trainer, size = self.trainer, self.micro_batches_per_step
+        of_data = getattr(self.datamodule, "steps_per_epoch", None)
+        if of_data is None:
+            total = math.ceil(trainer.estimated_stepping_batches / size)
+            return max(1, total // max(1, trainer.max_epochs or 1)), total
+        limit = trainer.limit_train_batches
+        batches = min(of_data * size, limit) if isinstance(limit, int) else int(of_data * size * limit)
+        per_epoch = max(1, math.ceil(batches / size))
+        limits = [per_epoch * trainer.max_epochs] if (trainer.max_epochs or -1) > 0 else []  # type: ignore[operator]
+        limits += [trainer.max_steps] if trainer.max_steps > 0 else []
+        return per_epoch, min(limits, default=per_epoch)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradient that the optimizer is about to use."""
+        self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
+
+    @property
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """The optimizer's parameters that require a gradient, in its order."""
+        groups = self.optimizers().param_groups  # type: ignore[union-attr]
+        return [p for group in groups for p in group["params"] if p.requires_grad]
+
+    def apply_mask(self, row: Row) -> None:
+        """Mask one gradient row over ``trained_parameters``, in place."""
+        if self.mask is None:
+            return
+        assert self.model is not None
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        self.mask.apply([names[parameter] for parameter in self.trained_parameters], row)
+
+    def no_sync(self) -> AbstractContextManager[None]:
+        """Context in which backward passes leave gradients on their rank, where the strategy has one."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+
+    @property
+    def gradients_are_views(self) -> bool:
+        """True where ``.grad`` is memory of DDP's buckets, which the next backward writes again."""
+        strategy = self.trainer.strategy
+        return isinstance(strategy, DDPStrategy) and bool(strategy._ddp_kwargs.get("gradient_as_bucket_view"))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """With LoRA, keep the trained weights only: the base model is loaded from its name."""
+        if self.spec is None or self.spec.lora is None or self.model is None:
+            return
+        frozen = {f"model.{name}" for name, p in self.model.named_parameters() if not p.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
