@@ -1,32 +1,24 @@
-"""The ``unlearn-pl`` command: Lightning's ``fit``, ``validate``, ``test``, ``predict``, and the commands of this library."""
+"""The ``unlearn-pl`` command: the methods of Lightning's Trainer, and what this library adds to them."""
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-import lightning.pytorch as pl
-import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 import unlearn_pl
-from unlearn_pl import callbacks, combiners, data, gradients, masks, modules, objectives, optim, references  # noqa: F401
-from unlearn_pl.commands import demo
-from unlearn_pl.data import UnlearningDataModule
-from unlearn_pl.modules import LanguageModule
 
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
-    "demo": (demo.main, "The whole story offline on a laptop: train, unlearn, evaluate, report."),
+TRAINER_COMMANDS = {
+    "fit": "Unlearn, or fine-tune.",
+    "validate": "Evaluate without generating answers.",
+    "test": "Evaluate in full and write results.json.",
+    "predict": "Answer the questions of the evaluation splits.",
 }
-"""Commands that are not a Trainer's: name to function and help."""
+"""Methods of the Trainer, to be configured in YAML."""
 
-DESCRIPTION = """LLM unlearning with PyTorch Lightning.
-
-further commands:
-""" + "\n".join(f"  {name:<10} {help_}" for name, (_, help_) in COMMANDS.items())
+COMMANDS = {
+    "demo": "The whole story offline on a laptop: train, unlearn, evaluate, report.",
+}
+"""Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -36,98 +28,45 @@ def main(args: Sequence[str] | None = None) -> None:
         args: what stands behind the command's name; the process's own arguments by default.
     """
     args = list(sys.argv[1:] if args is None else args)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # `class_path: my_package.MyLoss` in a user's own folder
-    if args and args[0] in COMMANDS:
-        COMMANDS[args[0]][0](args[1:])
+    command = args[0] if args else ""
+    # Each branch imports what it needs and no more: Lightning alone takes seconds.
+    if command in TRAINER_COMMANDS:
+        _import_from_working_directory()
+        import_module("unlearn_pl.commands.trainer").UnlearnCLI(args)
+    elif command in COMMANDS:
+        import_module(f"unlearn_pl.commands.{command}").main(args[1:])
+    elif command == "--version":
+        print(f"unlearn-pl {unlearn_pl.__version__}")
+        sys.exit(0)
+    elif command in ("-h", "--help"):
+        print(usage())
+        sys.exit(0)
     else:
-        UnlearnCLI(args)
+        print(usage() + (f"\n\nerror: {command!r} is not a command" if command else ""), file=sys.stderr)
+        sys.exit(2)
 
 
-class UnlearnCLI(LightningCLI):
-    """LightningCLI for any module, data module and component of this library or of the user's own.
+def usage() -> str:
+    """What ``unlearn-pl --help`` prints."""
+    commands = "\n".join(f"  {name:<10} {help_}" for name, help_ in (TRAINER_COMMANDS | COMMANDS).items())
+    return f"""usage: unlearn-pl COMMAND [ARGUMENTS]
+       unlearn-pl --version
 
-    Args:
-        args: the command line.
-    """
+{unlearn_pl.__doc__.strip()}
 
-    def __init__(self, args: Sequence[str]) -> None:
-        super().__init__(
-            LanguageModule,
-            UnlearningDataModule,
-            args=list(args),
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            seed_everything_default=0,
-            save_config_callback=RunConfig,
-            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
-            parser_kwargs={"version": unlearn_pl.__version__, "description": DESCRIPTION},
-        )
+commands:
+{commands}
 
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Keep the line breaks of the description."""
-        from jsonargparse import DefaultHelpFormatter
-
-        class LineBreaks(DefaultHelpFormatter):
-            def _fill_text(self, text: str, width: int, indent: str) -> str:
-                return "\n".join(indent + line for line in text.splitlines())
-
-        return super().init_parser(**{"formatter_class": LineBreaks, **kwargs})
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Checkpoints go to ``<default_root_dir>/checkpoints``, where ``--ckpt_path last`` finds them again."""
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults({"checkpoint.save_last": True, "checkpoint.enable_version_counter": False})
-        parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
-
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` unless told otherwise."""
-        if self._get(self.config_init, "trainer.logger") in (None, True):
-            kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
-        return super().instantiate_trainer(**kwargs)
-
-    def after_instantiate_classes(self) -> None:
-        """Let checkpoints keep the configuration, in which every component is spelled out."""
-        config = self.config_dump["model"]
-        self.model.keep_record({"_class_path": config["class_path"], **config.get("init_args", {})})
-
-    def before_validate(self) -> None:
-        """Refuse to evaluate anything but the checkpoint that was asked for."""
-        self._check_checkpoint()
-
-    before_test = before_predict = before_validate
-
-    def _check_checkpoint(self) -> None:
-        path = self.config[self.subcommand].get("ckpt_path")
-        if path in (None, "best", "hpc"):
-            return  # no checkpoint asked for, or Lightning raises by itself
-        folder = Path(_checkpoint_folder(self.trainer.default_root_dir))
-        found = list(folder.glob("last*.ckpt")) if path == "last" else [Path(path)]
-        if not any(candidate.exists() for candidate in found):
-            raise ValueError(
-                f"--ckpt_path {path}: there is no such checkpoint"
-                + (
-                    f" in {folder}; run `unlearn-pl fit` with the same trainer.default_root_dir."
-                    if path == "last"
-                    else "."
-                )
-            )
+examples:
+  unlearn-pl demo
+  unlearn-pl fit -c experiments/tofu/mollm.yaml --trainer.max_epochs 5
+  unlearn-pl fit -c experiments/tofu/mollm.yaml --print_config    the configuration that would run
+  unlearn-pl test -c experiments/tofu/mollm.yaml --ckpt_path last
+  unlearn-pl fit --help                                           every argument of a command
+  unlearn-pl fit --model.help MOLLM                               every argument of a class"""
 
 
-def _checkpoint_folder(default_root_dir: str | os.PathLike[str] | None) -> str:
-    return str(Path(default_root_dir or ".") / "checkpoints")
-
-
-class RunConfig(SaveConfigCallback):
-    """Writes the resolved configuration to ``<default_root_dir>/config_<stage>.yaml`` and to Weights & Biases."""
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Called once, on rank 0, before the run starts."""
-        text = self.parser.dump(self.config, skip_none=False)
-        folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"config_{trainer.state.fn.value}.yaml").write_text(text)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_hyperparams({"config": yaml.safe_load(text)})
+def _import_from_working_directory() -> None:
+    """Let YAML files name classes of the user's own, as ``class_path: my_package.MyLoss``."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))

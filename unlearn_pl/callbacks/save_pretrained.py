@@ -1,5 +1,6 @@
 """The product of a run: a Hugging Face folder."""
 
+from pathlib import Path
 from typing import cast
 
 import lightning.pytorch as pl
@@ -16,12 +17,12 @@ class SavePretrained(pl.Callback):
     take the place of a real one.
 
     Args:
-        directory: folder to write.
+        directory: folder to write; ``hf`` in the Trainer's ``default_root_dir`` when not given.
         merge_lora: add the adapters to the weights they change and write a plain model; otherwise write the
             adapters alone.
     """
 
-    def __init__(self, directory: str, merge_lora: bool = True) -> None:
+    def __init__(self, directory: str | None = None, merge_lora: bool = True) -> None:
         self.directory = directory
         self.merge_lora = merge_lora
 
@@ -32,11 +33,14 @@ class SavePretrained(pl.Callback):
             ValueError: if it holds anything but an earlier export.
         """
         if stage == "fit":
-            check_export_directory(self.directory)
+            check_export_directory(self._path(trainer))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the folder; all ranks take part."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         tokenizer = getattr(getattr(trainer, "datamodule", None), "tokenizer", None)
-        save_pretrained(cast(nn.Module, pl_module.model), self.directory, tokenizer, self.merge_lora)
+        save_pretrained(cast(nn.Module, pl_module.model), self._path(trainer), tokenizer, self.merge_lora)
+
+    def _path(self, trainer: pl.Trainer) -> Path:
+        return Path(self.directory or Path(trainer.default_root_dir) / "hf")

@@ -1,1 +1,1 @@
-"""Commands of ``unlearn-pl`` that are not a Trainer's."""
+"""Commands of ``unlearn-pl``, one per file."""

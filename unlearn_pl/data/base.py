@@ -196,7 +196,7 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
             _ = self.micro_batches_per_step, self._training
         if stage in (None, "fit", "validate", "test"):
             _ = self._candidates
-        if stage in (None, "test"):
+        if stage in (None, "test", "predict"):
             _ = self._prompts
 
     def train_dataloader(self) -> CombinedLoader:
@@ -208,9 +208,12 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
         return {name: self._eval_loader(dataset) for name, dataset in self._candidates.items()}
 
     def test_dataloader(self) -> dict[str, DataLoader]:
-        """The loaders of validation, and per split a loader of prompts (``PromptBatch``) named ``<split>.generate``."""
-        prompts = {f"{name}.generate": self._eval_loader(dataset) for name, dataset in self._prompts.items()}
-        return {**self.val_dataloader(), **prompts}
+        """The loaders of validation and those of prediction."""
+        return {**self.val_dataloader(), **self.predict_dataloader()}
+
+    def predict_dataloader(self) -> dict[str, DataLoader]:
+        """A loader of prompts (``PromptBatch``) per split, named ``<split>.generate``."""
+        return {f"{name}.generate": self._eval_loader(dataset) for name, dataset in self._prompts.items()}
 
     # Data sets, each built once ---------------------------------------------------------------------------------------
 

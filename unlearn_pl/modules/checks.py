@@ -42,9 +42,10 @@ def _check_strategy(trainer: pl.Trainer) -> None:
             "DeepSpeed keeps gradients inside its engine, out of reach of per-objective gradients. "
             "Use strategy='fsdp2' or 'ddp'."
         )
-    if isinstance(strategy, ModelParallelStrategy) and strategy._tensor_parallel_size not in ("auto", 1):
+    # Lightning's "auto" is tensor parallelism inside a node: every rank would see, and count, the same examples.
+    if isinstance(strategy, ModelParallelStrategy) and strategy._tensor_parallel_size != 1:
         raise ValueError(
-            f"tensor_parallel_size={strategy._tensor_parallel_size} is not supported; accepted: 1. "
+            f"tensor_parallel_size={strategy._tensor_parallel_size!r} is not supported; accepted: 1. "
             "Use strategy='fsdp2', which shards over all devices."
         )
 

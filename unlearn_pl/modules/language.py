@@ -68,6 +68,18 @@ class LanguageModule(Recorded, pl.LightningModule):
         assert self.spec is not None
         return self.spec.build(_DTYPES.get(str(self._trainer.precision)) if self._trainer is not None else None)
 
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """As in PyTorch, except that buffers keep their type, whatever that of the parameters becomes.
+
+        Under ``bf16-true`` Lightning converts the whole module, which would round the frequencies of rotary embeddings
+        to 3 digits; ``from_pretrained`` keeps them in fp32.
+        """
+        exact = [(m, name, b) for m in self.modules() for name, b in m.named_buffers(recurse=False)]
+        super().to(*args, **kwargs)
+        for module, name, buffer in exact:
+            module._buffers[name] = buffer.to(module._buffers[name].device)  # type: ignore[union-attr]
+        return self
+
     def _shard(self, model: nn.Module) -> nn.Module:
         mesh = self.device_mesh
         return model if mesh is None else shard(model, mesh["data_parallel"])
@@ -97,7 +109,7 @@ class LanguageModule(Recorded, pl.LightningModule):
         """Score answers, or continue prompts."""
         if "prompt_ids" in batch:
             return self.generate(cast(PromptBatch, batch))
-        return self.score(cast(TokenBatch, batch))
+        return self.score(batch)
 
     test_step = predict_step = validation_step
 
@@ -108,6 +120,7 @@ class LanguageModule(Recorded, pl.LightningModule):
             hyperparameters: ``_class_path`` and the recorded arguments.
         """
         hyperparameters = {**hyperparameters, "_instantiator": "lightning.pytorch.cli.instantiate_module"}
+        self.hparams.clear()
         self.save_hyperparameters(hyperparameters, logger=True)
 
     @classmethod
@@ -127,10 +140,14 @@ class LanguageModule(Recorded, pl.LightningModule):
         recorded = recorded.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
         missing = [name for name in unrecordable(recorded) if name.split(".")[0] not in kwargs]
         if missing:
+            arguments = dict.fromkeys(f"{name.split('.')[0]}=..." for name in missing)
             raise ValueError(
                 f"{checkpoint_path} was written by a {recorded.get('_class_path', cls.__name__)} whose {missing} "
                 "were live objects, which a checkpoint does not keep. Pass them again: load_from_checkpoint(path, "
-                + ", ".join(f"{name.split('.')[0]}=..." for name in missing)
-                + ")."
+                f"{', '.join(arguments)})."
             )
-        return super().load_from_checkpoint(checkpoint_path, **kwargs)
+        loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
+        # The record that it was built from, for what jsonargparse made of it (partials of its own) is not recordable.
+        replaced = {name: record(value) for name, value in kwargs.items() if name in arguments_of(loaded)}
+        loaded.keep_record({**recorded, **replaced})
+        return loaded

@@ -23,6 +23,7 @@ class ModuleOptions(TypedDict, total=False):
         accumulate_grad_batches: micro-batches per optimizer step for data modules that do not say it themselves.
         on_nonfinite: what happens when an objective's loss or gradient is not finite: ``skip`` the step, ``drop``
             the objective from it, or ``raise``.
+        max_new_tokens: length of generated answers in tests and predictions.
     """
 
     mask: Mask | None
@@ -32,3 +33,4 @@ class ModuleOptions(TypedDict, total=False):
     gradient_clip_val: float | None
     accumulate_grad_batches: int | None
     on_nonfinite: OnNonFinite
+    max_new_tokens: int

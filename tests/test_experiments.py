@@ -1,0 +1,116 @@
+"""Every recipe is parsed, files compose without leaving traces of each other, and the tiny recipes run."""
+
+import functools
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.command_line import parser
+from unlearn_pl.cli import main
+from unlearn_pl.results import read_results
+
+ROOT = Path(__file__).parents[1] / "experiments"
+FILES = sorted(ROOT.rglob("*.yaml"))
+PARTS = ("data", "methods", "models")
+RECIPES = [path for path in FILES if path.parent != ROOT and path.parent.name not in PARTS]
+METHODS = sorted((ROOT / "methods").glob("*.yaml"))
+DEBUG = sorted((ROOT / "debug").glob("*.yaml"))
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization"),  # see test_cli.py
+    pytest.mark.filterwarnings("ignore:forget_quality is not computed"),
+]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def parse():
+    """YAML files to the configuration of ``fit`` that they compose to, as plain data."""
+    built = parser()
+
+    @functools.cache
+    def parse(*files: Path):
+        arguments = itertools.chain.from_iterable(("-c", str(file)) for file in files)
+        # A part of a recipe need not name the model or the data.
+        config = built.parse_args(["fit", *arguments], _skip_validation=True)
+        return yaml.safe_load(built.dump(config, skip_validation=True))["fit"]
+
+    return parse
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name)
+def test_complete_recipes_are_valid(path, parse):
+    config = parse(path)
+    assert config["model"]["class_path"]
+    assert config["data"]["class_path"]
+    assert config["trainer"]["default_root_dir"].startswith("runs/")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_says_what_it_is(path, parse):
+    assert path.read_text().startswith("# ")
+    assert parse(path)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(METHODS, 2)), ids=lambda path: path.stem)
+def test_a_second_method_leaves_nothing_of_the_first_behind(first, second, parse):
+    assert parse(first, second) == parse(second)
+
+
+def test_methods_name_combiner_reference_and_mask(parse):
+    for method in METHODS:
+        accepted = parse(method)["model"]["init_args"].keys()
+        written = yaml.safe_load(method.read_text())["model"]["init_args"].keys()
+        assert {"combiner", "reference", "mask"} & accepted <= written, method
+
+
+@pytest.mark.parametrize("data", sorted((ROOT / "data").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("model", sorted((ROOT / "models").glob("*.yaml")), ids=lambda path: path.stem)
+def test_parts_compose(data, model, parse):
+    method = ROOT / "methods" / "mollm.yaml"
+    config = parse(ROOT / "base.yaml", data, method, model)
+    assert config["trainer"]["max_epochs"] == parse(ROOT / "base.yaml")["trainer"]["max_epochs"]
+    assert config["data"] == parse(data)["data"]
+    assert config["model"] == parse(method, model)["model"]
+    assert config["model"]["init_args"]["model"] == yaml.safe_load(model.read_text())["model"]["init_args"]["model"]
+    names = [callback["class_path"].rsplit(".", 1)[1] for callback in config["trainer"]["callbacks"]]
+    assert names == ["SavePretrained", "TOFUEvaluation"]
+
+
+@pytest.mark.parametrize("recipe", DEBUG, ids=lambda path: path.stem)
+def test_debug_recipes_run(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # seed_everything sets it; restored afterwards
+    monkeypatch.chdir(tmp_path)
+    arguments = ["-c", str(recipe), "--trainer.default_root_dir=root"]
+    main(["fit", *arguments, "--trainer.fast_dev_run=true"])
+    assert not list(tmp_path.iterdir())
+    main(["fit", *arguments])
+    main(["test", *arguments, "--ckpt_path=last"])
+    results = read_results("root/results.json")
+    assert 0 <= results.metrics["model_utility"] <= 1
+    assert results.seed == 0
+
+
+def test_synthetic_recipes_lead_from_one_to_the_next(tmp_path, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    monkeypatch.chdir(tmp_path)
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.enable_progress_bar=false"]
+    small = [
+        "--data.forget_authors=1",
+        "--data.retain_authors=1",
+        "--data.general_facts=3",
+        "--data.max_eval_examples=2",
+    ]
+    tune = ["-c", str(ROOT / "synthetic" / "fine_tune.yaml"), *short, *small, "--model.max_new_tokens=2"]
+    retain = [*tune, "--data.train_split=retain", "--trainer.default_root_dir=runs/demo/retain"]
+    main(["fit", *tune])
+    main(["fit", *retain])
+    main(["test", *retain, "--ckpt_path=last"])
+    main(["fit", "-c", str(ROOT / "synthetic" / "mollm.yaml"), *short, *small])
+    assert "forget_quality" in (tmp_path / "runs/synthetic/mollm/logs/version_0/metrics.csv").read_text()
+    assert (tmp_path / "runs/synthetic/mollm/hf/model.safetensors").exists()

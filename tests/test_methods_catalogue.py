@@ -1,0 +1,82 @@
+"""METHODS.md and the package say the same: the same classes, losses, rules, references and papers."""
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from unlearn_pl import combiners, modules, objectives
+from unlearn_pl.combiners import Combiner
+from unlearn_pl.models import tiny_llama
+from unlearn_pl.modules import UnlearningModule
+from unlearn_pl.objectives import Objective
+
+CATALOGUE = (Path(__file__).parents[1] / "METHODS.md").read_text(encoding="utf-8")
+SECTIONS = {
+    "Methods": (modules, UnlearningModule),
+    "Objectives": (objectives, Objective),
+    "Combiners": (combiners, Combiner),
+}
+
+
+def table(section: str) -> dict[str, dict[str, str]]:
+    """Rows of a section's table: class to column to cell."""
+    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", CATALOGUE, re.DOTALL | re.MULTILINE)[1]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    header, _, *body = cells
+    assert all(len(row) == len(header) for row in body), section
+    rows = [dict(zip(header, row, strict=True)) for row in body]
+    assert len({row["class"] for row in rows}) == len(rows), "a class has two rows"
+    return {row["class"].strip("`"): row for row in rows}
+
+
+def exported(package: ModuleType, base: type) -> dict[str, type]:
+    """Concrete subclasses of ``base`` that ``package`` exports."""
+    classes = [getattr(package, name) for name in package.__all__]
+    found = [c for c in classes if isinstance(c, type) and issubclass(c, base) and c is not base]
+    return {c.__name__: c for c in found if not inspect.isabstract(c)}
+
+
+def named_classes(cell: str) -> list[str]:
+    return re.findall(r"`(\w+)`", cell)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_rows_are_the_exported_classes(section):
+    assert set(table(section)) == set(exported(*SECTIONS[section]))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_papers_are_those_of_the_docstrings(section):
+    classes = exported(*SECTIONS[section])
+    for name, row in table(section).items():
+        cited = set(re.findall(r"\b\d{4}\.\d{5}\b", inspect.getdoc(classes[name]) or ""))
+        assert cited == set(re.findall(r"\b\d{4}\.\d{5}\b", row["paper"])), name
+
+
+def test_methods_are_built_as_their_rows_say():
+    model = tiny_llama(300, hidden_size=16, num_layers=1, num_heads=2)
+    for name, row in table("Methods").items():
+        module = exported(modules, UnlearningModule)[name](model)
+        assert named_classes(row["objectives"]) == [type(o).__name__ for o in module.objectives.values()], name
+        streams = [stream for o in module.objectives.values() for stream in o.streams]
+        assert re.findall(r"` on (\S+?)(?=[; ]|$)", row["objectives"]) == streams, name
+        assert named_classes(row["combiner"]) == [type(module.combiner).__name__], name
+        references = [] if module.reference is None else [type(module.reference).__name__]
+        assert named_classes(row["reference"]) == references, name
+
+
+def test_objectives_are_what_their_rows_say():
+    for name, row in table("Objectives").items():
+        objective = exported(objectives, Objective)[name]
+        assert row["stream, role"] == f"{objective.stream}, {objective.role}", name
+        assert row["reference needed"] == ("yes" if any(n.startswith("ref_") for n in objective.needs) else "no"), name
+
+
+def test_combiners_are_what_their_rows_say():
+    for name, row in table("Combiners").items():
+        combiner = exported(combiners, Combiner)[name]
+        assert row["needs the Gramian"] == ("yes" if combiner.uses_gramian else "no"), name

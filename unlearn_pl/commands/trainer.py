@@ -1,0 +1,181 @@
+"""``unlearn-pl fit | validate | test | predict``: a Lightning Trainer, configured in YAML and on the command line."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+# Classes of these packages can be named in YAML without their import path.
+from unlearn_pl import callbacks, combiners, data, gradients, masks, modules, objectives, optim, references  # noqa: F401
+from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
+from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.modules import LanguageModule
+
+
+class UnlearnCLI(LightningCLI):
+    """LightningCLI for any module, data module and component of this library or of the user's own.
+
+    Everything that a run leaves behind is in ``trainer.default_root_dir``: ``config_<command>.yaml`` as resolved,
+    ``logs/version_N/metrics.csv``, ``checkpoints/`` and ``results.json``.
+
+    Args:
+        args: name of the Trainer's method and its arguments.
+    """
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(
+            LanguageModule,
+            UnlearningDataModule,
+            args=list(args),
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_callback=RunConfig,
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            parser_kwargs={"prog": "unlearn-pl", "usage": "unlearn-pl"},
+        )
+
+    # The parser ------------------------------------------------------------------------------------------------------
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A usage of one line: an error would otherwise be preceded by a page of every argument."""
+        kwargs.setdefault("usage", "%(prog)s [-c RECIPE.yaml ...] [--SECTION.ARGUMENT VALUE ...]")
+        return super().init_parser(**kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Checkpoints go to ``<default_root_dir>/checkpoints``, where ``--ckpt_path last`` finds them again."""
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        # last.ckpt links to the checkpoint of the epoch: a second copy would cost gigabytes.
+        parser.set_defaults({"checkpoint.save_last": "link", "checkpoint.enable_version_counter": False})
+        parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse ``args``; Lightning's own method warns about arguments that do not come from ``sys.argv``."""
+        assert isinstance(args, list)
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Run what is configured: Lightning would let the hyperparameters of a checkpoint file replace it."""
+
+    # The parts -------------------------------------------------------------------------------------------------------
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` unless told otherwise."""
+        if self._get(self.config_init, "trainer.logger") in (None, True):
+            kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
+        return super().instantiate_trainer(**kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Let checkpoints keep the configuration, in which every component is spelled out."""
+        self._dump_config()
+        config = self.config_dump["model"]
+        self.model.keep_record({"_class_path": config["class_path"], **config.get("init_args", {})})
+
+    # The run ---------------------------------------------------------------------------------------------------------
+
+    def before_fit(self) -> None:
+        """Refuse to start anew when the checkpoint to go on from is not there.
+
+        Raises:
+            ValueError: naming the checkpoint.
+        """
+        check_checkpoint(self._ckpt_path, self.trainer.default_root_dir)
+
+    def before_validate(self) -> None:
+        """Refuse to evaluate anything but the checkpoint that was asked for, and say what is evaluated.
+
+        Raises:
+            ValueError: naming the checkpoint.
+        """
+        check_checkpoint(self._ckpt_path, self.trainer.default_root_dir)
+        if self._ckpt_path is None:
+            rank_zero_info("No --ckpt_path was given: the model is evaluated as it was loaded.")
+
+    before_test = before_predict = before_validate
+
+    def test(self, **kwargs: Any) -> None:
+        """Evaluate, write ``<default_root_dir>/results.json`` and print the metrics once, not once per dataloader."""
+        evaluations = [c for c in self._callbacks if isinstance(c, EvaluationCallback)]
+        for evaluation in evaluations:
+            evaluation.output = evaluation.output or str(Path(self.trainer.default_root_dir) / "results.json")
+        self.trainer.test(**{**kwargs, "verbose": kwargs["verbose"] and not evaluations})
+        for evaluation in evaluations:
+            self._print_results(evaluation)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Answer the questions of the evaluation splits and write ``<default_root_dir>/predictions.jsonl``."""
+        writers = [c for c in self._callbacks if isinstance(c, SavePredictions)] or [SavePredictions()]
+        self._callbacks.extend(writer for writer in writers if writer not in self._callbacks)
+        self.trainer.predict(**{**kwargs, "return_predictions": False})
+        for writer in writers:
+            self._print_written(writer.path(self.trainer))
+
+    @property
+    def _callbacks(self) -> list[pl.Callback]:
+        return self.trainer.callbacks  # type: ignore[attr-defined]
+
+    @rank_zero_only
+    def _print_results(self, evaluation: EvaluationCallback) -> None:
+        assert evaluation.results is not None
+        assert evaluation.output is not None
+        for name, value in evaluation.results.metrics.items():
+            print(f"{evaluation.benchmark}/{name:<36} {value:.6g}")
+        self._print_written(evaluation.output)
+
+    @rank_zero_only
+    def _print_written(self, path: str | Path) -> None:
+        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            print(f"Written to {path}")
+
+    @property
+    def _ckpt_path(self) -> str | None:
+        return self.config[self.subcommand].get("ckpt_path")
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the resolved configuration to ``<default_root_dir>/config_<command>.yaml`` and to Weights & Biases."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Called once, on rank 0, before the run starts."""
+        text = self.parser.dump(self.config)
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"config_{trainer.state.fn.value}.yaml").write_text(text)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams({"config": yaml.safe_load(text)})
+
+
+def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[str]) -> None:
+    """Make sure that the checkpoint ``ckpt_path`` exists: Lightning goes on without ``last`` when there is none.
+
+    Args:
+        ckpt_path: ``last``, a path, or what only Lightning can check (None, ``best``, ``hpc``, an address).
+        default_root_dir: folder of the run.
+
+    Raises:
+        ValueError: naming the checkpoint and where it was looked for.
+    """
+    if ckpt_path in (None, "best", "hpc") or ":" in str(ckpt_path):
+        return
+    folder = Path(_checkpoint_folder(default_root_dir))
+    if ckpt_path == "last":
+        if not any(path.exists() for path in folder.glob("last*.ckpt")):
+            raise ValueError(
+                f"--ckpt_path last: there is no checkpoint in {str(folder)!r}. Run `unlearn-pl fit` first, with the "
+                "same trainer.default_root_dir and without switching checkpoints off."
+            )
+    elif not Path(str(ckpt_path)).exists():
+        raise ValueError(f"--ckpt_path {ckpt_path}: there is no such checkpoint.")
+
+
+def _checkpoint_folder(default_root_dir: str | os.PathLike[str] | None) -> str:
+    return str(Path(default_root_dir or ".") / "checkpoints")
