@@ -12,7 +12,6 @@ Every run is kept in `trials.jsonl`; what is there already is not run again.
 """
 
 import json
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -46,8 +45,12 @@ def weighted(
 
 CONTENDERS: dict[str, dict[str, TrialFactory]] = {
     "graddiff": weighted(lambda m, w, lr: GradDiff(m, forget_weight=w, optimizer=adam(lr)), (0.1, 0.2)),
-    "weighted_sum": weighted(lambda m, w, lr: MOLLM(m, combiner=Scalarization({"forget": w}), optimizer=adam(lr)), (0.3, 1.0)),
+    "weighted_sum": weighted(
+        lambda m, w, lr: MOLLM(m, combiner=Scalarization({"forget": w}), optimizer=adam(lr)), (0.3, 1.0)
+    ),
     "l2_satisfied": mollm(lambda: MinNorm(normalization="l2", satisfied=0.1)),
+    "l2_satisfied_0.05": mollm(lambda: MinNorm(normalization="l2", satisfied=0.05)),
+    "l2_satisfied_0.2": mollm(lambda: MinNorm(normalization="l2", satisfied=0.2)),
     "l2": mollm(lambda: MinNorm(normalization="l2")),
     "none": mollm(lambda: MinNorm(normalization="none")),
     "ema_satisfied": mollm(lambda: MinNorm(normalization="ema", satisfied=0.1)),

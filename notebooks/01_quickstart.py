@@ -120,7 +120,7 @@ story.unlearn("equal_shares", module, watch_every=2)
 # ## All runs side by side
 #
 # Down and to the right is better. A curve may bend to the left on its way: a common descent direction is a matter of
-# first order, and Adam turns it. The callback `ConflictMonitor` logs how far.
+# first order and of this step's examples. The callback `ConflictMonitor` logs what a step really did to each objective.
 
 # %%
 runs = {

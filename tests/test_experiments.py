@@ -88,7 +88,7 @@ def test_debug_recipes_run(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["-c", str(recipe), "--trainer.default_root_dir=root"]
     main(["fit", *arguments, "--trainer.fast_dev_run=true"])
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     main(["fit", *arguments])
     main(["test", *arguments, "--ckpt_path=last"])
     results = read_results("root/results.json")

@@ -67,9 +67,9 @@ def value(item) -> tuple[str, object]:
 
 
 def wandb_run(folder: Path):
-    """History rows, configuration and summary of the only offline run in ``folder``."""
+    """History rows and configuration of the only offline run in ``folder``."""
     [file] = folder.glob("wandb/offline-run-*/*.wandb")
-    history, config, summary = [], {}, {}
+    history, config = [], {}
     for record in read_offline_run(file):
         match record.WhichOneof("record_type"):
             case "history":
@@ -78,9 +78,15 @@ def wandb_run(folder: Path):
                 config |= dict(value(item) for item in record.run.config.update)
             case "config":
                 config |= dict(value(item) for item in record.config.update)
-            case "summary":
-                summary |= dict(value(item) for item in record.summary.update)
-    return history, config, summary
+    return history, config
+
+
+def end() -> None:
+    """End the run, and the service behind it: ``finish`` alone returns before the file is complete."""
+    import wandb
+
+    wandb.finish()
+    wandb.teardown()
 
 
 def with_wandb(tmp_path: Path, folder: str) -> list[str]:
@@ -91,25 +97,23 @@ def with_wandb(tmp_path: Path, folder: str) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb's own
 def test_weights_and_biases_offline(tmp_path, monkeypatch):
-    wandb = pytest.importorskip("wandb")
+    pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
     main(["fit", *with_wandb(tmp_path, "fitted")])
-    wandb.finish()
-    history, config, _ = wandb_run(tmp_path / "fitted")
+    end()
+    history, config = wandb_run(tmp_path / "fitted")
     seen = {key: [int(row["trainer/global_step"]) for row in history if key in row] for row in history for key in row}
     for key in TRAIN_KEYS:
         assert seen[key] == list(range(1, 2 * STEPS_PER_EPOCH + 1)), key
     for key in VAL_KEYS:
         assert seen[key] == [STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH], key
-    assert (
-        config["config"]["model"]["init_args"]["combiner"]["init_args"]["norm_decay"] == 0.9
-    )  # resolved, not as given
+    combiner = config["config"]["model"]["init_args"]["combiner"]
+    assert combiner["init_args"]["norm_decay"] == 0.9  # resolved, not as given
     assert config["config"]["data"]["init_args"]["batch_size"] == 4
 
     main(["test", *with_wandb(tmp_path, "tested"), "--ckpt_path=last"])
-    wandb.finish()
-    history, config, _ = wandb_run(tmp_path / "tested")
-    [table] = [row["test/tofu"] for row in history if "test/tofu" in row]
-    assert table["_type"] == "table-file"
+    end()
+    history, _ = wandb_run(tmp_path / "tested")
+    assert [row["test/tofu/_type"] for row in history if "test/tofu/_type" in row] == ["table-file"]
     assert any("test/tofu/model_utility" in row for row in history)
     assert (tmp_path / "root" / "results.json").exists()

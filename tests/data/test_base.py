@@ -336,3 +336,12 @@ def test_arguments_are_kept_as_plain_data(tokenizer):
         "class_path": "unlearn_pl.data.text.ChatTemplate",
         "init_args": {"system": None},
     }
+
+
+def test_predict_dataloaders_are_the_prompts_of_the_splits(tokenizer):
+    data = Mills(tokenizer, streams=["forget"], eval_batch_size=2)
+    data.setup("predict")
+    loaders = data.predict_dataloader()
+    assert list(loaders) == ["forget.generate", "facts.generate"]
+    seen = [index for batch in loaders["forget.generate"] for index in batch["index"].tolist()]
+    assert sorted(seen) == [0, 1, 2, 3, 4]

@@ -33,7 +33,9 @@ def matrix(made) -> torch.Tensor:
     """``J [K, P]`` in fp64, zeros where there is no gradient."""
     return torch.stack(
         [
-            torch.cat([(torch.zeros(s) if g is None else g).double().flatten() for s, g in zip(SHAPES, row, strict=True)])
+            torch.cat(
+                [(torch.zeros(s) if g is None else g).double().flatten() for s, g in zip(SHAPES, row, strict=True)]
+            )
             for row in made
         ]
     )

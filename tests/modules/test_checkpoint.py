@@ -209,7 +209,9 @@ def test_one_module_can_be_fitted_twice():
 def test_a_run_of_other_objectives_cannot_be_resumed(tmp_path):
     saving = ModelCheckpoint(tmp_path, save_last=True, enable_version_counter=False)
     fit(module("GradDiff"), saving, max_epochs=1)
-    with pytest.raises(ValueError, match=r"objectives \['forget', 'retain'\], but setup\(\) named \['forget', 'normal'"):
+    with pytest.raises(
+        ValueError, match=r"objectives \['forget', 'retain'\], but setup\(\) named \['forget', 'normal'"
+    ):
         fit(module(), ckpt_path=tmp_path / "last.ckpt")
 
 
@@ -235,7 +237,7 @@ def test_a_combiner_of_losses_resumes_exactly(tmp_path):
     assert_equal(resumed, reference)
 
 
-# Building a module from its checkpoint ---------------------------------------------------------------------------------
+# Building a module from its checkpoint -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +292,9 @@ def test_the_generic_module_comes_back_with_its_components(folder, tmp_path):
     assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (0.25, 0.5)
     for mine, theirs in zip(loaded.model.parameters(), original.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
-    assert not torch.equal(loaded.model.model.layers[0].mlp.up_proj.weight, kit.model().model.layers[0].mlp.up_proj.weight)
+    assert not torch.equal(
+        loaded.model.model.layers[0].mlp.up_proj.weight, kit.model().model.layers[0].mlp.up_proj.weight
+    )
 
 
 @pytest.mark.parametrize(
@@ -334,7 +338,9 @@ def test_live_arguments_must_be_passed_again(folder, tmp_path):
     path = saved(original, tmp_path)
     with pytest.raises(ValueError, match=r"written by a .*UnlearningModule whose \['model', 'optimizer'\] were live"):
         UnlearningModule.load_from_checkpoint(path)
-    with pytest.raises(ValueError, match=r"whose \['optimizer'\] were live.*load_from_checkpoint\(path, optimizer=\.\.\.\)"):
+    with pytest.raises(
+        ValueError, match=r"whose \['optimizer'\] were live.*load_from_checkpoint\(path, optimizer=\.\.\.\)"
+    ):
         UnlearningModule.load_from_checkpoint(path, model=kit.model(seed=5))
     loaded = UnlearningModule.load_from_checkpoint(path, model=kit.model(seed=5), optimizer=live)
     for mine, theirs in zip(loaded.model.parameters(), original.model.parameters(), strict=True):
@@ -348,7 +354,9 @@ def test_a_live_part_of_a_component_is_named(folder, tmp_path):
 
     objectives = {"forget": Threshold(lambda x: x), "retain": CausalLMLoss()}
     path = saved(UnlearningModule(folder, objectives, MinNorm()), tmp_path)
-    with pytest.raises(ValueError, match=r"\['objectives\.forget\.rule'\].*load_from_checkpoint\(path, objectives=\.\.\.\)"):
+    with pytest.raises(
+        ValueError, match=r"\['objectives\.forget\.rule'\].*load_from_checkpoint\(path, objectives=\.\.\.\)"
+    ):
         UnlearningModule.load_from_checkpoint(path)
     UnlearningModule.load_from_checkpoint(path, objectives=objectives)
 

@@ -30,7 +30,7 @@ def refused(match: str, module=None, data=None, error: type[Exception] = ValueEr
         assert torch.equal(now, before)
 
 
-# The data --------------------------------------------------------------------------------------------------------------
+# The data ------------------------------------------------------------------------------------------------------------
 
 
 class Given(kit.Questions):
@@ -111,7 +111,7 @@ def test_an_objective_that_reads_a_stream_unknown_to_plain_dataloaders():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), kit.model().parameters(), strict=True))
 
 
-# The Trainer -----------------------------------------------------------------------------------------------------------
+# The Trainer ---------------------------------------------------------------------------------------------------------
 
 
 def test_clipping_and_accumulation_belong_to_the_module():
@@ -158,7 +158,7 @@ def test_micro_batches_that_module_and_data_do_not_agree_on():
     )
 
 
-# The module ------------------------------------------------------------------------------------------------------------
+# The module ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_reference_that_is_needed_but_not_given():
@@ -228,7 +228,7 @@ def test_a_model_that_is_not_there(tmp_path):
         kit.trainer(max_epochs=1).fit(module, kit.Questions(batch_size=8, micro_batch_size=8))
 
 
-# Labels ----------------------------------------------------------------------------------------------------------------
+# Labels --------------------------------------------------------------------------------------------------------------
 
 
 class Unlabelled(kit.Questions):

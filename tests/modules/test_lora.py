@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tests import kit
+from unlearn_pl.masks import TrainableParameters
 from unlearn_pl.models import CausalLM, LoRA
 from unlearn_pl.modules import MOLLM
 from unlearn_pl.optim import Constant
@@ -82,7 +83,7 @@ def test_a_checkpoint_holds_the_adapters_only(folder, tmp_path):
     trained = fit(module(folder), max_steps=1)
     trained.trainer.save_checkpoint(tmp_path / "lora.ckpt")
     keys = torch.load(tmp_path / "lora.ckpt", weights_only=True)["state_dict"].keys()
-    assert keys == {f"model.{name}" for name, p in trained.model.named_parameters() if p.requires_grad}
+    assert keys == {f"model.{name}" for name, p in trained.model.named_parameters() if "lora_" in name}
 
 
 def test_resuming_is_not_noticed(folder, tmp_path):
@@ -97,6 +98,25 @@ def test_resuming_is_not_noticed(folder, tmp_path):
 
 def test_a_module_comes_back_from_the_adapters_and_the_name_of_the_base(folder, tmp_path):
     trained = fit(module(folder), max_steps=2)
+    trained.trainer.save_checkpoint(tmp_path / "lora.ckpt")
+    loaded = MOLLM.load_from_checkpoint(tmp_path / "lora.ckpt")
+    for mine, theirs in zip(loaded.model.parameters(), trained.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_checkpoint_of_other_weights_is_refused(folder, tmp_path):
+    """Not silently ignored because a checkpoint of adapters lacks most of the weights by design."""
+    plain = fit(MOLLM(folder, **OPTIONS), max_steps=1)
+    plain.trainer.save_checkpoint(tmp_path / "plain.ckpt")
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*model.model.embed_tokens"):
+        kit.trainer(limit_val_batches=1.0).validate(
+            module(folder), kit.Questions(batch_size=4, micro_batch_size=2), ckpt_path=tmp_path / "plain.ckpt"
+        )
+
+
+def test_adapters_that_a_mask_freezes_are_in_the_checkpoint(folder, tmp_path):
+    """The A matrices are random, so the base model's name does not bring them back."""
+    trained = fit(module(folder, mask=TrainableParameters(["lora_B"])), max_steps=2)
     trained.trainer.save_checkpoint(tmp_path / "lora.ckpt")
     loaded = MOLLM.load_from_checkpoint(tmp_path / "lora.ckpt")
     for mine, theirs in zip(loaded.model.parameters(), trained.model.parameters(), strict=True):

@@ -76,13 +76,12 @@ def test_buffers_keep_their_type(folder, precision):
     assert torch.equal(module.model.model.rotary_emb.inv_freq, frequencies)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed", "bf16-true"])
-@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize(("precision", "dropout"), [("64-true", 0.0), ("bf16-true", 0.0), ("bf16-mixed", 0.1)])
 def test_kl_is_left_out_at_the_first_step_and_enters_later(folder, precision, dropout):
     """With dropout or rounding, the KL gradient of the first step is noise, but never exactly zero."""
     model = kit.model(dropout=dropout) if dropout else folder
     options = OPTIONS | {"optimizer": functools.partial(torch.optim.SGD, lr=1.0)}
-    module = fit(RecordedMOLLM(model, MinNorm(), **options), precision, max_epochs=8)
+    module = fit(RecordedMOLLM(model, MinNorm(), **options), precision, max_epochs=6)
     kl = torch.stack([step["weights"][1] for step in module.history])
     assert kl[0] == 0
     assert (kl > 0).any()

@@ -38,7 +38,11 @@ def nll(model, stream: str, count: int) -> torch.Tensor:
     ("preset", "data_options", "loss"),
     [
         (GradAscent, {}, lambda m: -nll(m, "forget", 16)),
-        (functools.partial(GradDiff, forget_weight=0.5), {}, lambda m: -0.5 * nll(m, "forget", 16) + nll(m, "retain", 24)),
+        (
+            functools.partial(GradDiff, forget_weight=0.5),
+            {},
+            lambda m: -0.5 * nll(m, "forget", 16) + nll(m, "retain", 24),
+        ),
         (FineTuning, {"streams": ["train"]}, lambda m: nll(m, "train", 24)),
         (functools.partial(FineTuning, stream="retain"), {}, lambda m: nll(m, "retain", 24)),
     ],

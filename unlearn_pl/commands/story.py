@@ -127,12 +127,16 @@ class Story:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the chatter of libraries out of a story that is told in a few lines."""
+    from transformers.utils.logging import disable_progress_bar, enable_progress_bar
+
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    disable_progress_bar()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
         finally:
             logger.setLevel(level)
+            enable_progress_bar()

@@ -71,7 +71,12 @@ class UnlearnCLI(LightningCLI):
         """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` unless told otherwise."""
         if self._get(self.config_init, "trainer.logger") in (None, True):
             kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            # Lightning would write last.ckpt all the same, over that of a real run.
+            for checkpoint in trainer.checkpoint_callbacks:
+                checkpoint.save_last = False  # type: ignore[attr-defined]
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Let checkpoints keep the configuration, in which every component is spelled out."""
@@ -145,6 +150,7 @@ class RunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Called once, on rank 0, before the run starts."""
+        assert trainer.state.fn is not None
         text = self.parser.dump(self.config)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """The part that every LightningModule here shares: it makes a language model, scores answers and generates them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypedDict, cast
 
@@ -45,6 +46,8 @@ class LanguageModule(Recorded, pl.LightningModule):
         self.spec = CausalLM(model) if isinstance(model, str) else model if isinstance(model, CausalLM) else None
         self.model: nn.Module | None = model if isinstance(model, nn.Module) else None
         self.max_new_tokens = max_new_tokens
+        if self.spec is not None and self.spec.lora is not None:
+            self.strict_loading = False  # checkpoints hold the adapters only
         self.keep_record({"_class_path": class_path(type(self)), **record(arguments_of(self))})
 
     @property
@@ -67,6 +70,13 @@ class LanguageModule(Recorded, pl.LightningModule):
         """A new model with the original weights, in the type that the Trainer's precision asks for."""
         assert self.spec is not None
         return self.spec.build(_DTYPES.get(str(self._trainer.precision)) if self._trainer is not None else None)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in PyTorch; with LoRA, ``state_dict`` holds the adapters, all of them, and may leave out the rest."""
+        if self.spec is None or self.spec.lora is None:
+            return super().load_state_dict(state_dict, strict, assign)
+        under = {name: value for name, value in self.state_dict().items() if "lora_" not in name}
+        return super().load_state_dict({**under, **state_dict}, True, assign)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """As in PyTorch, except that buffers keep their type, whatever that of the parameters becomes.

@@ -48,7 +48,7 @@ class MOLLM(UnlearningModule):
         super().__init__(
             model,
             objectives,
-            combiner or MinNorm(satisfied={"forget": 0.05}),
+            combiner or MinNorm(satisfied={"forget": 0.1}),
             reference or FrozenReference(),
             **options,
         )
