@@ -12,6 +12,7 @@ Every run is kept in `trials.jsonl`; what is there already is not run again.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -123,18 +124,15 @@ def print_table(trials: list[dict]) -> None:
     rows = []
     for name in dict.fromkeys(t["contender"] for t in trials):
         mine = [t for t in trials if t["contender"] == name]
-        settings = dict.fromkeys(t["setting"] for t in mine)
+        runs = Counter(t["setting"] for t in mine)
+        settings = [setting for setting in runs if runs[setting] == max(runs.values())]  # on all of its seeds
         best = max(settings, key=lambda s: mean(t["score"] for t in mine if t["setting"] == s))
         chosen = [t for t in mine if t["setting"] == best]
         values = [f"{mean(t[c] for t in chosen):.3f}" for c in columns]
         values[0] += f" ({min(t['score'] for t in chosen):.3f})"
-        rows.append(
-            (
-                mean(t["score"] for t in chosen),
-                f"| {name} | {len(settings)} x {len(chosen)} seeds | {best} | " + " | ".join(values) + " |",
-            )
-        )
-    for _, row in sorted(rows, key=lambda r: -r[0] if not math.isnan(r[0]) else 0):
+        cells = [name, f"{len(settings)} x {len(chosen)} seeds", best, *values]
+        rows.append((mean(t["score"] for t in chosen), "| " + " | ".join(cells) + " |"))
+    for _, row in sorted(rows, reverse=True):
         print(row)
 
 

@@ -59,7 +59,8 @@ def test_imports_point_down(path):
 
 def test_the_check_sees_upward_sideways_and_relative_imports():
     path = PACKAGE / "combiners" / "invented.py"
-    source = "from unlearn_pl.modules import MOLLM\nfrom unlearn_pl.data import x\nfrom ..callbacks import y\nfrom . import z"
+    upward, sideways = "from unlearn_pl.modules import MOLLM", "from unlearn_pl.data import x"
+    source = "\n".join([upward, sideways, "from ..callbacks import y", "from . import z"])
     assert len(violations(path, source)) == 3
 
 

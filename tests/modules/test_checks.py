@@ -186,7 +186,7 @@ def test_too_many_objectives_and_none():
 
 def test_dropping_an_objective_needs_rows():
     objectives = {"forget": UnlearningCrossEntropyLoss(), "retain": CausalLMLoss()}
-    with pytest.raises(ValueError, match="on_nonfinite='drop'.*Scalarization.*'skip', 'raise'"):
+    with pytest.raises(ValueError, match=r"on_nonfinite='drop'.*Scalarization.*'skip', 'raise'"):
         UnlearningModule(kit.model(), objectives, Scalarization(), on_nonfinite="drop")
 
 

@@ -74,8 +74,9 @@ class Story:
         """TOFU's metrics of the model kept as ``name``; writes its ``results.json``."""
         evaluation = TOFUEvaluation(retain_results, output=str(self.folder / name / "results.json"))
         module = PretrainedModule(str(self.path(name)), max_new_tokens=MAX_NEW_TOKENS)
+        trainer = self._trainer(callbacks=[evaluation])
         with quiet():
-            self._trainer(callbacks=[evaluation]).test(module, self._data(), verbose=False)
+            trainer.test(module, self._data(), verbose=False)
         assert evaluation.results is not None
         return evaluation.results
 

@@ -28,8 +28,10 @@ def plot_forgetting(
         forget, retain = dict(history.get(FORGET, [])), dict(history.get(RETAIN, []))
         steps = sorted(forget.keys() & retain.keys())
         axes[0].plot([retain[s] for s in steps], [forget[s] for s in steps], marker="o", markersize=3, label=name)
-    for name, (forget_probability, retain_probability) in points.items():
-        axes[0].scatter([retain_probability], [forget_probability], marker="*", s=120, label=name, zorder=3)
+    for (name, (forget_probability, retain_probability)), marker in zip(points.items(), "*XDPs", strict=False):
+        axes[0].scatter(
+            [retain_probability], [forget_probability], marker=marker, s=110, color="black", label=name, zorder=3
+        )
     axes[0].set(xlabel="retain probability (keep it high)", ylabel="forget probability (bring it down)")
     axes[0].legend()
     _save(figure, path)
