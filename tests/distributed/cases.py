@@ -96,7 +96,8 @@ def seen_indices(devices: int, micro_batch_size: int):
             super()._optimize()
 
     data = kit.Questions(batch_size=8, micro_batch_size=micro_batch_size)
-    kit.trainer(max_epochs=2, strategy="ddp", devices=devices).fit(Watching(kit.model(), **OPTIONS), data)
+    name = "ddp" if devices > 1 else "auto"
+    kit.trainer(max_epochs=2, strategy=name, devices=devices).fit(Watching(kit.model(), **OPTIONS), data)
     return seen
 
 

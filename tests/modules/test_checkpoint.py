@@ -24,8 +24,6 @@ pytestmark = [
     # Runs are resumed without, and in the folder of, the callback that saved the checkpoint.
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
-    # The data module is told where to go on by the module, which Lightning cannot see.
-    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
     # Lightning 2.6 calls jsonargparse by a name that is deprecated.
     pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
 ]

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from tests import kit
 from unlearn_pl.combiners import MinNorm, Scalarization
@@ -149,6 +149,12 @@ def test_tensor_parallelism(size):
     refused(f"tensor_parallel_size={size!r}.*fsdp2", strategy=strategy)
 
 
+def test_ddp_with_a_static_graph():
+    trainer = kit.trainer(strategy=DDPStrategy(static_graph=True))
+    with pytest.raises(ValueError, match=r"static_graph=True.*static_graph=False"):
+        check_trainer(trainer)
+
+
 def test_micro_batches_that_module_and_data_do_not_agree_on():
     data = kit.Questions(batch_size=8, micro_batch_size=2)
     refused(
@@ -208,7 +214,6 @@ def test_a_reference_with_another_vocabulary(tmp_path):
     refused(r"has \d+ tokens and the trained model has", lambda m: MOLLM(m, reference=FrozenReference(str(tmp_path))))
 
 
-@pytest.mark.filterwarnings("ignore:.*configure_optimizers. returned .None.")
 def test_a_model_that_only_evaluates():
     refused("PretrainedModule only evaluates. Fit FineTuning", PretrainedModule)
 

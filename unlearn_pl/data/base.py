@@ -15,6 +15,7 @@ from unlearn_pl.data.collate import collate_examples, collate_prompts
 from unlearn_pl.data.datasets import CandidateDataset, PromptDataset, StreamDataset
 from unlearn_pl.data.rows import Encoder, Rows, RowSource, load
 from unlearn_pl.data.sampling import StepSampler
+from unlearn_pl.data.stream_loader import StreamLoader
 from unlearn_pl.data.text import Template, default_template
 from unlearn_pl.models import load_tokenizer
 from unlearn_pl.recording import Recorded, arguments_of, record
@@ -257,7 +258,7 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
             num_replicas=devices,
             rank=rank,
         )
-        return DataLoader(
+        return StreamLoader(
             dataset,
             batch_size=self.micro_batch_size,
             sampler=sampler,

@@ -83,12 +83,15 @@ class UnlearningModule(TrainingModule):
         self.reference = reference
         self.gradient = gradient or FirstOrder()
         self.on_nonfinite = on_nonfinite
+        self._reference_is_ready = False
+        self._start_counting()
+        self._check_components()
+
+    def _start_counting(self) -> None:
         self.windows_closed = 0
         self.skipped = {"nonfinite": 0, "stationary": 0}
         self._window = Window()
-        self._losses = torch.full([len(objectives)], float("nan"), dtype=torch.float64)
-        self._reference_is_ready = False
-        self._check_components()
+        self._losses = torch.full([len(self.objectives)], float("nan"), dtype=torch.float64)
 
     def _check_components(self) -> None:
         if not self.objectives:
@@ -120,8 +123,7 @@ class UnlearningModule(TrainingModule):
         super().setup(stage)
         if stage != "fit":
             return
-        self.windows_closed = 0
-        self._window.clear()
+        self._start_counting()
         self._setup_combiner()
         if (streams := getattr(self.datamodule, "streams", None)) is not None:
             check_streams(self._streams_read, streams)
@@ -251,7 +253,7 @@ class UnlearningModule(TrainingModule):
             parameters=self.trained_parameters,
             view=self.view,
             backward=lambda loss, retain: self.manual_backward(loss, retain_graph=retain),
-            no_sync=self.no_sync,
+            no_sync=self.without_sync,
             world_size=self.trainer.world_size,
             clone_gradients=self.gradients_are_views,
         )
@@ -273,6 +275,7 @@ class UnlearningModule(TrainingModule):
             "windows_closed": self.windows_closed,
             "skipped": dict(self.skipped),
             "combiner": self.combiner.state_dict(),
+            "losses": self._losses,
         }
         progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {})
         for counts in (progress.get("total", {}), progress.get("current", {})):
@@ -285,3 +288,4 @@ class UnlearningModule(TrainingModule):
         self.windows_closed = state["windows_closed"]
         self.skipped = dict(state["skipped"])
         self.combiner.load_state_dict(state["combiner"])
+        self._losses = state["losses"]

@@ -1,7 +1,7 @@
 """Refuse, before any work is done, what would train wrongly: each message names the replacement."""
 
 import lightning.pytorch as pl
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import nn
 
 
@@ -41,6 +41,11 @@ def _check_strategy(trainer: pl.Trainer) -> None:
         raise ValueError(
             "DeepSpeed keeps gradients inside its engine, out of reach of per-objective gradients. "
             "Use strategy='fsdp2' or 'ddp'."
+        )
+    if isinstance(strategy, DDPStrategy) and strategy._ddp_kwargs.get("static_graph"):
+        raise ValueError(
+            "DDPStrategy(static_graph=True) expects one backward pass per step, but there is one per objective. "
+            "Use DDPStrategy(static_graph=False)."
         )
     # Lightning's "auto" is tensor parallelism inside a node: every rank would see, and count, the same examples.
     if isinstance(strategy, ModelParallelStrategy) and strategy._tensor_parallel_size != 1:

@@ -1,6 +1,7 @@
 """Evaluate a model that somebody else made."""
 
-from typing import Never
+import lightning.pytorch as pl
+from lightning.pytorch.trainer.states import TrainerFn
 
 from unlearn_pl.modules.language import LanguageModule
 
@@ -12,13 +13,12 @@ class PretrainedModule(LanguageModule):
         ``unlearn-pl test --model PretrainedModule --model.model my/model --data TOFUDataModule ...``
     """
 
-    def training_step(self, *args: object) -> Never:
-        """Refuse to train.
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Refuse to train, in the first hook that Lightning calls.
 
         Raises:
-            ValueError: always; name a method's module instead.
+            ValueError: in ``fit``; name a method's module instead.
         """
-        raise ValueError("PretrainedModule only evaluates. Fit FineTuning, or a method such as MOLLM, instead.")
-
-    def configure_optimizers(self) -> None:
-        """Nothing is trained."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            raise ValueError("PretrainedModule only evaluates. Fit FineTuning, or a method such as MOLLM, instead.")
+        return []

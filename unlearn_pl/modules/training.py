@@ -150,8 +150,9 @@ class TrainingModule(LanguageModule):
         names = {parameter: name for name, parameter in self.model.named_parameters()}
         self.mask.apply([names[parameter] for parameter in self.trained_parameters], row)
 
-    def no_sync(self) -> AbstractContextManager[None]:
+    def without_sync(self) -> AbstractContextManager[None]:
         """Context in which backward passes leave gradients on their rank, where the strategy has one."""
+        # Not called no_sync: Lightning takes every module with such a method for a DistributedDataParallel.
         strategy = self.trainer.strategy
         return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
@@ -162,8 +163,8 @@ class TrainingModule(LanguageModule):
         return isinstance(strategy, DDPStrategy) and bool(strategy._ddp_kwargs.get("gradient_as_bucket_view"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With LoRA, keep the trained weights only: the base model is loaded from its name."""
+        """With LoRA, keep the adapters only: the base model is loaded from its name."""
         if self.spec is None or self.spec.lora is None or self.model is None:
             return
-        frozen = {f"model.{name}" for name, p in self.model.named_parameters() if not p.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        weights = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in weights.items() if "lora_" in k or not k.startswith("model.")}

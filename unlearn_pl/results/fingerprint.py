@@ -45,4 +45,4 @@ def _full(parameter: Tensor) -> Tensor:
         values = parameter.detach()
         if isinstance(values, DTensor):
             values = values.full_tensor()
-        return values.cpu().contiguous()
+        return values.cpu().clone(memory_format=torch.contiguous_format)
