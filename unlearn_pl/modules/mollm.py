@@ -21,8 +21,8 @@ class MOLLM(UnlearningModule):
 
     Args:
         model: what to unlearn from.
-        combiner: :class:`~unlearn_pl.combiners.MinNorm` by default, with the forget loss leaving the solve while it
-            is satisfied.
+        combiner: by default ``MinNorm(satisfied={"forget": 0.1})``: the forget loss leaves the solve while it is
+            satisfied. The study in ``experiments/README.md`` chose it.
         reference: the original model; an own frozen copy by default, ``AdapterReference()`` with LoRA.
         normal_stream: stream of the KL objective; by default ``normal`` when the data has one, else ``retain``.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
