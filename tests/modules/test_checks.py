@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStr
 from tests import kit
 from unlearn_pl.combiners import MinNorm, Scalarization
 from unlearn_pl.data import TOFUDataModule
-from unlearn_pl.models import CausalLM, LoRA
+from unlearn_pl.models import CausalLM, LoRA, tiny_llama
 from unlearn_pl.modules import MOLLM, GradAscent, GradDiff, PretrainedModule, UnlearningModule
 from unlearn_pl.modules.checks import check_context, check_trainer
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
@@ -258,3 +258,41 @@ def test_lightning_does_not_check_the_flags_of_evaluation():
     """What only concerns training is no reason to refuse an evaluation."""
     trainer: pl.Trainer = kit.trainer(gradient_clip_val=0.5, limit_val_batches=1.0)
     trainer.validate(GradDiff(kit.model()), kit.Questions(batch_size=8, micro_batch_size=3), verbose=False)
+
+
+# What a stranger tried ------------------------------------------------------------------------------------------------
+
+
+def test_unknown_policies_and_impossible_norms():
+    with pytest.raises(ValueError, match="on_nonfinite is 'skp'; accepted: skip, drop, raise"):
+        GradDiff(kit.model(), on_nonfinite="skp")
+    with pytest.raises(ValueError, match="gradient_clip_val is -1"):
+        GradDiff(kit.model(), gradient_clip_val=-1)
+
+
+def test_a_schedule_that_cannot_know_the_end():
+    refused(
+        r"max_epochs=-1 and max_steps=-1 set no end, which LinearWarmup needs", max_epochs=-1, max_time="00:00:00:01"
+    )
+
+
+def test_answers_longer_than_the_context_are_refused_in_evaluation_too():
+    short = tiny_llama(len(kit.tokenizer()), hidden_size=32, num_layers=1, num_heads=2, max_position_embeddings=16)
+    with pytest.raises(ValueError, match="model's context is 16"):
+        kit.trainer(limit_val_batches=1.0).validate(PretrainedModule(short), kit.Questions(), verbose=False)
+
+
+def test_a_single_string_is_no_list_of_names():
+    with pytest.raises(ValueError, match=r"splits='forget' is a single string; accepted is .* \['forget'\]"):
+        kit.Questions(splits="forget")
+
+
+def test_a_number_is_no_answer():
+    refused(
+        "Row 0 of the stream 'forget' has the number 5 as answer", data=Given([{"question": "How many?", "answer": 5}])
+    )
+
+
+def test_a_retain_split_that_holds_what_is_forgotten():
+    with pytest.raises(ValueError, match=r"retain_split='retain99' holds rows of forget_split='forget10'; .* retain90"):
+        TOFUDataModule(kit.tokenizer(), "forget10", retain_split="retain99")

@@ -185,12 +185,19 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             config_hash=config_hash(config),
             weights_fingerprint=weights_fingerprint(model),
             model=str(getattr(pl_module, "model_name", None) or type(model).__name__),
+            questions=question_hashes(trainer),
             seed=None if seed is None else int(seed),
         )
 
     def _path(self, trainer: pl.Trainer) -> Path:
         # Asking for log_dir is a collective operation: on all ranks, or on none.
         return Path(self.output or Path(trainer.log_dir or trainer.default_root_dir) / "results.json")
+
+
+def question_hashes(trainer: pl.Trainer) -> dict[str, dict[int, str]]:
+    """Evaluation split to index to hash of the example, from data modules that know it; else empty."""
+    hashes = getattr(getattr(trainer, "datamodule", None), "question_hashes", None)
+    return hashes() if hashes is not None else {}
 
 
 def _configuration(component: object) -> object:

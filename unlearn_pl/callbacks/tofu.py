@@ -5,9 +5,17 @@ from typing import ClassVar
 
 import lightning.pytorch as pl
 
-from unlearn_pl.callbacks.evaluation import EvaluationCallback
+from unlearn_pl.callbacks.evaluation import EvaluationCallback, question_hashes
 from unlearn_pl.functional.tofu import TruthRatioAverage
-from unlearn_pl.metrics import CandidateNLL, PerExampleMetric, RougeRecall, read_truth_ratios, tofu_metrics, tofu_scores
+from unlearn_pl.metrics import (
+    CandidateNLL,
+    PerExampleMetric,
+    RougeRecall,
+    read_forget_questions,
+    read_truth_ratios,
+    tofu_metrics,
+    tofu_scores,
+)
 from unlearn_pl.metrics.tofu import SPLITS, UTILITY_METRICS
 from unlearn_pl.results import PerExample
 
@@ -51,10 +59,18 @@ class TOFUEvaluation(EvaluationCallback):
         """Read the retain model's results, so that a wrong file is found before the work starts.
 
         Raises:
-            ValueError: if they are not there, or not readable.
+            ValueError: if they are not there, not readable, or about other forget questions.
         """
-        if self.retain_results is not None:
-            self._retain_ratios = read_truth_ratios(self.retain_results, self.truth_ratio_average)
+        if self.retain_results is None:
+            return
+        self._retain_ratios = read_truth_ratios(self.retain_results, self.truth_ratio_average)
+        theirs, ours = read_forget_questions(self.retain_results), question_hashes(trainer).get("forget", {})
+        shared = theirs.keys() & ours.keys()
+        if other := [i for i in shared if theirs[i] != ours[i]]:
+            raise ValueError(
+                f"{self.retain_results!r} is about other forget questions: {len(other)} of the {len(shared)} that both "
+                "have differ. Evaluate the retain model on the same split of the same data."
+            )
 
     def make_metric(self, loader: str) -> PerExampleMetric | None:
         """NLLs of the candidates for TOFU's splits, ROUGE for their ``.generate`` loaders."""

@@ -1,5 +1,6 @@
 """The data module that every benchmark subclasses: named training streams and named evaluation splits."""
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -115,6 +116,11 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
         if streams is not None and not streams:
             raise ValueError("streams=[] leaves nothing to train on; name at least one, or None for the default ones.")
         self.save_hyperparameters(record(arguments_of(self)), logger=False)
+        for name, value in (("streams", streams), ("splits", splits)):
+            if isinstance(value, str):
+                raise ValueError(
+                    f"{name}={value!r} is a single string; accepted is a list of names, such as [{value!r}]."
+                )
         self.streams = list(self.default_streams if streams is None else streams)
         self.splits = self.default_splits if splits is None else splits
         self.batch_size = batch_size
@@ -188,6 +194,16 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
         """Tokens in the longest example of all training streams and evaluation splits."""
         training = max(dataset.longest_sequence for dataset in self._training.values())
         return max([training, *(dataset.longest_sequence for dataset in self._candidates.values())])
+
+    def question_hashes(self) -> dict[str, dict[int, str]]:
+        """Evaluation split to index of the example to a hash of its question and answer."""
+        return {
+            name: {
+                i: hashlib.sha256(f"{row['question']}\n{row['answer']}".encode()).hexdigest()[:8]
+                for i, row in enumerate(rows)
+            }
+            for name, rows in self._evaluation.items()
+        }
 
     # What Lightning calls --------------------------------------------------------------------------------------------
 

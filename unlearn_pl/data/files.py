@@ -18,7 +18,7 @@ def read_rows(path: str | Path, columns: Sequence[str] = ("question", "answer"))
     Raises:
         ValueError: if the file is missing, a line is not a JSON object, or a column is missing.
     """
-    rows = [_parse(line, number, path) for number, line in enumerate(read_lines(path), start=1)]
+    rows = [_parse(line, number, path) for number, line in enumerate(_lines(path), start=1) if line]
     check_columns(rows, columns, str(path))
     return rows
 
@@ -29,11 +29,15 @@ def read_lines(path: str | Path) -> list[str]:
     Raises:
         ValueError: if the file is missing.
     """
+    return [line for line in _lines(path) if line]
+
+
+def _lines(path: str | Path) -> list[str]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"The folder {path.parent} has no file {path.name}, which is expected there.")
     # Not splitlines(): JSON strings may hold the other line separators of Unicode as they are.
-    return [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    return [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
 
 
 def check_columns(rows: Sequence[Row], columns: Sequence[str], source: str) -> None:

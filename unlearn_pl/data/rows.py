@@ -49,7 +49,9 @@ def load(source: RowSource, name: str) -> list[Row]:
         for column in ("question", "answer"):
             if column not in row:
                 raise ValueError(f"Row {i} of the {name} has no column {column!r}, only {sorted(row)}.")
-            if not row.get(column):
+            if isinstance(row[column], int | float):
+                raise ValueError(f"Row {i} of the {name} has the number {row[column]} as {column}; accepted is text.")
+            if not row[column]:
                 raise ValueError(f"Row {i} of the {name} has an empty {column}.")
     return rows
 

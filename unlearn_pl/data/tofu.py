@@ -66,6 +66,11 @@ class TOFUDataModule(UnlearningDataModule):
         _check_accepted("retain_split", retain_split, (None, *COMPLEMENT.values()))
         _check_accepted("train_split", train_split, ("full", *COMPLEMENT.values()))
         check_positive(forget_size=forget_size, retain_size=retain_size)
+        if retain_split is not None and retain_split > COMPLEMENT[forget_split]:
+            raise ValueError(
+                f"retain_split={retain_split!r} holds rows of forget_split={forget_split!r}; "
+                f"accepted are {', '.join(s for s in COMPLEMENT.values() if s <= COMPLEMENT[forget_split])}."
+            )
         self.forget_split = forget_split
         self.retain_split = retain_split or COMPLEMENT[forget_split]
         self.train_split = train_split

@@ -54,6 +54,12 @@ def read_truth_ratios(path: str | Path, average: TruthRatioAverage = "geometric"
     return ratios
 
 
+def read_forget_questions(path: str | Path) -> dict[int, str]:
+    """Index to hash of the forget questions that a ``results.json`` is about; empty for files that do not say it."""
+    content = read_json(path)
+    return dict(read_results(path).questions.get("forget", {})) if "schema_version" in content else {}
+
+
 def read_tofu_log(path: str | Path, average: TruthRatioAverage = "geometric") -> dict[str, dict[str, dict[int, float]]]:
     """The scores in a log of TOFU's authors, as :func:`~unlearn_pl.metrics.tofu_metrics` takes them.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -57,8 +57,8 @@ class UnlearningModule(TrainingModule):
         max_new_tokens: length of generated answers in tests and predictions.
 
     Raises:
-        ValueError: when there is no objective, when an objective needs a reference and there is none, or when
-            ``on_nonfinite="drop"`` is asked of a combiner without rows.
+        ValueError: when there is no objective, when an objective needs a reference and there is none, when
+            ``on_nonfinite`` is unknown, or ``drop`` is asked of a combiner without rows.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class UnlearningModule(TrainingModule):
         self.gradient = gradient or FirstOrder()
         self.on_nonfinite = on_nonfinite
         self._reference_is_ready = False
+        self._original: list[nn.Module] = []  # a list, so that it is no submodule: neither trained nor saved
         self._start_counting()
         self._check_components()
 
@@ -102,6 +103,8 @@ class UnlearningModule(TrainingModule):
                 f"Objectives {needing} compare with the original model, but reference is None. "
                 "Accepted: FrozenReference() or, with LoRA, AdapterReference()."
             )
+        if self.on_nonfinite not in get_args(OnNonFinite):
+            raise ValueError(f"on_nonfinite is {self.on_nonfinite!r}; accepted: {', '.join(get_args(OnNonFinite))}.")
         if self.on_nonfinite == "drop" and not self.combiner.uses_gramian:
             raise ValueError(
                 f"on_nonfinite='drop' needs a gradient per objective, which {type(self.combiner).__name__} does not "
@@ -134,13 +137,24 @@ class UnlearningModule(TrainingModule):
 
     def configure_model(self) -> None:
         """Make the model, and prepare the reference from the original weights before a checkpoint is restored."""
-        reference = self.reference if self.fitting and not self._reference_is_ready else None
-        copy = deepcopy(self.model) if reference is not None and reference.copies_model else None
+        self._keep_original()
         super().configure_model()
-        if reference is not None:
+        if self.fitting and self.reference is not None and not self._reference_is_ready:
             assert self.model is not None
-            reference.prepare(lambda: self._shard(copy or self._built()), self.model)
+            self.reference.prepare(lambda: self._shard(self._original_model()), self.model)
             self._reference_is_ready = True
+            self._original.clear()
+
+    def _keep_original(self) -> None:
+        """Copy a live model while its weights are the original ones: ``load_from_checkpoint`` changes them next."""
+        loading = self._trainer is None
+        if self._reference_is_ready or self._original or not (self.fitting or loading):
+            return
+        if self.spec is None and self.model is not None and self.reference is not None and self.reference.copies_model:
+            self._original.append(deepcopy(self.model))
+
+    def _original_model(self) -> nn.Module:
+        return self._original[0] if self._original else self._built()
 
     def on_fit_start(self) -> None:
         """Say what is descended, and how."""

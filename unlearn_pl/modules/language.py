@@ -10,6 +10,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 
 from unlearn_pl.models import CausalLM, generate, load_tokenizer, shard, stream_forward
+from unlearn_pl.modules.checks import check_context
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
 from unlearn_pl.types import PromptBatch, TokenBatch
 
@@ -61,9 +62,11 @@ class LanguageModule(Recorded, pl.LightningModule):
         return getattr(self.trainer, "datamodule", None)
 
     def configure_model(self) -> None:
-        """Make the model and, on a device mesh, shard it; does nothing when that was done."""
+        """Make the model and, on a device mesh, shard it, when that was not done; check that the data fits it."""
         if self.model is None:
             self.model = self._built()
+        if self._trainer is not None:
+            check_context(self.model, getattr(self.datamodule, "longest_sequence", 0))
         self._shard(self.model)
 
     def _built(self) -> nn.Module:

@@ -16,9 +16,9 @@ from torch.optim import AdamW, Optimizer
 from unlearn_pl.gradients import Row
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.checks import check_context, check_trainer
+from unlearn_pl.modules.checks import check_trainer
 from unlearn_pl.modules.language import LanguageModule
-from unlearn_pl.optim import LinearWarmup, Schedule
+from unlearn_pl.optim import Constant, LinearWarmup, Schedule
 
 
 class TrainingModule(LanguageModule):
@@ -45,6 +45,8 @@ class TrainingModule(LanguageModule):
         max_new_tokens: int = 200,
     ) -> None:
         super().__init__(model, max_new_tokens)
+        if gradient_clip_val is not None and gradient_clip_val <= 0:
+            raise ValueError(f"gradient_clip_val is {gradient_clip_val}; accepted: a positive norm, or None.")
         self.automatic_optimization = False
         self.mask = mask
         self.optimizer = optimizer or functools.partial(AdamW, lr=1e-5, weight_decay=0.01)
@@ -85,15 +87,13 @@ class TrainingModule(LanguageModule):
         return given or of_data or 1
 
     def configure_model(self) -> None:
-        """Make the model, check that the data fits its context, freeze what the mask excludes."""
+        """Make the model and freeze what the mask excludes."""
         super().configure_model()
         assert self.model is not None
         if self.spec is not None and self.spec.lora is not None:
             self.strict_loading = False  # checkpoints hold the adapters only
         if self.mask is not None:
             self.mask.freeze(self.model)
-        if self.fitting:
-            check_context(self.model, getattr(self.datamodule, "longest_sequence", 0))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trained parameters, and its schedule over the data module's own number of steps.
@@ -130,6 +130,11 @@ class TrainingModule(LanguageModule):
         per_epoch = max(1, math.ceil(batches / size))
         limits = [per_epoch * trainer.max_epochs] if (trainer.max_epochs or -1) > 0 else []  # type: ignore[operator]
         limits += [trainer.max_steps] if trainer.max_steps > 0 else []
+        if not limits and not isinstance(self.schedule, Constant):
+            raise ValueError(
+                f"max_epochs={trainer.max_epochs} and max_steps={trainer.max_steps} set no end, which "
+                f"{type(self.schedule).__name__} needs to know. Set one of them, or use the schedule Constant."
+            )
         return per_epoch, min(limits, default=per_epoch)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

@@ -22,6 +22,8 @@ class AdapterReference(Reference):
     The weights under the adapter count as the original ones; merge an adapter that has been trained before.
     """
 
+    copies_model = False
+
     def prepare(self, build: Callable[[], nn.Module], model: nn.Module) -> None:
         """Make sure that there is an adapter to switch off.
 

@@ -33,7 +33,7 @@ class FrozenReference(Reference):
     def __init__(self, model: str | None = None, dtype: DTypeName | None = None) -> None:
         self.model = model
         self.dtype = dtype
-        self.is_original = model is None
+        self.is_original = self.copies_model = model is None
         self._frozen: nn.Module | None = None
 
     def prepare(self, build: Callable[[], nn.Module], model: nn.Module) -> None:

@@ -40,6 +40,8 @@ class Results:
         config_hash: :func:`~unlearn_pl.results.config_hash` of ``config``.
         weights_fingerprint: :func:`~unlearn_pl.results.weights_fingerprint` of the weights that were evaluated.
         model: name of the model.
+        questions: split to index of the example to a hash of its question and answer, so that results on other data
+            are not compared; empty when the data was not a data module of this library.
         seed: the global seed, when one was set.
         versions: package to version.
         created: time of the evaluation, ISO 8601 in UTC.
@@ -53,6 +55,7 @@ class Results:
     config_hash: str
     weights_fingerprint: str
     model: str
+    questions: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=software_versions)
     created: str = field(default_factory=utc_now)
@@ -92,4 +95,5 @@ def _parse(content: dict[str, Any]) -> Results:
         }
         for split, table in content["per_example"].items()
     }
-    return Results(**{**content, "metrics": metrics, "per_example": per_example})
+    questions = {split: {int(i): str(h) for i, h in table.items()} for split, table in content["questions"].items()}
+    return Results(**{**content, "metrics": metrics, "per_example": per_example, "questions": questions})
