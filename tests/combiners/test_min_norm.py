@@ -66,3 +66,12 @@ def test_step_scales_with_the_gradients(normalization):
 
 def test_arguments_are_recorded():
     assert record(MinNorm(satisfied={"forget": 0.05}))["init_args"] == {"satisfied": {"forget": 0.05}}
+
+
+def test_a_negative_loss_is_never_satisfied():
+    """Left out from the first step on, an ascent would never forget, and nobody would be told."""
+    combiner = MinNorm(satisfied=0.1)
+    combiner.setup(["ascent", "retain"], ["forget", "retain"])
+    with pytest.raises(ValueError, match=r"\['ascent'\] are negative.*satisfied=None"):
+        combiner(torch.eye(2), torch.tensor([-2.0, 1.0]))
+    combiner(torch.eye(2), torch.tensor([2.0, -1.0]))  # nobody set a threshold for the second

@@ -53,6 +53,7 @@ class Liveness:
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool]) -> None:
         """Reset the state for these objectives; ``ValueError`` for unknown names in ``satisfied``."""
+        self._names = tuple(names)
         self._thresholds = torch.tensor(self._thresholds_of(names, roles), dtype=torch.float64)
         self._zero_at_start = torch.tensor(zero_at_start, dtype=torch.bool)
         self._noise = torch.full((len(names),), torch.nan, dtype=torch.float64)
@@ -68,7 +69,18 @@ class Liveness:
         return [forget if role == "forget" else -math.inf for role in roles]
 
     def update(self, norms: Tensor, losses: Tensor) -> Tensor:
-        """Take a step's gradient norms ``[K]`` and losses ``[K]`` in; return who is live, ``[K]`` bool."""
+        """Take a step's gradient norms ``[K]`` and losses ``[K]`` in; return who is live, ``[K]`` bool.
+
+        Raises:
+            ValueError: if a loss with a threshold is negative, so that it would count as satisfied from the start.
+        """
+        negative = (losses < 0) & self._thresholds.isfinite()
+        if negative.any():
+            names = [name for name, bad in zip(self._names, negative, strict=True) if bad]
+            raise ValueError(
+                f"The losses of {names} are negative ({losses[negative].tolist()}), so satisfied={self.satisfied} would"
+                " leave them out from the start. Use satisfied=None, or name only losses that are never negative."
+            )
         finite = norms.isfinite() & losses.isfinite()
         self._noise = torch.where(self._noise.isnan() & finite, norms, self._noise)
         average = self._loss_average.update(losses, where=finite)
