@@ -90,8 +90,6 @@ class TrainingModule(LanguageModule):
         """Make the model and freeze what the mask excludes."""
         super().configure_model()
         assert self.model is not None
-        if self.spec is not None and self.spec.lora is not None:
-            self.strict_loading = False  # checkpoints hold the adapters only
         if self.mask is not None:
             self.mask.freeze(self.model)
 
