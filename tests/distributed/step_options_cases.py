@@ -36,6 +36,8 @@ VARIANTS = {
     "sam_sum": (Scalarization, {"gradient": SharpnessAware(0.3)}),
     "dual": (MinNorm, {"optimizer": DUAL}),
     "dual_sum": (Scalarization, {"optimizer": DUAL}),
+    "refresh": (MinNorm, {"refresh_every": 3}),
+    "sketch": (MinNorm, {"gramian": "sketch", "refresh_every": 2}),
     "smoothing": (MinNorm, {"gradient": RandomSmoothing(0.05)}),
 }
 

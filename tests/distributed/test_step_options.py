@@ -5,11 +5,12 @@ import functools
 import pytest
 import torch
 
+from tests import kit
 from tests.distributed import step_options_cases as cases
 
 pytestmark = pytest.mark.distributed
 
-EXACT = [name for name in cases.VARIANTS if name != "smoothing"]
+EXACT = [name for name in cases.VARIANTS if name not in ("sketch", "smoothing")]
 
 
 @functools.cache
@@ -25,6 +26,25 @@ def test_two_ranks_equal_one(pool, variant, strategy):
     assert first["closed"] == second["closed"] == alone(variant)["closed"] == 4
     for name, value in alone(variant)["state"].items():
         torch.testing.assert_close(first["state"][name], value, rtol=1e-3, atol=2e-5)
+
+
+def test_sketches_of_ranks_add_up(pool):
+    first, _ = pool.run(cases.train, "sketch", "ddp", 2, 2)
+    for name, value in alone("sketch")["state"].items():
+        torch.testing.assert_close(first["state"][name], value, rtol=1e-3, atol=2e-5)
+
+
+def test_sketches_of_shards_have_signs_of_their_own_and_come_to_nearly_the_same(pool):
+    first, _ = pool.run(cases.train, "sketch", "fsdp2", 2, 2)
+    assert first["sharded"]
+    start = dict(kit.model().named_parameters())
+    whole = torch.cat(
+        [(value - start[name]).flatten() for name, value in alone("sketch")["state"].items() if name in start]
+    )
+    shards = torch.cat(
+        [(first["state"][name] - start[name]).flatten() for name in alone("sketch")["state"] if name in start]
+    )
+    assert torch.cosine_similarity(whole, shards, dim=0) > 0.99
 
 
 def test_ranks_of_ddp_agree_on_the_noise(pool):

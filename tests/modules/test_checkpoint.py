@@ -152,6 +152,14 @@ def test_resuming_a_run_that_a_limit_ended_in_the_middle_of_an_epoch(whole, tmp_
     assert first.seen + second.seen == reference.seen
 
 
+@pytest.mark.parametrize("steps", [1, 3, 4, 6])
+def test_a_checkpoint_written_after_max_steps_ended_the_run_goes_on_in_the_middle_of_the_epoch(whole, tmp_path, steps):
+    first, second = module("GradDiff"), module("GradDiff")
+    fit(first, max_steps=steps).save_checkpoint(tmp_path / "after.ckpt")
+    fit(second, ckpt_path=tmp_path / "after.ckpt")
+    assert first.seen + second.seen == whole["GradDiff"].seen
+
+
 class SaveAfterValidation(pl.Callback):
     """Writes ``after-<micro-batches>.ckpt``."""
 

@@ -158,6 +158,21 @@ class Combiner(Recorded, ABC):
         weights = self._weigh_blocks(gramian.reshape(-1, size, size), losses)
         return weights.reshape(gramian.shape[:-1])
 
+    def observe(self, losses: Tensor) -> bool:
+        """Take in the losses of a step that reuses the last weights.
+
+        Args:
+            losses: ``[K]``.
+
+        Returns:
+            True when an objective has reached or lost its goal (``satisfied``), so that those weights have had their
+            day.
+
+        Raises:
+            ValueError: if a loss with a threshold is negative.
+        """
+        return self._liveness.observe(losses.detach().to("cpu", torch.float64))
+
     @abstractmethod
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
         """Weights of the normalised gradients of the objectives that take part.

@@ -72,6 +72,20 @@ class Liveness:
         """Take a step's gradient norms ``[K]`` and losses ``[K]`` in; return who is live, ``[K]`` bool.
 
         Raises:
+            ValueError: as :meth:`observe`.
+        """
+        finite = norms.isfinite() & losses.isfinite()
+        self._noise = torch.where(self._noise.isnan() & finite, norms, self._noise)
+        self.observe(losses, where=finite)
+
+        floor = self.min_relative_norm * norms[finite].max() if finite.any() else 0.0
+        audible = ~self._zero_at_start | (norms > self.noise_factor * self._noise)
+        return finite & (norms > 0) & (norms > floor) & audible & ~self.satisfied_now
+
+    def observe(self, losses: Tensor, where: Tensor | None = None) -> bool:
+        """Take a step's losses ``[K]`` in, of those in ``where``; True when an objective has reached or lost its goal.
+
+        Raises:
             ValueError: if a loss with a threshold is negative, so that it would count as satisfied from the start.
         """
         negative = (losses < 0) & self._thresholds.isfinite()
@@ -81,16 +95,12 @@ class Liveness:
                 f"The losses of {names} are negative ({losses[negative].tolist()}), so satisfied={self.satisfied} would"
                 " leave them out from the start. Use satisfied=None, or name only losses that are never negative."
             )
-        finite = norms.isfinite() & losses.isfinite()
-        self._noise = torch.where(self._noise.isnan() & finite, norms, self._noise)
-        average = self._loss_average.update(losses, where=finite)
+        average = self._loss_average.update(losses, where=losses.isfinite() if where is None else where)
+        before = self.satisfied_now
         # Twice the threshold on the way back keeps a noisy loss from switching its objective on and off.
-        limits = torch.where(self.satisfied_now, 2 * self._thresholds, self._thresholds)
+        limits = torch.where(before, 2 * self._thresholds, self._thresholds)
         self.satisfied_now = average < limits
-
-        floor = self.min_relative_norm * norms[finite].max() if finite.any() else 0.0
-        audible = ~self._zero_at_start | (norms > self.noise_factor * self._noise)
-        return finite & (norms > 0) & (norms > floor) & audible & ~self.satisfied_now
+        return bool((self.satisfied_now != before).any())
 
     def state_dict(self) -> dict[str, Tensor | dict[str, Tensor]]:
         """What :meth:`load_state_dict` needs to go on from here."""

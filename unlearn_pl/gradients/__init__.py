@@ -8,9 +8,11 @@ from unlearn_pl.gradients.random_smoothing import RandomSmoothing
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import Row, block_gramians, combine, gramian, harvest, local, merge, restore
 from unlearn_pl.gradients.sharpness_aware import SharpnessAware
+from unlearn_pl.gradients.sketch import CountSketch
 from unlearn_pl.gradients.window import StreamGroup, Window, group_streams
 
 __all__ = [
+    "CountSketch",
     "FirstOrder",
     "Geometry",
     "GradientSource",

@@ -1,6 +1,6 @@
-"""Run a window forward and backward: a gradient row per objective, or the gradient of their weighted sum."""
+"""Run a window forward and backward: a row or a sketch per objective, or the gradient of their weighted sum."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_pl.gradients.rows import Row, gramian, harvest, restore
+from unlearn_pl.gradients.sketch import CountSketch
 from unlearn_pl.gradients.window import StreamGroup, Window
 from unlearn_pl.objectives import Objective
 from unlearn_pl.types import Role, StreamView, TokenBatch
@@ -68,33 +69,51 @@ class Replay:
             Name to row, masked, in the order of ``objectives``. ``.grad`` is None afterwards.
         """
         rows: dict[str, Row] = {}
-        self._forget_losses(names)
-        for group in self._groups(names):
-            for m, batch in enumerate(self.window.micro_batches):
-                views = {stream: self.view(stream, batch[stream]) for stream in group.streams}
-                for name in group.objectives:
-                    restore(self.parameters, rows.get(name))
-                    loss = self._share_of_loss(name, views, m)
-                    with nullcontext() if m == len(self.window) - 1 else self.no_sync():
-                        self.backward(loss * self.world_size, name != group.objectives[-1])
-                    rows[name] = harvest(self.parameters, clone=self.clone_gradients)
-                del views, loss  # the next forward starts with this one's activations freed
+        for name, m, loss, keeps_graph in self._losses_one_by_one(names):
+            restore(self.parameters, rows.get(name))
+            with nullcontext() if m == len(self.window) - 1 else self.no_sync():
+                self.backward(loss * self.world_size, keeps_graph)
+            rows[name] = harvest(self.parameters, clone=self.clone_gradients)
+            del loss  # the next forward starts with this one's activations freed
         for row in rows.values():
             self.mask(row)
         return {name: rows[name] for name in self.objectives if name in rows}
 
+    def sketches(self, sketch: CountSketch) -> Tensor:
+        """Sketches of the rows, which are never kept: ``[K, size]``, to be summed over ranks.
+
+        Nothing is reduced over ranks, unless gradients are sharded.
+        """
+        totals: dict[str, Tensor] = {}
+        shard = torch.distributed.get_rank() if self.sharded else 0
+        for name, _, loss, keeps_graph in self._losses_one_by_one(None):
+            with nullcontext() if self.sharded else self.no_sync():
+                self.backward(loss * self.world_size if self.sharded else loss, keeps_graph)
+            row = harvest(self.parameters)
+            self.mask(row)
+            totals[name] = totals.get(name, 0) + sketch(row, shard)
+            del loss, row
+        return torch.stack([totals[name] for name in self.objectives])
+
     def weighted_sum(self, weights: Mapping[str, float]) -> None:
-        """Leave the masked gradient of ``sum_k w_k L_k`` in ``.grad``, with one backward pass per forward pass."""
+        """Leave the masked gradient of ``sum_k w_k L_k`` in ``.grad``, with one backward pass per forward pass.
+
+        Objectives of weight 0 are left out altogether, so that what is not finite in them goes nowhere.
+        """
         restore(self.parameters, None)
         self._forget_losses(None)
-        last = (self.groups[-1], len(self.window) - 1)
+        weighted = [group for group in self.groups if any(weights[name] for name in group.objectives)]
+        last = (weighted[-1] if weighted else None, len(self.window) - 1)
         for group in self.groups:
             for m, batch in enumerate(self.window.micro_batches):
-                views = {stream: self.view(stream, batch[stream]) for stream in group.streams}
-                terms = [weights[name] * self._share_of_loss(name, views, m) for name in group.objectives]
-                with nullcontext() if (group, m) == last else self.no_sync():
-                    self.backward(torch.stack(terms).sum() * self.world_size, False)
-                del views, terms
+                with torch.set_grad_enabled(group in weighted):
+                    views = {stream: self.view(stream, batch[stream]) for stream in group.streams}
+                    losses = {name: self._share_of_loss(name, views, m) for name in group.objectives}
+                terms = [weights[name] * loss for name, loss in losses.items() if weights[name]]
+                if terms:
+                    with nullcontext() if (group, m) == last else self.no_sync():
+                        self.backward(torch.stack(terms).sum() * self.world_size, False)
+                del views, losses, terms
         row = harvest(self.parameters)
         self.mask(row)
         restore(self.parameters, row)
@@ -109,6 +128,16 @@ class Replay:
         if self.sharded:
             torch.distributed.all_reduce(square)
         return square.sqrt().item()
+
+    def _losses_one_by_one(self, names: Sequence[str] | None) -> Iterator[tuple[str, int, Tensor, bool]]:
+        """Name, micro-batch, this rank's share of the loss, and whether another one still needs its graph."""
+        self._forget_losses(names)
+        for group in self._groups(names):
+            for m, batch in enumerate(self.window.micro_batches):
+                views = {stream: self.view(stream, batch[stream]) for stream in group.streams}
+                for name in group.objectives:
+                    yield name, m, self._share_of_loss(name, views, m), name != group.objectives[-1]
+                del views
 
     def _groups(self, names: Sequence[str] | None) -> list[StreamGroup]:
         wanted = list(self.objectives) if names is None else list(names)

@@ -108,7 +108,7 @@ def combine(
             if gradient is None or weight == 0:
                 continue
             if parameter.grad is None:
-                parameter.grad = gradient.mul_(weight)
+                parameter.grad = gradient if weight == 1 else gradient.mul_(weight)
             else:
                 parameter.grad.add_(gradient, alpha=weight)
 

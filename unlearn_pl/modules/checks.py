@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner, RowCombiner
 from unlearn_pl.functional import Rescale
-from unlearn_pl.gradients import Metric, Scope, check_adam
-from unlearn_pl.modules.options import OnNonFinite
+from unlearn_pl.gradients import FirstOrder, GradientSource, Metric, Scope, check_adam
+from unlearn_pl.modules.options import GramianKind, OnNonFinite
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import DualOptim
 from unlearn_pl.references import Reference
@@ -142,21 +142,29 @@ def check_objectives(objectives: Mapping[str, Objective], reference: Reference |
 
 
 def check_options(
-    combiner: Combiner, on_nonfinite: OnNonFinite, scope: Scope, metric: Metric, rescale: Rescale | None
+    combiner: Combiner,
+    gradient: GradientSource,
+    on_nonfinite: OnNonFinite,
+    scope: Scope,
+    metric: Metric,
+    rescale: Rescale | None,
+    refresh_every: int,
+    gramian: GramianKind,
 ) -> None:
-    """Refuse options that are unknown, or that the combiner cannot honour.
+    """Refuse options that are unknown, or that the combiner or each other cannot honour.
 
     Raises:
         ValueError: naming the option, what was given and what is accepted.
     """
-    given = {"on_nonfinite": on_nonfinite, "scope": scope, "metric": metric, "rescale": rescale}
+    of_gramian = {"scope": scope, "metric": metric, "rescale": rescale, "gramian": gramian}
     accepted = {
         "on_nonfinite": get_args(OnNonFinite),
         "scope": get_args(Scope),
         "metric": get_args(Metric),
         "rescale": (None, *get_args(Rescale)),
+        "gramian": get_args(GramianKind),
     }
-    for name, value in given.items():
+    for name, value in {"on_nonfinite": on_nonfinite, **of_gramian}.items():
         if value not in accepted[name]:
             raise ValueError(f"{name} is {value!r}; accepted: {', '.join(map(str, accepted[name]))}.")
     rule = type(combiner).__name__
@@ -165,15 +173,25 @@ def check_options(
             f"on_nonfinite='drop' needs a gradient per objective, which {rule} does not compute. "
             "Accepted with it: 'skip', 'raise'."
         )
-    plain = {"scope": "global", "metric": "euclidean", "rescale": None}
-    without_gramian = not combiner.uses_gramian or isinstance(combiner, RowCombiner)
-    of_gramian = {name: given[name] for name in plain if given[name] != plain[name]}
-    if without_gramian and of_gramian:
-        raise ValueError(f"{of_gramian} concern the Gramian, which {rule} does not use. Accepted with it: {plain}.")
+    given = {**of_gramian, "refresh_every": refresh_every}
+    plain = {"scope": "global", "metric": "euclidean", "rescale": None, "gramian": "exact", "refresh_every": 1}
+    changed = {name: value for name, value in given.items() if value != plain[name]}
+    if changed and (not combiner.uses_gramian or isinstance(combiner, RowCombiner)):
+        raise ValueError(f"{changed} concern the Gramian, which {rule} does not use. Accepted with it: {plain}.")
+    if scope != "global" and (refresh_every > 1 or gramian == "sketch"):
+        raise ValueError(
+            f"scope={scope!r} has weights per block of parameters, which a weighted sum of losses cannot have. "
+            f"Accepted with refresh_every={refresh_every} and gramian={gramian!r}: scope='global'."
+        )
+    if gramian == "sketch" and (metric != "euclidean" or not isinstance(gradient, FirstOrder)):
+        raise ValueError(
+            f"gramian='sketch' keeps euclidean products of plain gradients, but metric={metric!r} and gradient is "
+            f"{type(gradient).__name__}. Accepted with it: metric='euclidean', FirstOrder()."
+        )
 
 
-def check_optimizer(optimizer: Optimizer, combiner: Combiner, metric: Metric) -> None:
-    """Refuse an optimizer that lacks what the metric or the combiner asks of it.
+def check_optimizer(optimizer: Optimizer, combiner: Combiner, metric: Metric, *, without_rows: bool) -> None:
+    """Refuse an optimizer that lacks what the metric or the combiner asks of it, or that asks for rows it won't get.
 
     Raises:
         ValueError: naming the optimizer and what is accepted.
@@ -189,4 +207,9 @@ def check_optimizer(optimizer: Optimizer, combiner: Combiner, metric: Metric) ->
         raise ValueError(
             f"DualOptim needs a gradient per role, but {type(combiner).__name__} merges them element by element. "
             "Accepted with it: any other combiner."
+        )
+    if isinstance(optimizer, DualOptim) and without_rows:
+        raise ValueError(
+            "DualOptim needs a gradient per role at every step, which refresh_every > 1 and gramian='sketch' do not "
+            "compute. Accepted with it: refresh_every=1, gramian='exact'."
         )

@@ -10,6 +10,7 @@ from unlearn_pl.masks import Mask
 from unlearn_pl.optim import Schedule
 
 OnNonFinite = Literal["skip", "drop", "raise"]
+GramianKind = Literal["exact", "sketch"]
 
 
 class ModuleOptions(TypedDict, total=False):
@@ -30,6 +31,9 @@ class ModuleOptions(TypedDict, total=False):
         metric: inner product of the gradients: ``euclidean``, or ``adam``, that in which Adam takes its steps.
         rescale: give the combined gradient the length of the mean of the live gradients (``mean_gradient``), or the
             mean of their lengths (``mean_norm``).
+        refresh_every: ask the combiner at every m-th step, and reuse its weights in between.
+        gramian: ``exact``, or from a ``sketch`` of the gradients, which are then not kept.
+        sketch_size: numbers per sketch.
     """
 
     mask: Mask | None
@@ -43,3 +47,6 @@ class ModuleOptions(TypedDict, total=False):
     scope: Scope
     metric: Metric
     rescale: Rescale | None
+    refresh_every: int
+    gramian: GramianKind
+    sketch_size: int

@@ -10,6 +10,7 @@ def rewind_progress(loops: Mapping[str, Any], open_micro_batches: int) -> None:
     * A half-filled window is rewound to its start, so that its examples are seen again.
     * After the last epoch, Lightning counts its batches as those of the next one too, which would then end at once
       when training goes on.
+    * When ``max_steps`` ended the run inside an epoch, Lightning counts that epoch as done once ``fit`` has returned.
 
     Args:
         loops: the checkpoint's entry of that name.
@@ -22,6 +23,12 @@ def rewind_progress(loops: Mapping[str, Any], open_micro_batches: int) -> None:
     for counts in (batches["total"], batches["current"]):
         for key in counts:
             counts[key] -= open_micro_batches
-    if epochs["total"]["completed"] == epochs["total"]["ready"]:
+    if epochs["total"]["completed"] < epochs["total"]["ready"]:
+        return
+    if batches["is_last_batch"]:
         batches["current"] = dict.fromkeys(batches["current"], 0)
         batches["is_last_batch"] = False
+    else:
+        for counts in (epochs["total"], epochs["current"]):
+            counts["processed"] -= 1
+            counts["completed"] -= 1

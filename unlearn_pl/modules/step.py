@@ -39,6 +39,12 @@ class Step:
         return self.gramian.diagonal().clamp(min=0).sqrt()
 
     @property
+    def length(self) -> float:
+        """Norm of the combination of the rows."""
+        square = torch.einsum("bi,bij,bj->", self.weights, self.gramians.nan_to_num(), self.weights)
+        return square.clamp(min=0).sqrt().item()
+
+    @property
     def mean_weights(self) -> Tensor:
         """Weights ``[K]``, averaged over the blocks."""
         return self.weights.mean(dim=0)
@@ -91,3 +97,21 @@ def measure(
     packed = packed.cpu()
     gramians = packed[len(names) :].view(local.shape)
     return Step(names, packed[: len(names)], gramians, torch.zeros(len(local), len(names)).double())
+
+
+def measure_sketches(names: Sequence[str], losses: Mapping[str, Tensor], sketches: Tensor, world_size: int) -> Step:
+    """As :func:`measure`, with the Gramian of the sketches of the rows.
+
+    Args:
+        names: the K objectives.
+        losses: each rank's share of the mean losses.
+        sketches: ``[K, size]``, each rank's addend.
+        world_size: number of ranks.
+    """
+    shares = torch.stack([losses[name].to(sketches.device) for name in names])
+    packed = torch.cat([shares.unsqueeze(1), sketches.double()], dim=1)
+    if world_size > 1:
+        torch.distributed.all_reduce(packed)
+    rows = packed[:, 1:]
+    on_cpu = torch.cat([packed[:, :1], rows @ rows.T], dim=1).cpu()
+    return Step(names, on_cpu[:, 0], on_cpu[None, :, 1:], torch.zeros(1, len(names)).double())
