@@ -87,14 +87,19 @@ class World:
         return metrics_of(trainer)
 
     def unlearn(
-        self, method: Callable[..., UnlearningModule], combiner: Combiner, rate: float, descent: Descent | None = None
+        self,
+        method: Callable[..., UnlearningModule],
+        combiner: Combiner,
+        rate: float,
+        descent: Descent | None = None,
+        epochs: int = EPOCHS,
     ) -> dict[str, float]:
         """Metrics after an unlearning run, which ``descent`` watches."""
         pl.seed_everything(self.seed, verbose=False)
         optimizer = partial(torch.optim.AdamW, lr=rate)
         module = method(deepcopy(self.target), combiner=combiner, optimizer=optimizer)
         callbacks = [self._evaluation(), *([] if descent is None else [descent])]
-        trainer = self._trainer(max_epochs=EPOCHS, check_val_every_n_epoch=EPOCHS, callbacks=callbacks)
+        trainer = self._trainer(max_epochs=epochs, check_val_every_n_epoch=epochs, callbacks=callbacks)
         with quiet():
             trainer.fit(module, self._unlearning_data)
         return metrics_of(trainer)
