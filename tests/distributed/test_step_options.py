@@ -10,7 +10,8 @@ from tests.distributed import step_options_cases as cases
 
 pytestmark = pytest.mark.distributed
 
-EXACT = [name for name in cases.VARIANTS if name not in ("sketch", "smoothing")]
+SCATTERED = [name for name in cases.VARIANTS if name.startswith("scattered")]
+EXACT = [name for name in cases.VARIANTS if name not in ("sketch", "smoothing", *SCATTERED)]
 
 
 @functools.cache
@@ -26,6 +27,19 @@ def test_two_ranks_equal_one(pool, variant, strategy):
     assert first["closed"] == second["closed"] == alone(variant)["closed"] == 4
     for name, value in alone(variant)["state"].items():
         torch.testing.assert_close(first["state"][name], value, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("variant", SCATTERED)
+def test_rows_that_are_scattered_over_ranks_equal_whole_ones(pool, variant):
+    first, second = pool.run(cases.train, variant, "ddp", 2, 2)
+    assert first["closed"] == second["closed"] == 4
+    for name, value in alone(variant)["state"].items():
+        torch.testing.assert_close(first["state"][name], value, rtol=1e-3, atol=2e-5)
+
+
+def test_shards_cannot_be_scattered(pool):
+    with pytest.raises(Exception, match="are sharded already"):
+        pool.run(cases.train, "scattered", "fsdp2", 2, 2)
 
 
 def test_sketches_of_ranks_add_up(pool):

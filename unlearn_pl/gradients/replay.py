@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from unlearn_pl.gradients.row_storage import RowStorage
 from unlearn_pl.gradients.rows import Row, gramian, harvest, restore
 from unlearn_pl.gradients.sketch import CountSketch
+from unlearn_pl.gradients.whole_rows import WholeRows
 from unlearn_pl.gradients.window import StreamGroup, Window
 from unlearn_pl.objectives import Objective
 from unlearn_pl.types import Role, StreamView, TokenBatch
@@ -38,6 +40,7 @@ class Replay:
         clone_gradients: ``.grad`` is a view of memory that is written again.
         sharded: gradients are shards, whose products add up over ranks.
         mask: zeroes, in place, what may not change in a row.
+        storage: how rows wait for each other.
         step: number of optimizer steps before this one.
         reach_all: 0, as a function of all parameters, for reductions that wait for each of them; None where none does.
         losses: name to this rank's share of the objective's mean loss, once it was run.
@@ -55,6 +58,7 @@ class Replay:
     clone_gradients: bool = False
     sharded: bool = False
     mask: Callable[[Row], None] = _mask_nothing
+    storage: RowStorage = field(default_factory=WholeRows)
     step: int = 0
     reach_all: Callable[[], Tensor] | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
@@ -71,12 +75,16 @@ class Replay:
         rows: dict[str, Row] = {}
         for name, m, loss, keeps_graph in self._losses_one_by_one(names):
             restore(self.parameters, rows.get(name))
-            with nullcontext() if m == len(self.window) - 1 else self.no_sync():
-                self.backward(loss * self.world_size, keeps_graph)
-            rows[name] = harvest(self.parameters, clone=self.clone_gradients)
+            done = m == len(self.window) - 1
+            with nullcontext() if done and not self.storage.scatters else self.no_sync():
+                self.backward(loss if self.storage.scatters else loss * self.world_size, keeps_graph)
+            row = harvest(self.parameters, clone=self.clone_gradients)
             del loss  # the next forward starts with this one's activations freed
-        for row in rows.values():
-            self.mask(row)
+            if done:
+                self.mask(row)
+                row = self.storage.keep(row, last=name == self._last_of(names))
+            rows[name] = row
+        self.storage.wait()
         return {name: rows[name] for name in self.objectives if name in rows}
 
     def sketches(self, sketch: CountSketch) -> Tensor:
@@ -138,6 +146,9 @@ class Replay:
                 for name in group.objectives:
                     yield name, m, self._share_of_loss(name, views, m), name != group.objectives[-1]
                 del views
+
+    def _last_of(self, names: Sequence[str] | None) -> str:
+        return self._groups(names)[-1].objectives[-1]
 
     def _groups(self, names: Sequence[str] | None) -> list[StreamGroup]:
         wanted = list(self.objectives) if names is None else list(names)

@@ -57,13 +57,19 @@ def block_gramians(rows: Sequence[Row], blocks: Sequence[int], metric: Row | Non
         metric: diagonal of ``H``, one (local) tensor per parameter; None for the identity, of all or of a parameter.
     """
     size = len(rows)
-    device = next((g.device for row in rows for g in row if g is not None), torch.device("cpu"))
+    device = _device_of(rows)
     total = torch.zeros(max(blocks) + 1, size, size, dtype=torch.float64, device=device)
     for i, gradients in enumerate(zip(*rows, strict=True)):
-        flat = [None if g is None else local(g).flatten() for g in gradients]
+        flat = [None if g is None else local(g).to(device, non_blocking=True).flatten() for g in gradients]
         scale = None if metric is None else metric[i]
         total[blocks[i]] += _gramian_of_parameter(flat, None if scale is None else scale.flatten(), total[0])
     return total
+
+
+def _device_of(rows: Sequence[Row]) -> torch.device:
+    """Where the rows are; the accelerator when some of them wait on the host."""
+    devices = {g.device for row in rows for g in row if g is not None}
+    return next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
 
 
 def _gramian_of_parameter(gradients: Sequence[Tensor | None], scale: Tensor | None, like: Tensor) -> Tensor:
@@ -91,26 +97,49 @@ def combine(
     weights: Sequence[Sequence[float]],
     blocks: Sequence[int] | None = None,
 ) -> None:
-    """Write ``sum_k w_bk g_k`` into ``.grad``; the rows' memory is reused, so they are spent afterwards.
+    """Write ``sum_k w_bk g_k`` into ``.grad``; see :func:`mix`."""
+    restore(parameters, None)
+    restore(parameters, mix(parameters, rows, weights, blocks))
+
+
+def mix(
+    parameters: Sequence[nn.Parameter],
+    rows: Sequence[Row],
+    weights: Sequence[Sequence[float]],
+    blocks: Sequence[int] | None = None,
+) -> Row:
+    """``sum_k w_bk g_k``; the rows' memory is reused, so they are spent afterwards.
 
     Rows of weight 0 are left out altogether, so that what is not finite in them goes nowhere.
 
     Args:
-        parameters: the trained parameters.
-        rows: K gradient rows.
+        parameters: the trained parameters, whose device and type the result has.
+        rows: K gradient rows, or parts of them.
         weights: ``[N, K]``, a weight per block and row.
         blocks: number of the block of each parameter; all are of block 0 by default.
     """
-    restore(parameters, None)
+    mixed: Row = []
     for i, parameter in enumerate(parameters):
-        for row, weight in zip(rows, weights[0 if blocks is None else blocks[i]], strict=True):
-            gradient = row[i]
-            if gradient is None or weight == 0:
-                continue
-            if parameter.grad is None:
-                parameter.grad = gradient if weight == 1 else gradient.mul_(weight)
-            else:
-                parameter.grad.add_(gradient, alpha=weight)
+        pairs = zip((row[i] for row in rows), weights[0 if blocks is None else blocks[i]], strict=True)
+        mixed.append(_weighted_sum(parameter, [(g, w) for g, w in pairs if g is not None and w != 0]))
+    return mixed
+
+
+def _weighted_sum(parameter: nn.Parameter, terms: Sequence[tuple[Tensor, float]]) -> Tensor | None:
+    if not terms:
+        return None
+    # A gradient that lives like its parameter takes the sum up: none of it is rounded, and nothing is allocated.
+    (total, weight), *others = sorted(terms, key=lambda term: not _lives_like(parameter, term[0]))
+    total = total.to(parameter.device, parameter.dtype)
+    if weight != 1:
+        total.mul_(weight)
+    for gradient, weight in others:
+        total.add_(gradient.to(parameter.device, non_blocking=True), alpha=weight)
+    return total
+
+
+def _lives_like(parameter: nn.Parameter, gradient: Tensor) -> bool:
+    return gradient.device == parameter.device and gradient.dtype == parameter.dtype
 
 
 def merge(

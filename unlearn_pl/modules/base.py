@@ -9,7 +9,7 @@ from torch import nn
 
 from unlearn_pl.combiners import Combiner
 from unlearn_pl.functional import Rescale
-from unlearn_pl.gradients import GradientSource, Metric, Scope
+from unlearn_pl.gradients import GradientSource, Metric, RowStorage, Scope
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import CausalLM, stream_forward
 from unlearn_pl.modules.checks import check_layers, check_objectives, check_streams
@@ -55,6 +55,10 @@ class UnlearningModule(DescentModule):
             which are then computed again as one weighted sum. That needs the memory (and under DDP the communication)
             of a plain sum, but the window is run twice.
         sketch_size: numbers per sketch; the error of a cosine is about ``1 / sqrt(sketch_size)``.
+        row_storage: how gradient rows wait for each other: as they are
+            (:class:`~unlearn_pl.gradients.WholeRows`, the default), in bfloat16
+            (:class:`~unlearn_pl.gradients.BFloat16Rows`), on the host (:class:`~unlearn_pl.gradients.OffloadedRows`),
+            or spread over the ranks of DDP (:class:`~unlearn_pl.gradients.ScatteredRows`).
 
     Raises:
         ValueError: when there is no objective, when an objective needs a reference and there is none, when the
@@ -81,6 +85,7 @@ class UnlearningModule(DescentModule):
         refresh_every: int = 1,
         gramian: GramianKind = "exact",
         sketch_size: int = 16_384,
+        row_storage: RowStorage | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -100,6 +105,7 @@ class UnlearningModule(DescentModule):
             refresh_every=refresh_every,
             gramian=gramian,
             sketch_size=sketch_size,
+            row_storage=row_storage,
         )
         self.reference = reference
         self._reference_is_ready = False

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner, RowCombiner
 from unlearn_pl.functional import Rescale
-from unlearn_pl.gradients import FirstOrder, GradientSource, Metric, Scope, check_adam
+from unlearn_pl.gradients import FirstOrder, GradientSource, Metric, RowStorage, Scope, WholeRows, check_adam
 from unlearn_pl.modules.options import GramianKind, OnNonFinite
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import DualOptim
@@ -187,6 +187,39 @@ def check_options(
         raise ValueError(
             f"gramian='sketch' keeps euclidean products of plain gradients, but metric={metric!r} and gradient is "
             f"{type(gradient).__name__}. Accepted with it: metric='euclidean', FirstOrder()."
+        )
+
+
+def check_row_storage(storage: RowStorage, combiner: Combiner, gradient: GradientSource, metric: Metric) -> None:
+    """Refuse rows that are not whole where somebody reads them element by element.
+
+    Raises:
+        ValueError: naming the storage and who reads the rows.
+    """
+    if isinstance(storage, WholeRows):
+        return
+    readers = {
+        f"combiner={type(combiner).__name__}()": isinstance(combiner, RowCombiner),
+        f"gradient={type(gradient).__name__}()": not isinstance(gradient, FirstOrder),
+        "metric='adam'": metric == "adam" and storage.scatters,
+    }
+    if found := [name for name, reads in readers.items() if reads]:
+        raise ValueError(
+            f"row_storage={type(storage).__name__}() keeps rows in another form than {', '.join(found)} can read. "
+            "Accepted with it: row_storage=WholeRows()."
+        )
+
+
+def check_scattering(storage: RowStorage, trainer: pl.Trainer) -> None:
+    """Refuse to scatter rows that are sharded already.
+
+    Raises:
+        ValueError: naming the strategy.
+    """
+    if storage.scatters and isinstance(trainer.strategy, ModelParallelStrategy):
+        raise ValueError(
+            f"row_storage={type(storage).__name__}() scatters rows over ranks, but those of strategy='fsdp2' are "
+            "sharded already. Accepted with it: row_storage=WholeRows()."
         )
 
 

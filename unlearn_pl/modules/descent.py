@@ -23,7 +23,9 @@ from unlearn_pl.gradients import (
     Replay,
     Row,
     RowObserver,
+    RowStorage,
     Scope,
+    WholeRows,
     Window,
     adam_metric,
     blocks_of,
@@ -31,11 +33,18 @@ from unlearn_pl.gradients import (
     group_streams,
     harvest,
     merge,
+    mix,
     restore,
 )
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.checks import check_optimizer, check_options, check_streams
+from unlearn_pl.modules.checks import (
+    check_optimizer,
+    check_options,
+    check_row_storage,
+    check_scattering,
+    check_streams,
+)
 from unlearn_pl.modules.memory import announce_memory, memory_errors_explained
 from unlearn_pl.modules.options import GramianKind, OnNonFinite
 from unlearn_pl.modules.progress import rewind_progress
@@ -74,6 +83,7 @@ class DescentModule(TrainingModule):
         refresh_every: int,
         gramian: GramianKind,
         sketch_size: int,
+        row_storage: RowStorage | None,
     ) -> None:
         super().__init__(model, mask, optimizer, schedule, gradient_clip_val, accumulate_grad_batches, max_new_tokens)
         self.objectives = dict(objectives)
@@ -85,9 +95,11 @@ class DescentModule(TrainingModule):
         self.metric = metric
         self.rescale = rescale
         self.gramian = gramian
+        self.row_storage = row_storage or WholeRows()
         self._refresh = Refresh(refresh_every)
         self._sketch = CountSketch(sketch_size)
         check_options(combiner, self.gradient, on_nonfinite, scope, metric, rescale, refresh_every, gramian)
+        check_row_storage(self.row_storage, combiner, self.gradient, metric)
         self._start_counting()
 
     def _start_counting(self) -> None:
@@ -102,6 +114,7 @@ class DescentModule(TrainingModule):
         """Start counting anew."""
         super().setup(stage)
         if stage == "fit":
+            check_scattering(self.row_storage, self.trainer)
             self._start_counting()
 
     def on_fit_start(self) -> None:
@@ -134,7 +147,7 @@ class DescentModule(TrainingModule):
         """One forward of one stream, with everything that its objectives need."""
 
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
-        """Called before the rows are combined; passes them to callbacks that are row observers.
+        """Called before the rows are combined, if there are whole ones; passes them to callbacks that observe rows.
 
         Args:
             rows: name to gradient row, averaged over the window and all ranks, masked.
@@ -173,11 +186,13 @@ class DescentModule(TrainingModule):
         """Leave the combined rows in ``.grad``, the weights being the combiner's answer to their Gramian."""
         rows = self.gradient.rows(replay)
         geometry = self._geometry()
-        step = self._measure(replay, list(rows.values()), geometry)
+        parts = replay.sharded or (self.row_storage.scatters and self.trainer.world_size > 1)
+        step = self._measure(replay, list(rows.values()), geometry, sharded=parts)
         if self._may_step(step):
             self._weigh(step)
         self._refresh.solved(step, step.length)
-        self.on_rows(rows, step.mean_weights)
+        if isinstance(self.row_storage, WholeRows):
+            self.on_rows(rows, step.mean_weights)
         self._leave_gradient(replay.parameters, list(rows.values()), step.weights, geometry)
         return step
 
@@ -205,7 +220,7 @@ class DescentModule(TrainingModule):
         """Leave the gradient of ``sum_k w_k L_k`` in ``.grad``, shortened to the length ``longest`` if need be."""
         self.gradient.weighted_sum(replay, dict(zip(self.objectives, weights.tolist(), strict=True)))
         row = harvest(replay.parameters)
-        step = self._measure(replay, [row], geometry)
+        step = self._measure(replay, [row], geometry, sharded=replay.sharded)
         length = step.norms.item()
         scale = min(1.0, longest / length if length > 0 else 1.0) if self._may_step(step) else 0.0
         step.weights = (scale * weights).unsqueeze(0) if scale else torch.zeros(1, len(weights)).double()
@@ -242,15 +257,15 @@ class DescentModule(TrainingModule):
         self, parameters: Sequence[nn.Parameter], rows: Sequence[Row], weights: Tensor, geometry: Geometry
     ) -> None:
         """Leave the combination in ``.grad``; an optimizer with moments per role gets the combination of each role."""
-        dual = self._dual_optim
+        dual, storage = self._dual_optim, self.row_storage
         if isinstance(self.combiner, RowCombiner):
             merge(parameters, rows, weights[0].tolist(), self.combiner.merge)
         elif dual is None:
-            combine(parameters, rows, weights.tolist(), geometry.blocks)
+            storage.leave(parameters, mix(parameters, rows, weights.tolist(), geometry.blocks))
         else:
             for role in get_args(Role):
                 of_role = torch.tensor([objective.role == role for objective in self.objectives.values()])
-                combine(parameters, rows, (weights * of_role).tolist(), geometry.blocks)
+                storage.leave(parameters, mix(parameters, rows, (weights * of_role).tolist(), geometry.blocks))
                 self.clip_gradients(dual, self.gradient_clip_val, "norm")
                 dual.take(role, parameters, harvest(parameters))
 
@@ -272,7 +287,7 @@ class DescentModule(TrainingModule):
         if self.on_nonfinite == "raise":
             raise RuntimeError(f"{what} at optimizer step {self.windows_closed}; losses {step.losses.tolist()}.")
 
-    def _measure(self, replay: Replay, rows: Sequence[Row], geometry: Geometry) -> Step:
+    def _measure(self, replay: Replay, rows: Sequence[Row], geometry: Geometry, *, sharded: bool) -> Step:
         with torch.autocast(self.device.type, enabled=False):
             return measure(
                 list(self.objectives),
@@ -280,7 +295,7 @@ class DescentModule(TrainingModule):
                 rows,
                 geometry,
                 world_size=self.trainer.world_size,
-                sharded=replay.sharded,
+                sharded=sharded,
             )
 
     def _replay(self) -> Replay:
@@ -302,6 +317,7 @@ class DescentModule(TrainingModule):
             clone_gradients=self.gradients_are_views,
             sharded=any(isinstance(p, DTensor) for p in self.trained_parameters),
             mask=self.apply_mask,
+            storage=self.row_storage,
             step=self.windows_closed,
             reach_all=self.reach_all if isinstance(self.trainer.strategy, DDPStrategy) else None,
         )

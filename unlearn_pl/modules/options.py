@@ -5,7 +5,7 @@ from typing import Literal, TypedDict
 from lightning.pytorch.cli import OptimizerCallable
 
 from unlearn_pl.functional import Rescale
-from unlearn_pl.gradients import GradientSource, Metric, Scope
+from unlearn_pl.gradients import GradientSource, Metric, RowStorage, Scope
 from unlearn_pl.masks import Mask
 from unlearn_pl.optim import Schedule
 
@@ -34,6 +34,7 @@ class ModuleOptions(TypedDict, total=False):
         refresh_every: ask the combiner at every m-th step, and reuse its weights in between.
         gramian: ``exact``, or from a ``sketch`` of the gradients, which are then not kept.
         sketch_size: numbers per sketch.
+        row_storage: how gradient rows wait for each other; as they are by default.
     """
 
     mask: Mask | None
@@ -50,3 +51,4 @@ class ModuleOptions(TypedDict, total=False):
     refresh_every: int
     gramian: GramianKind
     sketch_size: int
+    row_storage: RowStorage | None

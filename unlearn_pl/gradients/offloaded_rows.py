@@ -1,0 +1,38 @@
+"""Rows in the memory of the host."""
+
+import torch
+from torch import Tensor
+
+from unlearn_pl.gradients.row_storage import RowStorage
+from unlearn_pl.gradients.rows import Row, local
+
+
+class OffloadedRows(RowStorage):
+    """Keeps rows in pinned memory of the host, except for the last one: no further gradient copy on the GPU.
+
+    Copies run on a stream of their own, beside the next objective's forward and backward pass; the rows come back one
+    parameter at a time. Without a GPU nothing is moved.
+    """
+
+    def __init__(self) -> None:
+        self._stream: torch.cuda.Stream | None = None
+
+    def keep(self, row: Row, *, last: bool) -> Row:
+        """The row, on its way to the host."""
+        gradients = [g for g in row if g is not None]
+        if last or not gradients or not gradients[0].is_cuda:
+            return row
+        self._stream = self._stream or torch.cuda.Stream()
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            return [None if g is None else _to_host(local(g), self._stream) for g in row]
+
+    def wait(self) -> None:
+        """Let the current stream wait for the copies."""
+        if self._stream is not None:
+            torch.cuda.current_stream().wait_stream(self._stream)
+
+
+def _to_host(gradient: Tensor, stream: torch.cuda.Stream) -> Tensor:
+    gradient.record_stream(stream)  # its memory must not be given away before the copy is done
+    return torch.empty_like(gradient, device="cpu", pin_memory=True).copy_(gradient, non_blocking=True)

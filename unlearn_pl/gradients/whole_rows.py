@@ -1,0 +1,12 @@
+"""Rows as the backward pass left them."""
+
+from unlearn_pl.gradients.row_storage import RowStorage
+from unlearn_pl.gradients.rows import Row
+
+
+class WholeRows(RowStorage):
+    """Keeps rows where and as they are: ``K - 1`` copies of the gradient beside the one that is in ``.grad``."""
+
+    def keep(self, row: Row, *, last: bool) -> Row:
+        """The row itself."""
+        return row
