@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 0
 
-.PHONY: demo test test-slow lint format bench study-min-norm study-combiners study-smollm2 notebooks clean
+.PHONY: demo test test-slow lint format bench bench-eval bench-full study-min-norm study-combiners study-markov study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -28,14 +28,34 @@ format: $(INSTALLED)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: $(INSTALLED)  ## cost of a step, side by side with the plain weighted sum
-	$(RUN) benchmarks/step_cost.py
+bench: $(INSTALLED)  ## time and memory of a step, side by side with what else one would use
+	$(RUN) -m benchmarks.step_cost
+	$(RUN) -m benchmarks.memory
+	$(RUN) -m benchmarks.memory_table
+	$(RUN) -m benchmarks.growth
+	$(RUN) -m benchmarks.communication
+
+bench-full: bench  ## also with the shape of SmolLM2-135M, and with two threads (hours)
+	$(RUN) -m benchmarks.step_cost --threads 2
+	$(RUN) -m benchmarks.step_cost --model 135m
+	$(RUN) -m benchmarks.step_cost --model 135m --threads 2 --rounds 5
+	$(RUN) -m benchmarks.memory --model 135m
+	$(RUN) -m benchmarks.growth --model 135m
+
+bench-eval: $(INSTALLED)  ## the TOFU evaluation against one that goes metric by metric; TOFU=DIR for TOFU's own questions
+	$(RUN) -m benchmarks.evaluation_speed $(if $(TOFU),--tofu $(TOFU))
 
 study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an hour)
 	$(RUN) benchmarks/min_norm_study.py
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m benchmarks.combiner_study
+
+study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)
+	$(RUN) -m experiments.markov_chains.study
+
+study-relearning: $(INSTALLED)  ## which method's forgetting survives relearning (about half an hour)
+	$(RUN) -m benchmarks.relearning_study
 
 SMOLLM2 = $(RUN) -m unlearn_pl $(1) -c experiments/smollm2/$(2).yaml --data.path $(TOFU) --trainer.default_root_dir runs/smollm2/$(3)
 study-smollm2: $(INSTALLED)  ## GradDiff and MOLLM on a real model and TOFU's files (hours)

@@ -1,213 +1,221 @@
-"""Cost of an optimizer step, side by side with a weighted sum written in plain PyTorch.
+"""Cost of an optimizer step, side by side with what one would use instead, in the same run.
 
-Time: each case runs in a process of its own, where every step of the module is followed by a plain step on the same
-batch. The ratio of the two is taken step by step, so that other work on the machine, which slows both, cancels.
-Memory: each case runs alone in a fresh process, and its peak is compared with what the process needed before.
+    python -m benchmarks.step_cost                     # 12 M weights: some minutes on two cores
+    python -m benchmarks.step_cost --model 135m        # the shape of SmolLM2-135M
+    python -m benchmarks.step_cost --quick --print     # does it work? Nothing is written
 
-Usage: ``python benchmarks/step_cost.py [--steps 10] [--batch-size 4]``; prints a Markdown table.
+Every comparison has a process of its own, in which the loops take turns; the peak memory of each loop is taken in one
+more process, where it runs alone. Writes its section of ``RESULTS.md``.
 """
 
 import argparse
 import json
 import logging
 import os
-import platform
-import resource
-import statistics
-import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
-# Before torch is imported: one thread, which does not spin while it waits.
-os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
-
-import lightning.pytorch as pl
 import torch
-from torch import nn
-from transformers import LlamaForCausalLM
 
-from unlearn_pl.combiners import MinNorm
-from unlearn_pl.data import SyntheticAuthorsDataModule
-from unlearn_pl.models import tiny_llama
-from unlearn_pl.modules import MOLLM, GradDiff, UnlearningModule
-from unlearn_pl.types import UnlearnBatch
+from benchmarks.harness import (
+    Comparison,
+    PeakMemory,
+    Turns,
+    best_device,
+    compare,
+    in_fresh_process,
+    machine,
+    publish,
+    table,
+    take_steps,
+)
+from benchmarks.step_cost_loops import make_loop
+from benchmarks.step_cost_task import Task
 
-WARM_UP_STEPS = 3
 MEMORY_STEPS = 3
-OPTIMIZER = partial(torch.optim.AdamW, lr=1e-5)
-
-PLAIN = "plain"
-MODULES: dict[str, Callable[[nn.Module], UnlearningModule]] = {
-    "graddiff": lambda model: GradDiff(model, optimizer=OPTIMIZER),
-    "min_norm": lambda model: GradDiff(model, combiner=MinNorm(), optimizer=OPTIMIZER),
-    "mollm": lambda model: MOLLM(model, optimizer=OPTIMIZER),
-}
-LABELS = {
-    PLAIN: "plain PyTorch, weighted sum of 2 losses",
-    "graddiff": "GradDiff (K = 2, Scalarization)",
-    "min_norm": "GradDiff with MinNorm (K = 2, a gradient each)",
-    "mollm": "MOLLM (K = 3, a gradient each, frozen reference)",
-}
 
 
-def make_model() -> LlamaForCausalLM:
-    """11 million weights."""
-    return tiny_llama(4096, hidden_size=320, num_layers=6, num_heads=5)
+@dataclass(frozen=True)
+class Case:
+    """A loop, its peer, and the number of operations that they should take.
+
+    Attributes:
+        title: first cell of its row.
+        loop: name of the loop.
+        peer: name of the other one.
+        task: what both train.
+        operations: forward passes counted as 1 and backward passes as 2 (1 where weights are frozen), loop / peer.
+    """
+
+    title: str
+    loop: str
+    peer: str
+    task: Task
+    operations: str = ""
+
+    @property
+    def bound(self) -> float:
+        """The predicted ratio; NaN where there is none."""
+        over, _, under = self.operations.partition("/")
+        return int(over) / int(under) if under else float("nan")
 
 
-class PlainStep:
-    """``NLL(retain) - NLL(forget)``, one backward pass, clipping, AdamW."""
-
-    def __init__(self) -> None:
-        self.model = make_model()
-        self.optimizer = OPTIMIZER(self.model.parameters())
-
-    def __call__(self, batch: UnlearnBatch) -> None:
-        loss = self.nll(batch, "retain") - self.nll(batch, "forget")
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-
-    def nll(self, batch: UnlearnBatch, stream: str) -> torch.Tensor:
-        tokens = batch[stream]
-        logits = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).logits
-        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens["labels"][:, 1:].flatten())
-
-
-class Stopwatch(pl.Callback):
-    """Times every step of the module, and a plain step on the same batch right after it."""
-
-    def __init__(self) -> None:
-        self.plain = PlainStep()
-        self.seconds: list[tuple[float, float]] = []
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: UnlearnBatch, batch_idx: int
-    ) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: UnlearnBatch, batch_idx: int
-    ) -> None:
-        middle = time.perf_counter()
-        self.plain(batch)
-        self.seconds.append((middle - self.start, time.perf_counter() - middle))
+def against_sum(model: str, dtype: str) -> list[Case]:
+    """Per-objective gradients and the weighted sum, through this library, against the sum in plain PyTorch."""
+    two, three = Task(model, objectives=2, dtype=dtype), Task(model, objectives=3, dtype=dtype)
+    in_memory = replace(three, reference="memory")
+    lora = replace(three, lora=True)
+    short = {"length": 64}
+    pairs = [
+        ("K = 2", two, "6/6"),
+        ("K = 3, reference given", three, "8/6"),
+        ("K = 3, reference in memory", in_memory, "9/7"),
+        ("K = 3, reference given, checkpointing", replace(three, checkpointing=True), "11/8"),
+        ("K = 3, reference in memory, checkpointing", replace(in_memory, checkpointing=True), "12/9"),
+        ("K = 2, LoRA", replace(two, lora=True), "4/4"),
+        ("K = 3, LoRA, reference given", lora, "5/4"),
+        ("K = 3, LoRA, adapter switched off", replace(lora, reference="memory"), "6/5"),
+        ("K = 2, 4 x 64 tokens", replace(two, **short), "6/6"),
+        ("K = 3, reference given, 4 x 64 tokens", replace(three, **short), "8/6"),
+    ]
+    return [Case(title, "MinNorm", "plain", task, operations) for title, task, operations in pairs]
 
 
-def make_data(batch_size: int) -> SyntheticAuthorsDataModule:
-    return SyntheticAuthorsDataModule(batch_size=batch_size, micro_batch_size=batch_size)
+def against_others(model: str, dtype: str) -> list[Case]:
+    """Other ways to take a step: of this library against plain PyTorch, of other libraries against this one."""
+    two, three = Task(model, objectives=2, dtype=dtype), Task(model, objectives=3, dtype=dtype)
+    cases = [
+        Case("MinNorm, refresh_every=4 (K = 3, reference given) / plain", "MinNorm, refresh_every=4", "plain", three),
+        Case("MinNorm, gramian=sketch (K = 3, reference given) / plain", "MinNorm, sketch", "plain", three),
+        Case("Scalarization (K = 2) / plain", "Scalarization", "plain", two),
+        Case("Scalarization (K = 3) / plain", "Scalarization", "plain", three),
+        Case("Scalarization (K = 2) / transformers.Trainer", "Scalarization", "transformers.Trainer", two),
+        Case("Scalarization (K = 3) / transformers.Trainer", "Scalarization", "transformers.Trainer", three),
+        Case("MinNorm (K = 2) / transformers.Trainer with the sum", "MinNorm", "transformers.Trainer", two),
+        Case("torchjd backward / MinNorm, K = 2", "torchjd backward", "MinNorm", two),
+        Case("torchjd backward / MinNorm, K = 3", "torchjd backward", "MinNorm", three),
+        Case("NPO with CachedReference / SimNPO", "NPO, cached reference", "SimNPO", two),
+    ]
+    if model == "12m":  # the engine refuses tied weights, which every small language model has
+        untied = replace(two, tied=False)
+        cases.append(Case("torchjd autogram / MinNorm, K = 2, untied", "torchjd autogram", "MinNorm", untied))
+    return cases
 
 
-def fit(case: str, batch_size: int, steps: int, callbacks: list[pl.Callback]) -> None:
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_steps=steps,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=callbacks,
-    )
-    trainer.fit(MODULES[case](make_model()), make_data(batch_size))
+def measure_time(case: Case, warm_up: int, rounds: int, threads: int) -> Comparison:
+    """The comparison of ``case``, in a process of its own."""
+    return Comparison(**_child("time", case, threads, warm_up=warm_up, rounds=rounds))
 
 
-def measure_time(case: str, batch_size: int, steps: int) -> dict[str, float]:
-    watch = Stopwatch()
-    fit(case, batch_size, WARM_UP_STEPS + steps, [watch])
-    measured = watch.seconds[WARM_UP_STEPS:]
-    ratios = sorted(module / plain for module, plain in measured)
-    return {
-        "seconds": statistics.median(module for module, _ in measured),
-        "plain_seconds": statistics.median(plain for _, plain in measured),
-        "ratio": statistics.median(ratios),
-        "ratio_low": ratios[len(ratios) // 4],
-        "ratio_high": ratios[-1 - len(ratios) // 4],
-    }
+@cache
+def measure_memory(loop: str, task: Task, threads: int) -> float:
+    """Peak MiB of a loop, in a process of its own."""
+    return _child("memory", Case(str(task), loop, loop, task), threads, exact_memory=True)["mib"]
 
 
-def measure_memory(case: str, batch_size: int) -> dict[str, float]:
-    before = peak_mib()
-    if case == PLAIN:
-        step = PlainStep()
-        for batch in plain_batches(batch_size):
-            step(batch)
-    else:
-        fit(case, batch_size, MEMORY_STEPS, [])
-    return {"mib": peak_mib() - before}
+def _child(what: str, case: Case, threads: int, exact_memory: bool = False, **options: int) -> dict:
+    print(f"{what}: {case.title}, {case.loop}", file=sys.stderr, flush=True)
+    request = {"what": what, "case": asdict(case), **options}
+    return in_fresh_process("benchmarks.step_cost", request, threads, exact_memory)
 
 
-def plain_batches(batch_size: int) -> Iterator[UnlearnBatch]:
-    data = make_data(batch_size)
-    data.setup("fit")
-    loader = iter(data.train_dataloader())
-    for _ in range(MEMORY_STEPS):
-        batch, _, _ = next(loader)
-        yield batch
+def answer(request: dict) -> dict:
+    """What a child process measures."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    device = best_device()
+    case = Case(**{**request["case"], "task": Task(**request["case"]["task"])})
+    if request["what"] == "memory":
+        # What a loop imports when it starts is no memory of training.
+        take_steps(make_loop(case.loop, replace(case.task, model="tiny"), device), 1)
+        loop, memory = make_loop(case.loop, case.task, device), PeakMemory(device)
+        take_steps(loop, MEMORY_STEPS)
+        return {"mib": memory.mib()}
+    loops = {name: make_loop(name, case.task, device) for name in (case.loop, case.peer)}
+    laps = Turns(loops, request["warm_up"] + request["rounds"], device).run()
+    own, other = (laps[name][request["warm_up"] :] for name in (case.loop, case.peer))
+    return asdict(compare(own, other))
 
 
-def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
+def sum_table(cases: Sequence[Case], warm_up: int, rounds: int, threads: int) -> str:
+    """Time and memory against the weighted sum in plain PyTorch."""
+    rows = []
+    for case in cases:
+        time = measure_time(case, warm_up, rounds, threads)
+        rows.append(
+            [
+                case.title,
+                f"{case.operations} = {case.bound:.2f}",
+                *_time_cells(time),
+                f"{time.ratio / case.bound:.2f}",
+                f"{case.task.tokens / time.seconds:.0f}",
+                _memory_cell(case, threads),
+            ]
+        )
+    header = ["MinNorm / plain sum", "operations", "time (quartiles)", "processor", "seconds", "time / operations",
+              "tokens/s", "peak MiB"]  # fmt: skip
+    return table(header, rows)
 
 
-def in_new_process(case: str, what: str, options: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, __file__, "--case", case, "--measure", what]
-    command += ["--steps", str(options.steps), "--batch-size", str(options.batch_size)]
-    print(f"measuring {what} of {case} ...", file=sys.stderr, flush=True)
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+def peer_table(cases: Sequence[Case], warm_up: int, rounds: int, threads: int) -> str:
+    """Time and memory of pairs of loops."""
+    rows = []
+    for case in cases:
+        time = measure_time(case, warm_up, rounds, threads)
+        rows.append([case.title, *_time_cells(time), _memory_cell(case, threads)])
+    return table(["pair", "time (quartiles)", "processor", "seconds", "peak MiB"], rows)
 
 
-def print_table(options: argparse.Namespace) -> None:
-    times = {case: in_new_process(case, "time", options) for case in MODULES}
-    memory = {case: in_new_process(case, "memory", options)["mib"] for case in LABELS}
-    weights = sum(p.numel() for p in make_model().parameters())
-
-    print(f"\n{weights / 1e6:.1f} M weights (fp32), AdamW, {options.batch_size} examples per stream and step,")
-    print(f"{options.steps} paired steps after {WARM_UP_STEPS} of warm-up; {machine()}\n")
-    print("| step | time / plain (quartiles) | ms, plain ms | peak memory, MiB | in copies of the weights |")
-    print("|---|---|---|---|---|")
-    for case, label in LABELS.items():
-        copies = memory[case] * 2**20 / (4 * weights)
-        print(f"| {label} | {time_cells(times.get(case))} | {memory[case]:.0f} | {copies:.1f} |")
+def _time_cells(time: Comparison) -> list[str]:
+    return [
+        f"**{time.ratio:.2f}** ({time.low:.2f} to {time.high:.2f})",
+        f"{time.processor:.2f}",
+        f"{time.seconds:.2f}, {time.peer_seconds:.2f}",
+    ]
 
 
-def time_cells(result: dict[str, float] | None) -> str:
-    if result is None:
-        return "1 | -"
-    milliseconds = f"{1000 * result['seconds']:.0f}, {1000 * result['plain_seconds']:.0f}"
-    return f"{result['ratio']:.2f} ({result['ratio_low']:.2f} to {result['ratio_high']:.2f}) | {milliseconds}"
-
-
-def machine() -> str:
-    return (
-        f"Python {platform.python_version()}, torch {torch.__version__}, lightning {pl.__version__}, "
-        f"{platform.machine()} with {os.cpu_count()} cores, 1 thread."
-    )
+def _memory_cell(case: Case, threads: int) -> str:
+    return ", ".join(f"{measure_memory(loop, case.task, threads):.0f}" for loop in (case.loop, case.peer))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--case", choices=LABELS, help=argparse.SUPPRESS)
-    parser.add_argument("--measure", choices=["time", "memory"], help=argparse.SUPPRESS)
+    parser.add_argument("--model", default="12m", choices=["12m", "135m", "1b"])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--quick", action="store_true", help="three rounds, four cases")
+    parser.add_argument("--only", help="only cases whose title contains this")
+    parser.add_argument("--print", action="store_true", help="write nothing")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # Lightning's advice on workers and logging
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    if options.case is None:
-        print_table(options)
-    elif options.measure == "time":
-        print(json.dumps(measure_time(options.case, options.batch_size, options.steps)))
-    else:
-        print(json.dumps(measure_memory(options.case, options.batch_size)))
+    if options.child:
+        print(json.dumps(answer(json.loads(options.child))))
+        return
+    sums, others = against_sum(options.model, options.dtype), against_others(options.model, options.dtype)
+    if options.quick:
+        options.rounds, options.warm_up, sums, others = 3, 1, sums[:2], others[:2]
+    if options.only:
+        sums, others = ([case for case in cases if options.only in case.title] for cases in (sums, others))
+    measure = options.warm_up, options.rounds, options.threads
+    command = f"python -m benchmarks.step_cost --model {options.model} --threads {options.threads}"
+    text = "\n\n".join(
+        [
+            f"`{command} --rounds {options.rounds}`: {options.dtype}, AdamW, clipping, 4 examples of 128 tokens per "
+            f"stream and step unless it says otherwise, {options.rounds} rounds after {options.warm_up} of warm-up, "
+            f"{options.threads} thread(s). {machine()}.",
+            *([sum_table(sums, *measure)] if sums else []),
+            *([peer_table(others, *measure)] if others else []),
+        ]
+    )
+    print(text)
+    if not options.print:
+        publish(f"step cost, {options.model}, {options.threads} thread(s)", text)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How long a large text file takes until training may begin, and how much memory: the first start, and the second.
 
+    python benchmarks/text_streaming.py                     # 1 GB, and four times as much on the disk
     python benchmarks/text_streaming.py --megabytes 200
 
 The file has a document a line, made of invented words. Every start is a process of its own. Memory is what the process
@@ -11,6 +12,7 @@ import argparse
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,14 +91,18 @@ def start(folder: Path, chunk_length: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=1000, help="size of the text file")
+    parser.add_argument("--folder", type=Path, help="where the file and the cache are for as long as this runs")
     parser.add_argument("--chunk-length", type=int, default=512)
     parser.add_argument("--start", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.start:
         start(options.start, options.chunk_length)
         return
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
+        needed, free = 4 * options.megabytes * 1_000_000, shutil.disk_usage(folder).free
+        if free < needed:
+            parser.error(f"{folder} has {free / 1e9:.1f} GB left and {needed / 1e9:.1f} are needed: name a --folder.")
         write_text(folder / "text.txt", options.megabytes)
         with (folder / "text.txt").open(encoding="utf-8") as file:
             train_tokenizer([file.readline() for _ in range(200)], 8192).save_pretrained(folder)

@@ -14,8 +14,8 @@ from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.results import read_results
 
 ROOT = Path(__file__).parents[1] / "experiments"
-FILES = sorted(ROOT.rglob("*.yaml"))
-PARTS = ("data", "methods", "models")
+FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "attacks")  # tests/commands/test_attack.py
+PARTS = ("cluster", "data", "methods", "models")
 RECIPES = [path for path in FILES if path.parent != ROOT and path.parent.name not in PARTS]
 METHODS = sorted((ROOT / "methods").glob("*.yaml"))
 DEBUG = sorted((ROOT / "debug").glob("*.yaml"))

@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from unlearn_pl import combiners, modules, objectives
+from unlearn_pl import attribution, combiners, modules, objectives
+from unlearn_pl.attribution import Attribution
 from unlearn_pl.combiners import Combiner
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import UnlearningModule
@@ -18,6 +19,7 @@ SECTIONS = {
     "Methods": (modules, UnlearningModule),
     "Objectives": (objectives, Objective),
     "Combiners": (combiners, Combiner),
+    "Weight attribution": (attribution, Attribution),
 }
 
 
@@ -89,3 +91,9 @@ def test_combiners_are_what_their_rows_say():
     for name, row in table("Combiners").items():
         combiner = exported(combiners, Combiner)[name]
         assert row["needs the Gramian"] == ("yes" if combiner.uses_gramian else "no"), name
+
+
+def test_attributions_need_what_their_rows_say():
+    for name, row in table("Weight attribution").items():
+        needs = exported(attribution, Attribution)[name].needs
+        assert row["needs"] == (", ".join(sorted(needs)) or "nothing"), name

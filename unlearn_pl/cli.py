@@ -17,7 +17,10 @@ TRAINER_COMMANDS = {
 
 COMMANDS = {
     "demo": "The whole story offline on a laptop: train, unlearn, evaluate, report.",
+    "attribute": "Score the weights and write a mask of those that may change.",
     "compare": "Several results.json side by side, with intervals.",
+    "requests": "Deletion requests one after another, with an audit trail.",
+    "attack": "Try to bring forgotten answers back: relearning, quantisation, other prompts.",
 }
 """Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""
 
@@ -35,6 +38,7 @@ def main(args: Sequence[str] | None = None) -> None:
         _import_from_working_directory()
         import_module("unlearn_pl.commands.trainer").UnlearnCLI(args)
     elif command in COMMANDS:
+        _import_from_working_directory()
         import_module(f"unlearn_pl.commands.{command}").main(args[1:])
     elif command == "--version":
         print(f"unlearn-pl {unlearn_pl.__version__}")

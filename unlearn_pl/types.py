@@ -4,7 +4,7 @@ Shape letters used everywhere: B examples, T tokens, V vocabulary entries, D hid
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -44,16 +44,25 @@ class PromptBatch(TypedDict):
         prompt_mask: ``[B, T]``, 0 on the padding at the left.
         index: ``[B]`` position of each example in its dataset.
         answer: B ground-truth answers.
+        draft_ids: ``[B, D]`` token ids that may well follow the prompts, right-padded; a model is only compared with
+            them.
+        draft_mask: ``[B, D]``, 0 on their padding.
     """
 
     prompt_ids: Tensor
     prompt_mask: Tensor
     index: Tensor
     answer: list[str]
+    draft_ids: NotRequired[Tensor]
+    draft_mask: NotRequired[Tensor]
 
 
 Detail = Literal["logps", "greedy", "moments", "text"]
 """What an evaluation may ask about the scored tokens, beyond their sum; see :class:`Score`."""
+
+
+Reads = Literal["nothing", "answers", "candidates"]
+"""What an evaluation reads of a dataloader: nothing, the right answers (candidate 0) alone, or all candidates."""
 
 
 class Score(TypedDict):
@@ -67,6 +76,7 @@ class Score(TypedDict):
         logps: ``[B, T-1]`` log-probability of each label, 0 where not scored (when any detail is asked for).
         mask: ``[B, T-1]`` True where scored (when any detail is asked for).
         greedy: ``[B, T-1]`` 1 where the label is the most probable token, else 0; NaN for logits that are NaN.
+            Like ``mean`` and ``variance``, it is there for candidate 0 alone, and 0 for the others.
         mean: ``[B, T-1]`` expected log-probability of a token that the model would write there (``moments``).
         variance: ``[B, T-1]`` its variance (``moments``).
         text: B texts, the scored tokens without special ones.
@@ -133,6 +143,18 @@ class StreamView:
     def count(self, mean_over: MeanOver) -> Tensor:
         """Number of scored tokens, or of sequences with at least one; ``[]`` fp64."""
         return count_labels(self.mask, mean_over)
+
+
+def right_answers(batch: TokenBatch) -> TokenBatch:
+    """The rows of candidate 0, without the columns that only others need; one row of another, where there are none.
+
+    A batch is never empty, for models cannot do with that, and ranks must call them equally often.
+    """
+    rows = (batch["choice"] == 0).nonzero().flatten() if "choice" in batch else torch.arange(len(batch["index"]))
+    rows = rows if len(rows) else rows.new_zeros(1)
+    width = int(batch["attention_mask"][rows].sum(dim=-1).max())
+    parts = {name: value[rows] for name, value in cast(dict[str, Tensor], batch).items()}
+    return cast(TokenBatch, {name: part[:, :width] if part.ndim > 1 else part for name, part in parts.items()})
 
 
 def label_mask(labels: Tensor) -> Tensor:

@@ -76,6 +76,9 @@ def test_every_metric_by_its_formula(tmp_path, expected, eval_batch_size):
     metrics = dict(evaluation.results.metrics)
     assert logged == {f"test/muse/{name}": value for name, value in metrics.items()}
     assert 0 <= metrics.pop("auc_zlib") <= 1
+    for attack in ("loss", "zlib", "min_k", "min_k_plus_plus"):
+        low, high = (metrics.pop(f"auc_{attack}_{end}") for end in ("low", "high"))
+        assert 0 <= low <= evaluation.results.metrics[f"auc_{attack}"] <= high <= 1
     assert metrics == pytest.approx(expected, rel=1e-10)
     assert metrics["privleak"] < -50  # the model knows the members
     assert metrics["verbmem_forget_exact_memorization"] > 0.5

@@ -46,3 +46,12 @@ def test_real_ends_of_turns_stay_visible_when_padding_uses_their_token(word_toke
         assert (batch["input_ids"][row][real] == 1).sum() == 3
         assert batch["labels"][row, length - 1] == 1
         assert (batch["labels"][row] != -100).sum() == length - prompt
+
+
+def test_drafts_are_padded_on_the_right():
+    batch = collate_prompts([Prompt([5], 0, "yes", [7, 8, 9]), Prompt([5, 6], 1, "no")], PAD)
+    assert batch["draft_ids"].tolist() == [[7, 8, 9], [PAD] * 3]
+    assert batch["draft_mask"].tolist() == [[1, 1, 1], [0, 0, 0]]
+    without = collate_prompts([Prompt([5], 0, "yes")], PAD)
+    assert without["draft_ids"].shape == (1, 0)
+    assert without["draft_ids"].dtype == torch.long

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from tests import kit
-from unlearn_pl.data import Completion, MultipleChoice, Passage, UnlearningDataModule
+from unlearn_pl.data import (
+    CandidateDataset,
+    Completion,
+    Encoder,
+    MultipleChoice,
+    Passage,
+    PromptDataset,
+    UnlearningDataModule,
+    default_template,
+)
 from unlearn_pl.models import train_tokenizer
 from unlearn_pl.modules import PretrainedModule
 
@@ -69,6 +78,32 @@ def test_completions_are_tokenized_as_a_whole_and_end_without_an_end(tokenizer):
     prompts = {i: tokenizer.decode(ids[mask == 1]) for i, ids, mask in zip(*batch_columns(batch), strict=True)}
     assert prompts == {0: "Maud Ferrier keeps", 1: "Osk lies"}
     assert dict(zip(batch["index"].tolist(), batch["answer"], strict=True)) == {0: "the mill of Tarn.", 1: "north"}
+
+
+def test_drafts_are_what_the_right_answer_adds_to_the_prompt(tokenizer):
+    data = Kinds(tokenizer, splits=["questions", "completions"])
+
+    for split in data.splits:
+        answers = {e.index: e for e in examples(data, split) if not e.choice}
+        (batch,) = data.predict_dataloader()[f"{split}.generate"]
+        rows = zip(*batch_columns(batch), batch["draft_ids"], batch["draft_mask"], strict=True)
+        for index, prompt, mask, draft, draft_mask in rows:
+            whole = answers[index]
+            assert prompt[mask == 1].tolist() + draft[draft_mask == 1].tolist() == whole.input_ids
+            assert draft_mask.sum() == len(whole) - whole.prompt_length
+        assert draft_mask.any()
+
+
+def test_a_draft_that_does_not_follow_the_prompt_is_left_out(tokenizer):
+    class Cut(Completion):
+        def prompt(self, encoder):
+            return super().prompt(encoder)[1:]
+
+    rows = [Cut("Maud Ferrier keeps", " the mill")]
+    right = CandidateDataset("cut", rows, Encoder(tokenizer, default_template(tokenizer))).first_candidates()
+    dataset = PromptDataset(rows, Encoder(tokenizer, default_template(tokenizer)), right)
+    assert right[0] == tokenizer("Maud Ferrier keeps the mill")["input_ids"]
+    assert dataset[0].draft == []
 
 
 def batch_columns(batch):

@@ -183,7 +183,7 @@ def test_without_a_folder_rows_come_from_the_hub(tokenizer, folder, monkeypatch)
         ({"corpus": "books", "forget": "scal/forget_2"}, r"'scal/forget_2'\] is not among .*books"),
         ({"retain": "retain1"}, r"retain=\['retain1'\]"),
         ({"train": []}, r"train=\[\]"),
-        ({"chunk_length": 0}, "chunk_length=0"),
+        ({"chunk_length": 1}, "chunk_length=1 must be at least 2"),
         ({"shots": 11}, "shots=11; accepted are 0 to 10"),
     ],
 )

@@ -48,11 +48,14 @@ def load(data: PreferenceDataModule) -> dict[str, list[dict]]:
 def test_harmful_answers_are_forgotten_and_harmless_ones_retained(tokenizer, folder):
     streams = load(PreferenceDataModule(tokenizer, path=str(folder), normal=str(folder / "normal.csv")))
 
-    assert list(streams) == ["forget", "retain", "forget.alternate", "normal"]
+    assert list(streams) == ["forget", "retain", "forget.alternate", "normal", "train"]
     assert pairs(streams["forget"]) == answers(judged(12), safe=False)
     assert pairs(streams["retain"]) == answers(judged(12), safe=True)
     assert len(streams["forget"]) == len(streams["retain"]) == 12
     assert pairs(streams["normal"]) == [(f"Do mills turn, {i}?", f"They turn{' slowly' * i}") for i in range(5)]
+    # For the model that is to forget: all it is asked about, each row once.
+    asked = [*pairs(streams["forget"]), *pairs(streams["retain"]), *pairs(streams["normal"])]
+    assert sorted(pairs(streams["train"])) == sorted(asked)
 
 
 def test_alternates_are_the_harmless_answers_to_the_same_prompt(tokenizer, folder, caplog):
@@ -128,7 +131,8 @@ def test_chosen_and_rejected_answers(tokenizer, tmp_path):
 def test_sizes(tokenizer, folder):
     streams = load(PreferenceDataModule(tokenizer, path=str(folder), forget_size=5, retain_size=2))
 
-    assert {name: len(rows) for name, rows in streams.items()} == {"forget": 5, "retain": 2, "forget.alternate": 5}
+    sizes = {"forget": 5, "retain": 2, "forget.alternate": 5, "train": 7}
+    assert {name: len(rows) for name, rows in streams.items()} == sizes
     assert pairs(streams["forget"]) == answers(judged(12), safe=False)[:5]
 
 

@@ -1,5 +1,5 @@
 from collections import Counter
-from itertools import chain
+from itertools import chain, product
 
 import pytest
 from torch.utils.data import DistributedSampler
@@ -30,6 +30,36 @@ def test_everybody_is_seen_once_before_anybody_is_seen_twice(batch_size, num_exa
     order = list(chain.from_iterable(steps))
     for start in range(0, len(order), num_examples):
         assert sorted(order[start : start + num_examples]) == list(range(num_examples))
+
+
+@pytest.mark.parametrize(("batch_size", "num_examples"), [(1, 1), (4, 4), (4, 10), (8, 17), (32, 40), (7, 8), (5, 9)])
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_nobody_is_in_a_step_twice_so_no_two_ranks_share_an_example(batch_size, num_examples, world):
+    batch_size *= world
+    num_examples = max(num_examples, batch_size)
+    for seed, step in product(range(3), range(80)):
+        drawn = step_indices(seed, "retain", step, batch_size, num_examples)
+        share = batch_size // world
+        ranks = [set(drawn[rank * share : (rank + 1) * share]) for rank in range(world)]
+        assert len(set.union(*ranks)) == sum(map(len, ranks)) == batch_size
+
+
+def test_only_who_was_just_seen_is_passed_over():
+    for step in range(0, 400, 17):  # 8 steps of 17 are 17 steps of 8: where a round begins with a step
+        whole = [draw.example for s in range(step, step + 17) for draw in step_draws(0, "retain", s, 8, 17)]
+        rounds = [whole[start : start + 17] for start in range(0, len(whole), 17)]
+        unchanged = [step_indices(0, "retain", 8 * step // 17 + r, 17, 17) for r in range(8)]
+        for i, (mine, plain) in enumerate(zip(rounds, unchanged, strict=True)):
+            shared = 17 * i % 8
+            just_seen = set(rounds[i - 1][17 - shared :]) if shared else set()
+            passed = [example for example in plain[:8] if example in just_seen]
+            if not set(passed) & set(plain[: 8 - shared]):
+                assert mine == plain
+            else:
+                assert (
+                    mine[: 8 - shared] == [example for example in plain[:8] if example not in just_seen][: 8 - shared]
+                )
+                assert mine[8:] == plain[8:]
 
 
 def test_round_counts_how_often_everybody_was_seen():

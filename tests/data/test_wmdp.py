@@ -166,7 +166,7 @@ def test_broken_questions_are_refused(tokenizer, tmp_path, row, message):
     ("arguments", "message"),
     [
         ({"domain": "nuclear"}, "domain='nuclear' is unknown; accepted are bio, chem, cyber"),
-        ({"chunk_length": 0}, "chunk_length=0"),
+        ({"chunk_length": 1}, "chunk_length=1 must be at least 2"),
         ({"max_chunks": 0}, "max_chunks=0"),
     ],
 )

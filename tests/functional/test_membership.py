@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from unlearn_pl.functional import (
     auc,
+    gradient_norm_attack,
     log_prob_moments,
     loss_attack,
     min_k,
@@ -255,3 +256,18 @@ def test_bad_arguments_are_refused():
         priv_leak(1.2, 0.5)
     with pytest.raises(ValueError, match="between 0 and 1"):
         priv_leak(0.5, -0.1)
+
+
+def test_gradient_norm_is_that_of_all_parameters_together():
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(shape, generator=generator) for shape in ((3, 4), (5,), (2, 2, 2))]
+    together = torch.cat([gradient.double().flatten() for gradient in gradients])
+    assert gradient_norm_attack(gradients) == pytest.approx(together.norm().item(), rel=1e-12)
+    mean = sum(gradient.double().norm().item() for gradient in gradients) / 3
+    assert gradient_norm_attack(gradients, "openunlearning") == pytest.approx(mean, rel=1e-12)
+    assert gradient_norm_attack([torch.full((1000,), 1e30)]) == pytest.approx(1e30 * 1000**0.5)  # squares overflow fp32
+    assert gradient_norm_attack([torch.zeros(3)]) == 0
+    assert math.isnan(gradient_norm_attack([torch.tensor([1.0, math.nan])]))
+    assert math.isnan(gradient_norm_attack([]))
+    with pytest.raises(ValueError, match="compat must be None or 'openunlearning'"):
+        gradient_norm_attack(gradients, "muse")

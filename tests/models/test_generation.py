@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from unlearn_pl.models import LoRA, generate
+from unlearn_pl.models.generation import STRIDE, cut
 
 
 def left_padded(tokenizer, prompts):
@@ -65,3 +66,78 @@ def test_models_with_adapters_generate_too(tiny_model, tokenizer):
     expected = generate(plain, batch, tokenizer, max_new_tokens=6)
     adapted = LoRA(r=2, dropout=0.5).apply(plain).train()
     assert generate(adapted, batch, tokenizer, max_new_tokens=6) == expected
+
+
+def with_drafts(batch, tokenizer, drafts):
+    width = max(map(len, drafts))
+    ids = torch.tensor([draft + [tokenizer.pad_token_id] * (width - len(draft)) for draft in drafts], dtype=torch.long)
+    mask = torch.tensor([[1] * len(draft) + [0] * (width - len(draft)) for draft in drafts])
+    return batch | {"draft_ids": ids, "draft_mask": mask}
+
+
+def greedy_ids(model, tokenizer, prompt, ends, count):
+    """One token after the other, up to the first of ``ends``, which is kept."""
+    ids = tokenizer(prompt).input_ids
+    start = len(ids)
+    while len(ids) < start + count and (len(ids) == start or ids[-1] not in ends):
+        ids = [*ids, model(torch.tensor([ids])).logits[0, -1].argmax().item()]
+    return ids[start:]
+
+
+@pytest.fixture
+def ending_model(tiny_model, tokenizer):
+    """A random model whose texts end after different numbers of tokens, some never, and the texts."""
+    model = tiny_model(dtype=torch.float64, tie=False).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(12 if parameter.ndim > 1 else 1)  # weights as small as usual repeat a token for ever
+    endless = [greedy_ids(model, tokenizer, prompt, (), 45) for prompt in PROMPTS]
+    model.generation_config.eos_token_id = [endless[0][20], endless[1][3]]
+    ends = (*model.generation_config.eos_token_id, tokenizer.eos_token_id)
+    return model, [greedy_ids(model, tokenizer, prompt, ends, 45) for prompt in PROMPTS]
+
+
+def test_texts_that_end_leave_the_batch(ending_model, tokenizer):
+    model, ids = ending_model
+    assert len(set(map(len, ids))) == 3
+    sizes = []
+    model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output.logits)))
+    found = generate(model, left_padded(tokenizer, PROMPTS), tokenizer, max_new_tokens=45)
+    assert found == [tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+    assert sizes[0] == 3
+    assert sizes[-1] < 3
+    assert len(sizes) <= max(map(len, ids)) + STRIDE
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_drafts_change_nothing_but_the_number_of_steps(ending_model, tokenizer, share):
+    model, ids = ending_model
+    expected = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+    drafts = [row[: int(share * len(row))] + [7] * (row[0] % 3) for row in ids]
+    steps = []
+    model.register_forward_hook(lambda *_: steps.append(1))
+    batch = left_padded(tokenizer, PROMPTS)
+    assert generate(model, with_drafts(batch, tokenizer, drafts), tokenizer, max_new_tokens=45) == expected
+    assert len(steps) <= 1 + (1 - share) * (max(map(len, ids)) + 1)
+    # drafts of others, and none at all
+    others = [drafts[1], [], drafts[0]]
+    assert generate(model, with_drafts(batch, tokenizer, others), tokenizer, max_new_tokens=45) == expected
+    assert generate(model, with_drafts(batch, tokenizer, [[], [], []]), tokenizer, max_new_tokens=45) == expected
+
+
+def test_drafts_are_not_longer_than_what_is_generated(ending_model, tokenizer):
+    model, ids = ending_model
+    batch = with_drafts(left_padded(tokenizer, PROMPTS), tokenizer, ids)
+    found = generate(model, batch, tokenizer, max_new_tokens=2)
+    assert found == [tokenizer.decode(row[:2], skip_special_tokens=True).strip() for row in ids]
+
+
+def test_texts_end_where_they_are_cut_off(ending_model, tokenizer):
+    model, ids = ending_model
+    whole = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
+    stop = whole[2][8:10]
+    steps = []
+    model.register_forward_hook(lambda *_: steps.append(1))
+    longest = left_padded(tokenizer, PROMPTS[2:])
+    assert generate(model, longest, tokenizer, max_new_tokens=45, stop=[stop]) == [cut(whole[2], [stop]).strip()]
+    assert len(steps) <= 2 * STRIDE < len(ids[2])

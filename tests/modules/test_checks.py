@@ -13,7 +13,7 @@ from tests import kit
 from unlearn_pl.combiners import MinNorm, Scalarization
 from unlearn_pl.data import TOFUDataModule
 from unlearn_pl.models import CausalLM, LoRA, tiny_llama
-from unlearn_pl.modules import MOLLM, GradAscent, GradDiff, PretrainedModule, UnlearningModule
+from unlearn_pl.modules import MOLLM, FSDP2Strategy, GradAscent, GradDiff, PretrainedModule, UnlearningModule
 from unlearn_pl.modules.checks import check_context, check_trainer
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.references import AdapterReference, FrozenReference
@@ -296,3 +296,9 @@ def test_a_number_is_no_answer():
 def test_a_retain_split_that_holds_what_is_forgotten():
     with pytest.raises(ValueError, match=r"retain_split='retain99' holds rows of forget_split='forget10'; .* retain90"):
         TOFUDataModule(kit.tokenizer(), "forget10", retain_split="retain99")
+
+
+@pytest.mark.parametrize("sizes", [{"tensor_parallel_size": 2}, {"data_parallel_size": 2}])
+def test_fsdp2_with_sizes_of_a_mesh(sizes):
+    with pytest.raises(ValueError, match=r"(?s)was given .*HSDP.*strategy='ddp'"):
+        FSDP2Strategy(**sizes)

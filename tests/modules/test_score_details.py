@@ -87,6 +87,29 @@ def test_wishes_add_up_until_the_next_evaluation(module):
     assert set(module.validation_step(batch, 0, 1)) == {"index", "choice", "nll", "num_tokens"}
 
 
+def test_only_what_is_read_is_computed(module):
+    batch = make_batch() | {"choice": torch.tensor([0, 1, 0, 2])}
+    whole = module.score(batch, ALL)
+    module.wish(0, reads="nothing")
+    assert module.validation_step(batch, 0, 0) is None
+    module.wish(0, frozenset({"greedy"}), reads="answers")
+    module.wish(0, reads="nothing")
+    some = module.validation_step(batch, 0, 0)
+    answers = batch["choice"] == 0
+    assert torch.equal(some["index"], batch["index"][answers])
+    torch.testing.assert_close(some["nll"], whole["nll"][answers], rtol=1e-12, atol=0)
+    assert (some["greedy"].sum(dim=-1) == whole["greedy"][answers].sum(dim=-1)).all()
+    module.wish(0, reads="candidates")
+    assert torch.equal(module.validation_step(batch, 0, 0)["nll"], whole["nll"])
+    assert torch.equal(module.validation_step(batch, 0, 1)["nll"], whole["nll"])  # of which nobody said anything
+
+
+def test_batches_without_an_answer_keep_a_row(module):
+    batch = make_batch() | {"choice": torch.ones(len(LENGTHS), dtype=torch.long)}
+    module.wish(0, reads="answers")
+    assert module.validation_step(batch, 0, 0)["choice"].tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("text", "stop", "expected"),
     [

@@ -317,11 +317,12 @@ def test_a_combiner_of_ones_own_gets_equal_treatment():
         assert step["weights"].nonzero().flatten().tolist() == [loudest]
 
 
-def test_an_element_wise_mask_refuses_weight_decay():
+def test_an_element_wise_mask_takes_a_decoupled_weight_decay():
     mask = ElementMask({"model.norm.weight": torch.zeros(32, dtype=torch.bool)})
-    module = MOLLM(kit.model(), mask=mask)
-    with pytest.raises(ValueError, match=r"AdamW has weight_decay=0\.01.*ElementMask.*weight_decay=0"):
-        fit(module)
-    free = MOLLM(kit.model(), mask=mask, optimizer=functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=0))
-    fit(free)
-    assert torch.equal(free.model.model.norm.weight, kit.model().model.norm.weight)
+    coupled = MOLLM(kit.model(), mask=mask, optimizer=functools.partial(torch.optim.SGD, lr=1e-3, weight_decay=0.01))
+    with pytest.raises(ValueError, match=r"SGD has weight_decay=0\.01.*ElementMask.*weight_decay=0"):
+        fit(coupled)
+    module = MOLLM(kit.model(), mask=mask)  # AdamW with weight decay 0.01
+    fit(module)
+    assert torch.equal(module.model.model.norm.weight, kit.model().model.norm.weight)
+    assert not torch.equal(module.model.model.embed_tokens.weight, kit.model().model.embed_tokens.weight)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from unlearn_pl.callbacks import MUSEEvaluation, TOFUEvaluation, WMDPEvaluation
+from unlearn_pl.callbacks import LMEvaluation, MUSEEvaluation, TOFUEvaluation, WMDPEvaluation
 from unlearn_pl.data import TOFUDataModule, UnlearningDataModule
 from unlearn_pl.modules import FineTuning, LanguageModule, PretrainedModule
 from unlearn_pl.results import Results, check_comparable
@@ -129,7 +129,7 @@ def test_defaults_are_those_of_the_classes():
     classes = {
         "model": (LanguageModule, PretrainedModule, FineTuning),
         "data": (UnlearningDataModule, TOFUDataModule),
-        "evaluation": (TOFUEvaluation, MUSEEvaluation, WMDPEvaluation),
+        "evaluation": (TOFUEvaluation, MUSEEvaluation, WMDPEvaluation, LMEvaluation),
     }
     for section, defaults in DEFAULTS.items():
         merged: dict[str, object] = {}
@@ -140,4 +140,5 @@ def test_defaults_are_those_of_the_classes():
             assert ours.items() <= defaults.items(), cls
             merged |= ours
         assert merged == defaults
-    assert set(NEUTRAL_EVALUATION_ARGUMENTS) < set(inspect.signature(TOFUEvaluation).parameters)
+    known = {name for cls in classes["evaluation"] for name in inspect.signature(cls).parameters}
+    assert set(NEUTRAL_EVALUATION_ARGUMENTS) < known

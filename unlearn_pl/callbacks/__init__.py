@@ -1,19 +1,29 @@
 """Callbacks for the Trainer: evaluation on the benchmarks, monitoring, export."""
 
+from unlearn_pl.callbacks.audit_trail import AuditTrail
+from unlearn_pl.callbacks.averaged_weights import AveragedWeights
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
+from unlearn_pl.callbacks.lm_eval import LMEvaluation
+from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.muse import MUSEEvaluation
 from unlearn_pl.callbacks.preference import PreferenceEvaluation
+from unlearn_pl.callbacks.requests import RequestEvaluation
 from unlearn_pl.callbacks.save_predictions import SavePredictions
 from unlearn_pl.callbacks.save_pretrained import SavePretrained
 from unlearn_pl.callbacks.tofu import TOFUEvaluation
 from unlearn_pl.callbacks.wmdp import WMDPEvaluation
 
 __all__ = [
+    "AuditTrail",
+    "AveragedWeights",
     "ConflictMonitor",
     "EvaluationCallback",
+    "LMEvaluation",
     "MUSEEvaluation",
+    "MoreAttacks",
     "PreferenceEvaluation",
+    "RequestEvaluation",
     "SavePredictions",
     "SavePretrained",
     "TOFUEvaluation",

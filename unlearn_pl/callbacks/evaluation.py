@@ -2,9 +2,9 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -15,7 +15,7 @@ from unlearn_pl.metrics import PerExampleMetric
 from unlearn_pl.modules import LanguageModule
 from unlearn_pl.recording import Recorded, record
 from unlearn_pl.results import PerExample, Results, config_hash, weights_fingerprint, write_results
-from unlearn_pl.types import Detail
+from unlearn_pl.types import Detail, Reads
 
 Stage = Literal["val", "test"]
 GENERATE = ".generate"
@@ -35,7 +35,8 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     - ``text``, B generated answers, for a :class:`~unlearn_pl.types.PromptBatch` (loaders named ``<split>.generate``).
 
     Metrics that read more about every scored token ask a :class:`~unlearn_pl.modules.LanguageModule` for it; it is then
-    part of the same forward. With other modules they are left out, with a warning.
+    part of the same forward. With other modules they are left out, with a warning. What no evaluation of the Trainer
+    reads, a LanguageModule does not compute; a callback of your own that does read it says so with ``wish``.
 
     Metrics are logged as ``val/<benchmark>/<metric>`` and ``test/<benchmark>/<metric>``. ``test`` also keeps them, with
     every number per example, in the attribute ``results`` and writes them to a file (not in a ``fast_dev_run``).
@@ -44,6 +45,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     Attributes:
         benchmark: name of the benchmark.
         loaders: names of the dataloaders of the evaluation that runs, in their order.
+        stage: ``val`` or ``test``, of the evaluation that runs.
         results: those of the last ``test``, on every rank.
 
     Args:
@@ -57,6 +59,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         self.output = output
         self.results: Results | None = None
         self.loaders: list[str] = []
+        self.stage: Stage = "val"
         self._collected: dict[str, dict[str, PerExampleMetric]] = {}
         self._warnings: set[str] = set()
 
@@ -98,10 +101,12 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start over."""
+        self.stage = "val"
         self._start(trainer.val_dataloaders, pl_module)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start over."""
+        self.stage = "test"
         self._start(trainer.test_dataloaders, pl_module)
 
     def on_validation_batch_end(
@@ -167,7 +172,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             for position, (loader, metrics) in enumerate(self._collected.items()):
                 details = frozenset[Detail]().union(*(metric.details for metric in metrics.values()))
                 longest, stop = self.generation(loader)
-                pl_module.wish(position, details, longest, stop)
+                pl_module.wish(position, details, longest, stop, _reads(metrics.values()))
         else:
             self._leave_out_details(pl_module)
 
@@ -233,6 +238,11 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     def _path(self, trainer: pl.Trainer) -> Path:
         # Asking for log_dir is a collective operation: on all ranks, or on none.
         return Path(self.output or Path(trainer.log_dir or trainer.default_root_dir) / self.file_name(trainer))
+
+
+def _reads(metrics: Collection[PerExampleMetric]) -> Reads:
+    """How much of a dataloader these metrics read."""
+    return max((metric.reads for metric in metrics), key=get_args(Reads).index, default="nothing")
 
 
 def _evaluations(trainer: pl.Trainer) -> list[EvaluationCallback]:

@@ -1,12 +1,14 @@
 """The MUSE benchmark."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import lightning.pytorch as pl
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
+from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.retain import check_questions
 from unlearn_pl.functional import Compat
 from unlearn_pl.functional.compat import follows_openunlearning
@@ -16,6 +18,7 @@ from unlearn_pl.metrics import (
     PerExampleMetric,
     RougeF1,
     membership_attacks,
+    membership_intervals,
     membership_metrics,
     memorization_metrics,
     read_membership_scores,
@@ -41,7 +44,8 @@ class MUSEEvaluation(EvaluationCallback):
     - ``verbmem_forget``: mean ROUGE-L F-measure of the greedy continuation and the right one, both cut off after
       ``verbmem_tokens`` tokens;
     - ``knowmem_forget`` and ``knowmem_retain``: the same of the answers to questions, of at most ``knowmem_tokens``
-      tokens, cut off where the model writes the next question.
+      tokens, cut off where the model writes the next question;
+    - an interval for every AUC, see :func:`~unlearn_pl.metrics.membership_intervals`.
 
     Numbers are shares, but for ``privleak``, which is in percent. With ``compat="openunlearning"``:
 
@@ -58,6 +62,8 @@ class MUSEEvaluation(EvaluationCallback):
         compat: None for the conventions of the authors, ``openunlearning`` for those of OpenUnlearning.
         verbmem_tokens: length of continuations.
         knowmem_tokens: length of answers.
+        more_attacks: further membership attacks, in ``test``; they cost more, see
+            :class:`~unlearn_pl.callbacks.MoreAttacks`.
 
     Raises:
         ValueError: if ``compat`` is unknown, or a length not positive.
@@ -75,6 +81,7 @@ class MUSEEvaluation(EvaluationCallback):
         compat: Compat = None,
         verbmem_tokens: int = 128,
         knowmem_tokens: int = 32,
+        more_attacks: MoreAttacks | None = None,
     ) -> None:
         super().__init__(output)
         follows_openunlearning(compat)
@@ -84,6 +91,8 @@ class MUSEEvaluation(EvaluationCallback):
         self.compat = compat
         self.verbmem_tokens = verbmem_tokens
         self.knowmem_tokens = knowmem_tokens
+        self.more_attacks = more_attacks
+        self._more_metrics: Callable[[], Mapping[str, PerExampleMetric]] = dict
         self._retain_attacks: tuple[Scores, Scores] = ({}, {})
         self._tokenizer: PreTrainedTokenizerBase | None = None
 
@@ -94,6 +103,9 @@ class MUSEEvaluation(EvaluationCallback):
             ValueError: if they are not there, not readable, about other texts, or without scores of texts.
         """
         super().setup(trainer, pl_module, stage)
+        if self.more_attacks is not None:
+            self.more_attacks.prepare(trainer, pl_module)
+            self._more_metrics = partial(self.more_attacks.metrics, trainer, self.compat)
         self._tokenizer = pl_module.load_tokenizer() if isinstance(pl_module, LanguageModule) else None
         if self.retain_results is None:
             return
@@ -108,7 +120,7 @@ class MUSEEvaluation(EvaluationCallback):
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
         """Attacks on texts, memorization of continuations, and ROUGE for what is generated."""
         if loader in (MEMBERS, NONMEMBERS, RETAINED):
-            return membership_attacks(self.compat)
+            return {**membership_attacks(self.compat), **(self._more_metrics() if self.stage == "test" else {})}
         if loader == VERBATIM:
             return {
                 "exact_memorization": ExactMemorization(self.compat),
@@ -139,6 +151,7 @@ class MUSEEvaluation(EvaluationCallback):
         means = {split: mean_score(values) for split, values in rouge.items() if values}
         members, nonmembers = per_example.get(MEMBERS, {}), per_example.get(NONMEMBERS, {})
         leaks = membership_metrics(members, nonmembers, *self._retain_attacks, self.compat)
+        leaks |= membership_intervals(members, nonmembers) if self.stage == "test" else {}
         if "privleak" in leaks and self.retain_results is None:
             self.warn_once(
                 "privleak compares with chance, because there is no model that was trained without the forget set. "

@@ -33,14 +33,15 @@ class SavePretrained(pl.Callback):
             ValueError: if it holds anything but an earlier export.
         """
         if stage == "fit":
-            check_export_directory(self._path(trainer))
+            check_export_directory(self.path(trainer))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the folder; all ranks take part."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         tokenizer = getattr(getattr(trainer, "datamodule", None), "tokenizer", None)
-        save_pretrained(cast(nn.Module, pl_module.model), self._path(trainer), tokenizer, self.merge_lora)
+        save_pretrained(cast(nn.Module, pl_module.model), self.path(trainer), tokenizer, self.merge_lora)
 
-    def _path(self, trainer: pl.Trainer) -> Path:
+    def path(self, trainer: pl.Trainer) -> Path:
+        """The folder that is written."""
         return Path(self.directory or Path(trainer.default_root_dir) / "hf")

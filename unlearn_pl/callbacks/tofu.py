@@ -1,11 +1,13 @@
 """The TOFU benchmark."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import ClassVar
 
 import lightning.pytorch as pl
 
 from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
+from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.retain import check_questions
 from unlearn_pl.functional import Compat
 from unlearn_pl.functional.compat import follows_openunlearning
@@ -18,6 +20,7 @@ from unlearn_pl.metrics import (
     PerExampleMetric,
     RougeRecall,
     membership_attacks,
+    membership_intervals,
     membership_metrics,
     memorization_metrics,
     paraphrase_scores,
@@ -45,7 +48,8 @@ class TOFUEvaluation(EvaluationCallback):
     themselves. Aggregates are those of :func:`~unlearn_pl.metrics.tofu_aggregates`.
 
     With a split ``holdout``, of questions like the forget set's that no model was trained on, membership inference and
-    PrivLeak come in, see :func:`~unlearn_pl.metrics.membership_metrics`.
+    PrivLeak come in, see :func:`~unlearn_pl.metrics.membership_metrics`; ``test`` gives every AUC an interval, see
+    :func:`~unlearn_pl.metrics.membership_intervals`.
 
     Args:
         retain_results: evaluation of a model that was trained on the retain set only, needed for the forget quality:
@@ -56,6 +60,8 @@ class TOFUEvaluation(EvaluationCallback):
         compat: conventions of memorization, membership inference and PrivLeak: None for ours, ``openunlearning`` for
             those of OpenUnlearning; :func:`~unlearn_pl.functional.extraction_strength`,
             :func:`~unlearn_pl.functional.min_k` and :func:`~unlearn_pl.functional.priv_leak` say what differs.
+        more_attacks: further membership attacks, in ``test``; they cost more, see
+            :class:`~unlearn_pl.callbacks.MoreAttacks`.
 
     Raises:
         ValueError: if ``compat`` is unknown.
@@ -75,6 +81,7 @@ class TOFUEvaluation(EvaluationCallback):
         output: str | None = None,
         truth_ratio_average: TruthRatioAverage = "geometric",
         compat: Compat = None,
+        more_attacks: MoreAttacks | None = None,
     ) -> None:
         super().__init__(output)
         follows_openunlearning(compat)
@@ -82,6 +89,8 @@ class TOFUEvaluation(EvaluationCallback):
         self.truth_ratio_average = truth_ratio_average
         self.compat = compat
         self._retain_ratios: dict[int, float] | None = None
+        self.more_attacks = more_attacks
+        self._more_metrics: Callable[[], Mapping[str, PerExampleMetric]] = dict
         self._retain_attacks: tuple[Scores, Scores] = ({}, {})
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -91,6 +100,9 @@ class TOFUEvaluation(EvaluationCallback):
             ValueError: if they are not there, not readable, or about other forget questions.
         """
         super().setup(trainer, pl_module, stage)
+        if self.more_attacks is not None:
+            self.more_attacks.prepare(trainer, pl_module)
+            self._more_metrics = partial(self.more_attacks.metrics, trainer, self.compat)
         if self.retain_results is None:
             return
         self._retain_ratios = read_truth_ratios(self.retain_results, self.truth_ratio_average)
@@ -109,6 +121,7 @@ class TOFUEvaluation(EvaluationCallback):
             metrics["extraction_strength"] = ExtractionStrength(self.compat)
         if split in (MEMBERS, NONMEMBERS) and NONMEMBERS in self.loaders:
             metrics |= membership_attacks(self.compat)
+            metrics |= self._more_metrics() if self.stage == "test" else {}
         return metrics
 
     def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
@@ -146,6 +159,7 @@ class TOFUEvaluation(EvaluationCallback):
     def _membership_metrics(self, per_example: PerExample) -> dict[str, float]:
         members, nonmembers = per_example.get(MEMBERS, {}), per_example.get(NONMEMBERS, {})
         metrics = membership_metrics(members, nonmembers, *self._retain_attacks, self.compat)
+        metrics |= membership_intervals(members, nonmembers) if self.stage == "test" else {}
         if "privleak" in metrics and not all(self._retain_attacks):
             self.warn_once(
                 "privleak compares with chance, because there are no retain_results with a holdout split. Test a model "

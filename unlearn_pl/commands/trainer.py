@@ -13,7 +13,18 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 # Classes of these packages can be named in YAML without their import path.
-from unlearn_pl import callbacks, combiners, data, gradients, masks, modules, objectives, optim, references  # noqa: F401
+from unlearn_pl import (  # noqa: F401
+    attribution,
+    callbacks,
+    combiners,
+    data,
+    gradients,
+    masks,
+    modules,
+    objectives,
+    optim,
+    references,
+)
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.modules import LanguageModule
@@ -28,13 +39,15 @@ class UnlearnCLI(LightningCLI):
 
     Args:
         args: name of the Trainer's method and its arguments.
+        run: False to parse arguments without such a name, and to run nothing.
     """
 
-    def __init__(self, args: Sequence[str]) -> None:
+    def __init__(self, args: Sequence[str], run: bool = True) -> None:
         super().__init__(
             LanguageModule,
             UnlearningDataModule,
             args=list(args),
+            run=run,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
@@ -56,7 +69,7 @@ class UnlearnCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         # last.ckpt links to the checkpoint of the epoch: a second copy would cost gigabytes.
         parser.set_defaults({"checkpoint.save_last": "link", "checkpoint.enable_version_counter": False})
-        parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
+        parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=checkpoint_folder)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse ``args``; Lightning's own method warns about arguments that do not come from ``sys.argv``."""
@@ -175,7 +188,7 @@ def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[
     """
     if ckpt_path in (None, "best", "hpc") or ":" in str(ckpt_path):
         return
-    folder = Path(_checkpoint_folder(default_root_dir))
+    folder = Path(checkpoint_folder(default_root_dir))
     if ckpt_path == "last":
         if not any(path.exists() for path in folder.glob("last*.ckpt")):
             raise ValueError(
@@ -186,5 +199,6 @@ def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[
         raise ValueError(f"--ckpt_path {ckpt_path}: there is no such checkpoint.")
 
 
-def _checkpoint_folder(default_root_dir: str | os.PathLike[str] | None) -> str:
+def checkpoint_folder(default_root_dir: str | os.PathLike[str] | None) -> str:
+    """Where the checkpoints of a run are."""
     return str(Path(default_root_dir or ".") / "checkpoints")

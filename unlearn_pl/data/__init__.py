@@ -7,12 +7,15 @@ that says where rows come from.
 from unlearn_pl.data.alternates import with_alternates
 from unlearn_pl.data.base import UnlearningDataModule
 from unlearn_pl.data.chats import Chats
+from unlearn_pl.data.choice_questions import ChoiceQuestions
 from unlearn_pl.data.chunks import ChunkDataset
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
 from unlearn_pl.data.completion import Completion
+from unlearn_pl.data.completions import Completions
 from unlearn_pl.data.datasets import CandidateDataset, PromptDataset, StreamDataset, TrainingDataset
 from unlearn_pl.data.documents import Documents
 from unlearn_pl.data.evaluation_row import EvaluationRow, EvaluationRows, SplitSource
+from unlearn_pl.data.file_tokenizer import train_tokenizer_on
 from unlearn_pl.data.files import read_lines, read_rows
 from unlearn_pl.data.hub_dataset import HubDataset
 from unlearn_pl.data.joined import Joined
@@ -25,8 +28,10 @@ from unlearn_pl.data.plain_text import encode_completion, encode_text
 from unlearn_pl.data.preference import PreferenceDataModule
 from unlearn_pl.data.question_answers import QuestionAnswers
 from unlearn_pl.data.refusals import REFUSALS, with_refusals
+from unlearn_pl.data.right_answers import RightAnswers
 from unlearn_pl.data.rows import Encoder, Row, Rows, RowSource
 from unlearn_pl.data.sampling import Draw, StepSampler, step_draws, step_indices
+from unlearn_pl.data.sequential_requests import Request, SequentialRequests
 from unlearn_pl.data.source import Source, StreamSource
 from unlearn_pl.data.synthetic import SyntheticAuthorsDataModule
 from unlearn_pl.data.synthetic_authors import SyntheticAuthors
@@ -40,8 +45,10 @@ __all__ = [
     "CandidateDataset",
     "ChatTemplate",
     "Chats",
+    "ChoiceQuestions",
     "ChunkDataset",
     "Completion",
+    "Completions",
     "DataOptions",
     "Documents",
     "Draw",
@@ -61,9 +68,12 @@ __all__ = [
     "Prompt",
     "PromptDataset",
     "QuestionAnswers",
+    "Request",
+    "RightAnswers",
     "Row",
     "RowSource",
     "Rows",
+    "SequentialRequests",
     "Source",
     "SplitSource",
     "StepSampler",
@@ -87,6 +97,7 @@ __all__ = [
     "read_rows",
     "step_draws",
     "step_indices",
+    "train_tokenizer_on",
     "with_alternates",
     "with_refusals",
 ]

@@ -5,6 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
+from itertools import chain
 from typing import ClassVar, TypeVar
 
 import lightning.pytorch as pl
@@ -204,8 +205,8 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
         dataset = self._training[stream]
         if num_steps is None:
             return dataset.shown()
-        # The draws of all steps are those of one step that is as large as all of them.
-        return dataset.shown(step_draws(self.seed, stream, 0, num_steps * self.batch_size, len(dataset)))
+        steps = (step_draws(self.seed, stream, step, self.batch_size, len(dataset)) for step in range(num_steps))
+        return dataset.shown(chain.from_iterable(steps))
 
     def stream_fingerprint(self, stream: str) -> str:
         """SHA-256 of the rows of ``stream`` and of how template and tokenizer lay them out."""
@@ -283,7 +284,8 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
 
     @cached_property
     def _prompts(self) -> dict[str, PromptDataset]:
-        datasets = {name: PromptDataset(rows, self._encoder) for name, rows in self._evaluation.items()}
+        right = {name: dataset.first_candidates() for name, dataset in self._candidates.items()}
+        datasets = {name: PromptDataset(rows, self._encoder, right[name]) for name, rows in self._evaluation.items()}
         return {name: dataset for name, dataset in datasets.items() if len(dataset)}
 
     @property
@@ -362,12 +364,12 @@ def _select(available: Mapping[str, AnySource], names: Sequence[str] | None, arg
     return {name: available[name] for name in names}
 
 
-def check_positive(**sizes: int | None) -> None:
-    """Checks arguments that are at least 1, or None.
+def check_positive(least: int = 1, **sizes: int | None) -> None:
+    """Checks arguments that are at least ``least``, or None.
 
     Raises:
         ValueError: naming the argument.
     """
     for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise ValueError(f"{name}={size} must be at least 1.")
+        if size is not None and size < least:
+            raise ValueError(f"{name}={size} must be at least {least}.")

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from unlearn_pl.data.datasets import TrainingDataset
 from unlearn_pl.data.duplicates import Hashes
@@ -80,6 +81,21 @@ class ChunkDataset(TrainingDataset):
     def hashes(self) -> Hashes:
         """Of every document."""
         return self._tokens.hashes
+
+    def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which chunks hold a token of the given documents, ``[N]``.
+
+        Args:
+            rows: ``[R]``, a mark per document.
+        """
+        chunks = np.arange(len(self))
+        if not self._packed:
+            return rows[np.searchsorted(self._last_chunk, chunks, side="right")]
+        start = chunks * self._stride
+        stop = np.minimum(start + self._stride + 1, self._lengths.sum())
+        first, last = (np.searchsorted(self._ends, token, side="right") for token in (start, stop - 1))
+        marked_before = np.concatenate([[0], np.cumsum(rows)])
+        return marked_before[last + 1] > marked_before[first]
 
     def _across(self, start: int, stop: int) -> list[int]:
         """Tokens ``start`` to ``stop`` of all documents, one after the other."""

@@ -1,7 +1,7 @@
 """From tokenized examples to padded batches. Masks come from lengths: the pad token may be a real one elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,11 +18,13 @@ class Prompt:
         input_ids: tokens up to the answer.
         index: position of the example in its dataset.
         answer: what the generated answer is compared with.
+        draft: tokens of the right answer, as far as they are known.
     """
 
     input_ids: list[int]
     index: int
     answer: str
+    draft: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -52,12 +54,14 @@ def collate_prompts(prompts: Sequence[Prompt], pad_id: int) -> PromptBatch:
         prompt_mask=_pad_left([[1] * len(prompt) for prompt in prompts], 0),
         index=torch.tensor([prompt.index for prompt in prompts]),
         answer=[prompt.answer for prompt in prompts],
+        draft_ids=_pad_right([prompt.draft for prompt in prompts], pad_id),
+        draft_mask=_pad_right([[1] * len(prompt.draft) for prompt in prompts], 0),
     )
 
 
 def _pad_right(rows: Sequence[list[int]], value: int) -> Tensor:
     width = max(map(len, rows))
-    return torch.tensor([row + [value] * (width - len(row)) for row in rows])
+    return torch.tensor([row + [value] * (width - len(row)) for row in rows], dtype=torch.long)
 
 
 def _pad_left(rows: Sequence[list[int]], value: int) -> Tensor:

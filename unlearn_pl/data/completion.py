@@ -19,6 +19,11 @@ class Completion(EvaluationRow):
     text: str
     answer: str
 
+    @classmethod
+    def joined(cls, prompt: str, answer: str) -> "Completion":
+        """The two, with a space between them where there is no white space."""
+        return cls(prompt, answer if prompt[-1].isspace() or answer[0].isspace() else f" {answer}")
+
     def examples(self, encoder: Encoder, where: str) -> list[Example]:
         """The answer after the prompt, as candidate 0."""
         return [encoder.completion(self.text, self.answer, where)]
@@ -29,7 +34,7 @@ class Completion(EvaluationRow):
 
     def prompt(self, encoder: Encoder) -> list[int]:
         """The prompt."""
-        return encoder.completion_prompt(self.text)
+        return encoder.completion_prompt(self.text, self.answer)
 
     def expected(self) -> str:
         """The answer, without the white space around it."""

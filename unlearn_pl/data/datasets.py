@@ -3,9 +3,11 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from unlearn_pl.data.collate import Prompt
@@ -42,6 +44,14 @@ class TrainingDataset(Dataset[Example], ABC):
     @abstractmethod
     def hashes(self) -> Hashes:
         """Of the rows or documents that the examples are made of; they tell which ones are the same."""
+
+    def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which examples hold something of the given rows or documents, ``[N]``; by default an example is a row.
+
+        Args:
+            rows: ``[R]``, a mark per row or document, in the order of :meth:`hashes`.
+        """
+        return rows
 
 
 class StreamDataset(TrainingDataset):
@@ -151,28 +161,40 @@ class CandidateDataset(Dataset[Example]):
         """Tokens in the longest example."""
         return len(self._examples[-1])
 
+    def first_candidates(self) -> dict[int, list[int]]:
+        """Index of every row to the tokens of its candidate 0, the prompt included."""
+        return {example.index: example.input_ids for example in self._examples if not example.choice}
+
 
 class PromptDataset(Dataset[Prompt]):
-    """What the rows of an evaluation split let the model continue, the shortest first; nothing for some kinds of rows.
+    """What the rows of an evaluation split let the model continue; nothing for some kinds of rows.
+
+    The prompts with the shortest right answers come first, for generated ones tend to be as long.
 
     Args:
         rows: the split's rows.
         encoder: tokenizes them.
+        right: index of the row to the tokens of prompt and right answer, which speed up generation.
     """
 
-    def __init__(self, rows: EvaluationRows, encoder: Encoder) -> None:
+    def __init__(self, rows: EvaluationRows, encoder: Encoder, right: Mapping[int, list[int]] | None = None) -> None:
         prompts = [
-            Prompt(ids, index, row.expected())
+            Prompt(ids, index, row.expected(), _continuation(ids, (right or {}).get(index, [])))
             for index, row in enumerate(load_split(rows, "split"))
             if (ids := row.prompt(encoder)) is not None
         ]
-        self._prompts = sorted(prompts, key=len)
+        self._prompts = sorted(prompts, key=lambda prompt: (len(prompt.draft), len(prompt)))
 
     def __len__(self) -> int:
         return len(self._prompts)
 
     def __getitem__(self, position: int) -> Prompt:
         return self._prompts[position]
+
+
+def _continuation(prompt: list[int], whole: list[int]) -> list[int]:
+    """What follows ``prompt`` in ``whole``; nothing where it does not begin with it."""
+    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
 
 
 def _longest(answers: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from unlearn_pl.data.usable import OnBadRow, check_on_bad_row, text_of, usable
 
 CACHE = "UNLEARN_PL_CACHE"
 """Variable of the environment with the folder of tokenized documents."""
-_VERSION = 1
+_VERSION = 2
 """Of what the cache holds; a change makes the files of before unknown."""
 _LONGEST_CHUNK = 2048
 _EVALUATED = 100

@@ -2,33 +2,45 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from unlearn_pl.data.minhash import SIMILAR, Signatures, signatures_of, similar_to, similar_to_earlier
+
 _WORD = re.compile(r"\w+")
 
 
 class Hashes(NamedTuple):
-    """A pair of 64-bit numbers per text.
+    """What tells which of N texts are the same, or nearly: 176 bytes per text.
 
     Attributes:
         exact: ``[N]``, equal for equal texts.
         near: ``[N]``, equal for texts that have the same words in the same order: case, punctuation and white space do
             not matter.
+        signatures: ``[N, 80]``, similar for texts of which most pairs of neighbouring words are the same.
     """
 
     exact: npt.NDArray[np.int64]
     near: npt.NDArray[np.int64]
+    signatures: Signatures
 
 
 def hashes_of(texts: Iterable[str]) -> Hashes:
     """What tells which of ``texts`` are the same; see :class:`Hashes`."""
-    pairs = [(_hash(text), _hash(" ".join(_WORD.findall(text.casefold())) or text)) for text in texts]
-    columns = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    return Hashes(columns[:, 0], columns[:, 1])
+    exact, near = [], []
+
+    def words_of_each() -> Iterator[list[str]]:  # the words take far more memory than the text
+        for text in texts:
+            words = _WORD.findall(text.casefold()) or [text]
+            exact.append(_hash(text))
+            near.append(_hash(" ".join(words)))
+            yield words
+
+    signatures = signatures_of(words_of_each())
+    return Hashes(np.array(exact, dtype=np.int64), np.array(near, dtype=np.int64), signatures)
 
 
 def duplicates_in(hashes: Hashes, name: str) -> str | None:
@@ -38,28 +50,40 @@ def duplicates_in(hashes: Hashes, name: str) -> str | None:
         hashes: of the stream's rows.
         name: its name.
     """
-    exact, near = (len(column) - len(np.unique(column)) for column in hashes)
-    if not near:
+    exact, near = map(_repeated, hashes[:2])
+    found = near | similar_to_earlier(hashes.signatures)
+    if not found.any():
         return None
     return (
-        f"{near} of the {len(hashes.near)} rows of {name} repeat an earlier one ({_split(exact, near)}); training sees "
-        "them more often than the others."
+        f"{found.sum()} of the {len(found)} rows of {name} repeat an earlier one ({_split(exact, near, found)}); "
+        "training sees them more often than the others."
     )
 
 
 def overlap_of(forget: Hashes, retain: Hashes) -> str | None:
     """A sentence about rows of the retain stream that are also to be forgotten; None if there are none."""
-    exact, near = (int(np.isin(ours, theirs).sum()) for ours, theirs in zip(retain, forget, strict=True))
-    if not near:
+    exact, near = (np.isin(ours, theirs) for ours, theirs in zip(retain[:2], forget[:2], strict=True))
+    found = near | similar_to(retain.signatures, forget.signatures)
+    if not found.any():
         return None
     return (
-        f"{near} of the {len(retain.near)} rows of retain are also in forget ({_split(exact, near)}): the model is to "
-        "forget and to keep them at the same time."
+        f"{found.sum()} of the {len(found)} rows of retain are also in forget ({_split(exact, near, found)}): what "
+        "they have in common is to be forgotten and kept at the same time."
     )
 
 
-def _split(exact: int, near: int) -> str:
-    return f"{exact} of them exactly, {near - exact} up to case, punctuation and white space"
+def _repeated(column: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which values were there before."""
+    repeated = np.ones(len(column), dtype=bool)
+    repeated[np.unique(column, return_index=True)[1]] = False
+    return repeated
+
+
+def _split(exact: npt.NDArray[np.bool_], near: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> str:
+    return (
+        f"{exact.sum()} of them exactly, {near.sum() - exact.sum()} up to case, punctuation and white space, "
+        f"{(found & ~near).sum()} with about {SIMILAR:.0%} of the pairs of neighbouring words or more in common"
+    )
 
 
 def _hash(text: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from unlearn_pl.data.datasets import TrainingDataset
 from unlearn_pl.data.duplicates import Hashes
@@ -83,5 +84,15 @@ class JoinedDataset(TrainingDataset):
 
     def hashes(self) -> Hashes:
         """Of the rows of every part."""
-        exact, near = zip(*(part.hashes() for part in self._parts), strict=True)
-        return Hashes(np.concatenate(exact), np.concatenate(near))
+        return Hashes(*map(np.concatenate, zip(*(part.hashes() for part in self._parts), strict=True)))
+
+    def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which examples of every part hold something of the given rows, ``[N]``.
+
+        Args:
+            rows: ``[R]``, a mark per row, one part after the other.
+        """
+        ends = np.cumsum([len(part.hashes().exact) for part in self._parts])
+        return np.concatenate(
+            [part.examples_of(of) for part, of in zip(self._parts, np.split(rows, ends[:-1]), strict=True)]
+        )

@@ -11,10 +11,11 @@ from unlearn_pl.data.benchmark_files import read_records
 from unlearn_pl.data.completion import Completion
 from unlearn_pl.data.documents import Documents
 from unlearn_pl.data.evaluation_row import SplitSource
+from unlearn_pl.data.joined import Joined
 from unlearn_pl.data.muse_files import PRIVLEAK, Corpus, MUSETexts, check_corpus, check_names, locate
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.passage import Passage
-from unlearn_pl.data.source import StreamSource
+from unlearn_pl.data.source import Source, StreamSource
 from unlearn_pl.data.tables import Record
 from unlearn_pl.data.usable import text_of
 
@@ -42,9 +43,9 @@ class MUSEDataModule(UnlearningDataModule):
         path: folder with a folder per configuration and a file per split, such as ``raw/forget.json``: a JSON list,
             JSON Lines, Parquet or one text, the text formats also with ``.gz``. The names of the authors' older
             repository are found, too. None for the hub.
-        forget: what the stream ``forget`` holds.
-        retain: what the stream ``retain`` holds; ``raw/retain2`` is what the evaluation asks about.
-        train: what the stream ``train`` holds, one after the other. The default is for the model that is to forget;
+        forget: what the stream ``forget`` holds, or any :class:`~unlearn_pl.data.Source`.
+        retain: what the stream ``retain`` holds, likewise; ``raw/retain2`` is what the evaluation asks about.
+        train: what the stream ``train`` holds, one after the other, likewise. The default is for the model that is to forget;
             without ``train/forget`` it is for the retain model (our reading of the data).
         chunk_length: most tokens of an example.
         shots: answered questions in front of each knowledge question, at most ten.
@@ -64,9 +65,9 @@ class MUSEDataModule(UnlearningDataModule):
         corpus: Corpus = "news",
         *,
         path: str | None = None,
-        forget: str = "raw/forget",
-        retain: str = "raw/retain1",
-        train: Sequence[str] = ("train/forget", "train/retain1", "train/retain2"),
+        forget: str | Source = "raw/forget",
+        retain: str | Source = "raw/retain1",
+        train: Sequence[str | Source] = ("train/forget", "train/retain1", "train/retain2"),
         chunk_length: int = 2048,
         shots: int = 10,
         **options: Unpack[DataOptions],
@@ -75,7 +76,7 @@ class MUSEDataModule(UnlearningDataModule):
         check_corpus(corpus)
         for argument, names in (("forget", [forget]), ("retain", [retain]), ("train", train)):
             check_names(argument, names, corpus)
-        check_positive(chunk_length=chunk_length)
+        check_positive(least=2, chunk_length=chunk_length)  # one token has none before it that it could follow
         if not 0 <= shots <= 10:
             raise ValueError(f"shots={shots}; accepted are 0 to 10, the number of answered questions of the benchmark.")
         self.corpus = corpus
@@ -88,10 +89,10 @@ class MUSEDataModule(UnlearningDataModule):
 
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The three training streams, each read when it is asked for."""
-        named = {"forget": [self.forget], "retain": [self.retain], "train": self.train}
         return {
-            stream: Documents(MUSETexts(self.corpus, self.path, names), chunk_length=self.chunk_length)
-            for stream, names in named.items()
+            "forget": self._source(self.forget),
+            "retain": self._source(self.retain),
+            "train": Joined([self._source(given) for given in self.train]),
         }
 
     def load_splits(self) -> Mapping[str, SplitSource]:
@@ -103,10 +104,14 @@ class MUSEDataModule(UnlearningDataModule):
             **{f"privleak_{split}": partial(self._passages, f"privleak/{split}") for split in PRIVLEAK},
         }
 
+    def _source(self, given: str | Source) -> Source:
+        if isinstance(given, Source):
+            return given
+        return Documents(MUSETexts(self.corpus, self.path, [given]), chunk_length=self.chunk_length)
+
     def _continuations(self) -> list[Completion]:
         def parse(row: Record) -> Completion:
-            prompt, answer = text_of(row, "prompt"), text_of(row, "gt")
-            return Completion(prompt, answer if prompt[-1].isspace() or answer[0].isspace() else f" {answer}")
+            return Completion.joined(text_of(row, "prompt"), text_of(row, "gt"))
 
         return read_records(locate(self.corpus, self.path, "verbmem/forget"), parse, "verbmem/forget")
 

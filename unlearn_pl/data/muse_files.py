@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from unlearn_pl.data.benchmark_files import find_file
 from unlearn_pl.data.hub_dataset import HubDataset
+from unlearn_pl.data.source import Source
 from unlearn_pl.data.tables import read_entries
 from unlearn_pl.data.usable import text_of, usable
 
@@ -83,15 +84,15 @@ def check_corpus(corpus: str) -> None:
         raise ValueError(f"corpus={corpus!r} is unknown; accepted are {', '.join(get_args(Corpus))}.")
 
 
-def check_names(argument: str, names: Sequence[str], corpus: Corpus) -> None:
-    """Checks that ``names`` are texts of ``corpus``.
+def check_names(argument: str, names: Sequence[str | Source], corpus: Corpus) -> None:
+    """Checks that ``names`` are texts of ``corpus``; sources of other texts are not looked at.
 
     Raises:
         ValueError: naming the argument, and the names that are accepted.
     """
     kinds = {kind: splits for kind, splits in _TEXTS.items() if corpus == "news" or kind not in _ONLY_NEWS}
     accepted = [f"{kind}/{split}" for kind, splits in kinds.items() for split in splits]
-    unknown = [name for name in names if name not in accepted]
+    unknown = [name for name in names if isinstance(name, str) and name not in accepted]
     if unknown or not names:
         raise ValueError(
             f"{argument}={unknown or list(names)} is not among the texts of MUSE's {corpus}; "

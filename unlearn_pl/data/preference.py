@@ -25,8 +25,8 @@ class PreferenceDataModule(UnlearningDataModule):
 
     Training streams: ``forget`` (prompts with harmful answers), ``retain`` (prompts with harmless answers),
     ``forget.alternate`` (for every row of ``forget`` the harmless answers to the same prompt, of which training draws
-    another one every round, or refusals where there are none) and ``normal`` (unrelated questions, for the KL of
-    MOLLM). Evaluation splits: ``forget`` and ``retain`` (the same of the test set), ``preference`` (prompts with the
+    another one every round, or refusals where there are none), ``normal`` (unrelated questions, for the KL of MOLLM)
+    and ``train`` (all but the alternates, for a model that is to forget). Evaluation splits: ``forget`` and ``retain`` (the same of the test set), ``preference`` (prompts with the
     safer answer and, as the wrong one, the other) and ``normal``.
 
     Rows have the columns of PKU-SafeRLHF: ``prompt``, ``response_0``, ``response_1``, ``is_response_0_safe``,
@@ -74,9 +74,10 @@ class PreferenceDataModule(UnlearningDataModule):
         """The training streams, each read when it is asked for."""
         return {
             "forget": self._forget,
-            "retain": lambda: _rows(self._train, safe=True)[: self.retain_size],
+            "retain": self._retain,
             "forget.alternate": self._alternates,
             **self._normal_rows(),
+            "train": self._everything,
         }
 
     def load_splits(self) -> Mapping[str, SplitSource]:
@@ -104,6 +105,13 @@ class PreferenceDataModule(UnlearningDataModule):
 
     def _forget(self) -> list[Row]:
         return _rows(self._train, safe=False)[: self.forget_size]
+
+    def _retain(self) -> list[Row]:
+        return _rows(self._train, safe=True)[: self.retain_size]
+
+    def _everything(self) -> list[Row]:
+        normal = [row for load in self._normal_rows().values() for row in load()]
+        return [*self._retain(), *normal, *self._forget()]
 
     def _alternates(self) -> list[Row]:
         harmless: dict[str, list[str]] = {}

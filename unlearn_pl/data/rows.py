@@ -144,10 +144,13 @@ class Encoder:
         ids = self._without(example.input_ids, excess)
         return replace(example, input_ids=ids, prompt_length=example.prompt_length - excess)
 
-    def completion_prompt(self, text: str) -> list[int]:
-        """Token ids of a ready-made prompt."""
+    def completion_prompt(self, text: str, answer: str) -> list[int]:
+        """Token ids of a ready-made prompt, cut as :meth:`completion` cuts it: the answer has room after it."""
         ids = encode_prompt(self.tokenizer, text)
-        return ids if self._fits(ids) or not self.truncate else self._without(ids, len(ids) - (self.max_length or 0))
+        excess = len(encode_completion(self.tokenizer, text, answer)) - (self.max_length or 0)
+        if self.max_length is None or not self.truncate or not 0 < excess < len(ids):
+            return ids
+        return self._without(ids, excess)
 
     def _fits(self, tokens: Sized) -> bool:
         return self.max_length is None or len(tokens) <= self.max_length

@@ -1,7 +1,8 @@
 """Who is seen in which optimizer step: a pure function of seed, stream and step.
 
 The order is that of an endless sequence of permutations, one per *round*. Step ``t`` takes the positions
-``[t * batch_size, (t + 1) * batch_size)``, whatever the number of devices or the size of micro-batches.
+``[t * batch_size, (t + 1) * batch_size)``, whatever the number of devices or the size of micro-batches. In a step in
+which one round ends and the next one begins, who was just seen is passed over, and comes right after that step.
 """
 
 import hashlib
@@ -35,8 +36,9 @@ def stable_hash(*parts: str | int) -> int:
 def step_draws(seed: int, stream: str, step: int, batch_size: int, num_examples: int) -> list[Draw]:
     """The examples of optimizer step ``step``.
 
-    No example is drawn twice before all were drawn once. A companion stream (``forget.alternate``) has the order of
-    its parent (``forget``), so that both speak about the same examples.
+    No example is drawn twice before all were drawn once, and none twice in a step that is not larger than the dataset,
+    so that no two devices share one. A companion stream (``forget.alternate``) has the order of its parent
+    (``forget``), so that both speak about the same examples.
 
     Args:
         seed: seed of the order.
@@ -59,7 +61,7 @@ def step_draws(seed: int, stream: str, step: int, batch_size: int, num_examples:
     first, last = step * batch_size, (step + 1) * batch_size
     draws: list[Draw] = []
     for round_number in range(first // num_examples, (last - 1) // num_examples + 1):
-        order = _permutation(seed, stream.partition(".")[0], round_number, num_examples)
+        order = _order(seed, stream.partition(".")[0], round_number, batch_size, num_examples)
         start = round_number * num_examples
         shown = order[max(first - start, 0) : last - start].tolist()
         draws += [Draw(example, round_number) for example in shown]
@@ -72,6 +74,29 @@ def step_indices(seed: int, stream: str, step: int, batch_size: int, num_example
 
 
 @lru_cache(maxsize=4)  # every step of a round asks for it anew, for a few streams in turn
+def _order(seed: int, stream: str, round_number: int, batch_size: int, num_examples: int) -> Tensor:
+    """The permutation of a round, whose first step shows nobody whom the round before has shown in the same step."""
+    if batch_size > num_examples:
+        return _permutation(seed, stream, round_number, num_examples)
+
+    def shared(number: int) -> int:
+        """Examples of the round before in the step with which a round begins."""
+        return number * num_examples % batch_size
+
+    # The end of a round depends on its beginning, and so on the round before, when it has less than two steps.
+    first = max(round_number - 1, 0)
+    while shared(first) and num_examples < 2 * batch_size:
+        first -= 1
+    order = _permutation(seed, stream, first, num_examples)
+    for number in range(first + 1, round_number + 1):
+        just_seen = order[num_examples - shared(number) :]
+        order = _permutation(seed, stream, number, num_examples)
+        step = order[:batch_size]
+        shown = step[~torch.isin(step, just_seen)][: batch_size - len(just_seen)]
+        order = torch.cat([shown, step[~torch.isin(step, shown)], order[batch_size:]])
+    return order
+
+
 def _permutation(seed: int, stream: str, round_number: int, num_examples: int) -> Tensor:
     generator = torch.Generator().manual_seed(stable_hash(seed, stream, round_number))
     return torch.randperm(num_examples, generator=generator)

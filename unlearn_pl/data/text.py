@@ -74,6 +74,9 @@ class ChatTemplate(Template):
             their own).
         date: date that templates such as Llama 3's print into the system message, fixed so that results do not
             depend on the day.
+
+    Raises:
+        ValueError: when it is used with a tokenizer that has no chat template.
     """
 
     def __init__(self, system: str | None = "You are a helpful assistant.", date: str = "10 Apr 2025") -> None:
@@ -98,6 +101,11 @@ class ChatTemplate(Template):
     def _apply(
         self, tokenizer: PreTrainedTokenizerBase, messages: list[Message], add_generation_prompt: bool
     ) -> list[int]:
+        if not tokenizer.chat_template:
+            raise ValueError(
+                "The tokenizer has no chat template, which ChatTemplate needs. Set tokenizer.chat_template, or use "
+                "PlainTemplate, the default for such tokenizers."
+            )
         ids = tokenizer.apply_chat_template(
             [{"role": message["role"], "content": message["content"]} for message in messages],
             add_generation_prompt=add_generation_prompt,

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.data.duplicates import Hashes, hashes_of
+from unlearn_pl.data.minhash import NUM_HASHES
 from unlearn_pl.data.text import tokens_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ BATCH_CHARACTERS = 8_000_000
 BATCH_DOCUMENTS = 1000
 _NOTES = "notes.json"
 _TEXTS = pa.schema([("text", pa.large_string())])
-_TOKENS = pa.schema([("input_ids", pa.list_(pa.int32())), ("exact", pa.int64()), ("near", pa.int64())])
+_TOKENS = pa.schema(
+    [
+        ("input_ids", pa.list_(pa.int32())),
+        ("exact", pa.int64()),
+        ("near", pa.int64()),
+        ("signatures", pa.list_(pa.uint16(), NUM_HASHES)),
+    ]
+)
 Batch = dict[str, list]
 """Column to values."""
 
@@ -57,7 +65,9 @@ class TokenCache:
     @cached_property
     def hashes(self) -> Hashes:
         """Of every document; see :func:`~unlearn_pl.data.duplicates.hashes_of`."""
-        return Hashes(self._column("exact"), self._column("near"))
+        parts = [part.flatten().to_numpy() for t in self._tables for part in t.data.column("signatures").chunks]
+        signatures = np.concatenate([np.zeros(0, np.uint16), *parts]).reshape(-1, NUM_HASHES)
+        return Hashes(self._column("exact"), self._column("near"), signatures)
 
     @property
     def notes(self) -> list[str]:
@@ -166,7 +176,7 @@ def _tokenized(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, eos: bo
     hashes = hashes_of(texts)
     end = [tokenizer.eos_token_id] if eos else []
     tokens = [np.array(tokens_of(tokenizer, text) + end, dtype=np.int32) for text in texts]
-    return {"input_ids": tokens, "exact": hashes.exact.tolist(), "near": hashes.near.tolist()}
+    return {"input_ids": tokens, **{name: list(column) for name, column in hashes._asdict().items()}}
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from unlearn_pl.data.benchmark_files import find_file
 from unlearn_pl.data.documents import Documents
 from unlearn_pl.data.evaluation_row import SplitSource
 from unlearn_pl.data.hub_dataset import HubDataset
+from unlearn_pl.data.joined import Joined
 from unlearn_pl.data.missing_source import MissingSource
 from unlearn_pl.data.multiple_choice import MultipleChoice
 from unlearn_pl.data.multiple_choice_files import read_questions
@@ -20,7 +21,7 @@ from unlearn_pl.data.source import Source, StreamSource
 from unlearn_pl.data.wikitext import wikitext_articles
 
 Domain = Literal["bio", "chem", "cyber"]
-CorpusSource = str | HubDataset | Documents
+CorpusSource = str | HubDataset | Source
 SUBJECTS = {"bio": "biology", "chem": "chemistry", "cyber": "cybersecurity"}
 ON_THE_HUB = ("bio-retain-corpus", "cyber-forget-corpus", "cyber-retain-corpus")
 GATED = "bio_remove_dataset"
@@ -30,10 +31,11 @@ GATED = "bio_remove_dataset"
 class WMDPDataModule(UnlearningDataModule):
     """WMDP from the Hugging Face hub (``cais/wmdp``, ``cais/wmdp-corpora``), or from a folder with its files.
 
-    Training streams: ``forget`` and ``retain``, texts of the domain, cut into chunks. Evaluation splits:
-    ``wmdp_bio``, ``wmdp_chem`` and ``wmdp_cyber`` (by default the domain's own), ``mmlu`` (by default, when it is
-    there), ``wikitext`` (articles of WikiText-2, of which every token is scored) and those of ``questions``. Questions
-    are laid out and scored as in lm-eval, see :class:`~unlearn_pl.data.MultipleChoice`.
+    Training streams: ``forget`` and ``retain``, texts of the domain, cut into chunks, and ``train``, both of them, for
+    the model that is to forget. Evaluation splits: ``wmdp_bio``, ``wmdp_chem`` and ``wmdp_cyber`` (by default the
+    domain's own), ``mmlu`` (by default, when it is there), ``wikitext`` (articles of WikiText-2, of which every token
+    is scored) and those of ``questions``. Questions are laid out and scored as in lm-eval, see
+    :class:`~unlearn_pl.data.MultipleChoice`.
 
     Args:
         tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
@@ -41,8 +43,8 @@ class WMDPDataModule(UnlearningDataModule):
         path: folder with ``wmdp-<domain>_test``, ``<domain>-forget-corpus`` (or ``bio_remove_dataset``) and
             ``<domain>-retain-corpus``: JSON Lines, Parquet, or plain text with a document a line; None for the hub.
         forget: the forget corpus, instead of that of the folder or the hub: a file whose column ``text`` is read, a
-            dataset of the hub, or :class:`~unlearn_pl.data.Documents` that say more. That of ``bio`` is handed out by
-            its authors on request, so it is never on the hub.
+            dataset of the hub, or any :class:`~unlearn_pl.data.Source`, such as :class:`~unlearn_pl.data.Documents`
+            that say more. That of ``bio`` is handed out by its authors on request, so it is never on the hub.
         retain: the retain corpus, likewise. The authors of RMU retain WikiText.
         mmlu: file with MMLU's test questions; None for the hub (``cais/mmlu``), unless there is a ``path``.
         wikitext: file with the lines of WikiText-2's test articles; None for the hub, unless there is a ``path``.
@@ -78,7 +80,8 @@ class WMDPDataModule(UnlearningDataModule):
         super().__init__(tokenizer, **options)
         if domain not in get_args(Domain):
             raise ValueError(f"domain={domain!r} is unknown; accepted are {', '.join(get_args(Domain))}.")
-        check_positive(chunk_length=chunk_length, max_chunks=max_chunks)
+        check_positive(least=2, chunk_length=chunk_length)  # one token has none before it that it could follow
+        check_positive(max_chunks=max_chunks)
         self.domain = domain
         self.path = path
         self.forget = forget
@@ -93,12 +96,10 @@ class WMDPDataModule(UnlearningDataModule):
             self.splits = [name for name in (f"wmdp_{domain}", "mmlu", *self.questions) if name in available]
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """The two training streams, each read when it is asked for."""
-        own = [GATED] if self.domain == "bio" else []
-        return {
-            "forget": self._corpus(self.forget, "forget", own),
-            "retain": self._corpus(self.retain, "retain", []),
-        }
+        """The three training streams, each read when it is asked for."""
+        forget = self._corpus(self.forget, "forget", [GATED] if self.domain == "bio" else [])
+        retain = self._corpus(self.retain, "retain", [])
+        return {"forget": forget, "retain": retain, "train": Joined([retain, forget])}
 
     def load_splits(self) -> Mapping[str, SplitSource]:
         """The evaluation splits that there are files for, each read when it is asked for."""
@@ -111,7 +112,7 @@ class WMDPDataModule(UnlearningDataModule):
         return splits
 
     def _corpus(self, given: CorpusSource | None, role: str, other_names: list[str]) -> Source:
-        if isinstance(given, Documents):
+        if isinstance(given, Source):
             return given
         name = f"{self.domain}-{role}-corpus"
         if given is None and self.path is None and name not in ON_THE_HUB:

@@ -27,6 +27,7 @@ from unlearn_pl.functional.logprobs import entropy, masked_mean, sequence_log_pr
 from unlearn_pl.functional.losses import kl_divergence, uce_loss
 from unlearn_pl.functional.membership import (
     auc,
+    gradient_norm_attack,
     log_prob_moments,
     loss_attack,
     min_k,
@@ -79,6 +80,7 @@ __all__ = [
     "flat_losses",
     "forget_quality",
     "forget_truth_ratio",
+    "gradient_norm_attack",
     "greedy_matches",
     "harmonic_mean",
     "hidden_state_error",

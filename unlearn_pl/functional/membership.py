@@ -11,7 +11,7 @@ Nothing scored gives NaN; a NaN at a scored position is kept, and a probability 
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -79,6 +79,41 @@ def reference_attack(logps: Tensor, ref_logps: Tensor, mask: Tensor) -> Tensor:
         who divide; the difference is OpenUnlearning's.
     """
     return loss_attack(logps, mask) - loss_attack(ref_logps, mask)
+
+
+def gradient_norm_attack(gradients: Iterable[Tensor], compat: Compat = None) -> float:
+    """``||d NLL / d theta||_2``, the norm of the gradient of one sequence's mean NLL; high = non-member.
+
+    What a model was trained on pulls its weights less.
+
+    With ``compat="openunlearning"``:
+
+    - the mean of the norms of the parameters, each by itself, takes the place of the norm of all of them together;
+    - so that its numbers are met, the NLL must leave out the last label of the sequence.
+
+    Args:
+        gradients: that of every parameter that the NLL depends on.
+        compat: whose conventions to follow.
+
+    Returns:
+        Not negative; NaN without parameters.
+
+    Raises:
+        ValueError: if ``compat`` is unknown.
+
+    Example:
+        >>> gradient_norm_attack([torch.tensor([3.0]), torch.tensor([[0.0, 4.0]])])
+        5.0
+
+    References:
+        Wang et al., Pandora's White-Box: Precise Training Data Detection and Extraction in Large Language Models,
+        2024, arXiv 2402.17012.
+    """
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
+    if not norms:
+        return math.nan
+    stacked = torch.stack(norms)
+    return (stacked.mean() if follows_openunlearning(compat) else torch.linalg.vector_norm(stacked)).item()
 
 
 def min_k(logps: Tensor, mask: Tensor, k: float = 0.4, compat: Compat = None) -> Tensor:

@@ -6,19 +6,20 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from unlearn_pl.recording import Recorded
+from unlearn_pl.recording import Recorded, record
+from unlearn_pl.results.fingerprint import config_hash
 
 
 class Mask(Recorded, ABC):
     """Keeps part of the weights as they are.
 
-    A subclass writes one of the two hooks: :meth:`freeze` for whole parameters, which then cost no gradient at all,
-    :meth:`apply` for elements of parameters. Both see the names of ``model.named_parameters()``, where tied weights
-    have one name.
+    A subclass writes one or both of two hooks: :meth:`freeze` for whole parameters, which then cost no gradient at
+    all, :meth:`elements` for elements of parameters. Both see the names of ``model.named_parameters()``, where tied
+    weights have one name.
 
     Attributes:
-        element_wise: True when :meth:`apply` changes gradients. The optimizer must then not decay weights by itself,
-            for it would move those that may not change.
+        element_wise: True when :meth:`elements` holds back elements. Weight decay then respects the mask, which takes
+            an optimizer whose decay is decoupled from the gradient.
     """
 
     element_wise: ClassVar[bool] = True
@@ -30,6 +31,18 @@ class Mask(Recorded, ABC):
             ValueError: if the mask does not fit ``model``.
         """
 
+    def elements(self, name: str, like: Tensor) -> Tensor | None:
+        """Which elements of a parameter may change: boolean, on the device of ``like``; None where all may.
+
+        Args:
+            name: of a trainable parameter.
+            like: the parameter or its gradient; where it is sharded, so is the result.
+
+        Raises:
+            ValueError: if the mask does not fit.
+        """
+        return None
+
     def apply(self, names: Sequence[str], row: list[Tensor | None]) -> None:
         """Zero, in place, the elements of a gradient row that may not change.
 
@@ -40,3 +53,10 @@ class Mask(Recorded, ABC):
         Raises:
             ValueError: if the mask does not fit the row.
         """
+        for name, gradient in zip(names, row, strict=True):
+            if gradient is not None and (kept := self.elements(name, gradient)) is not None:
+                gradient.mul_(kept)
+
+    def fingerprint(self) -> str:
+        """Short text that differs between masks which let different weights change; of the arguments by default."""
+        return config_hash(record(self))

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unlearn_pl.masks.base import Mask
+from unlearn_pl.masks.placement import check_shape, placed_like
+from unlearn_pl.masks.storage import mask_fingerprint, pack
 
 
 class ElementMask(Mask):
@@ -24,17 +25,32 @@ class ElementMask(Mask):
             if mask.dtype != torch.bool:
                 raise ValueError(f"the mask of {name!r} has type {mask.dtype}; masks are torch.bool")
         self.masks = dict(masks)
+        self._fingerprint = mask_fingerprint({name: pack(mask) for name, mask in masks.items()})
 
     def freeze(self, model: nn.Module) -> None:
         """Check the masks against ``model``, before training starts; freezes nothing.
 
         Raises:
-            ValueError: if a name is not that of a trainable parameter, or a shape is another one.
+            ValueError: if a name is not that of a trainable parameter, a shape is another one, or nothing may change.
         """
         trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._check_names(trainable)
         for name, mask in self.masks.items():
-            _check_shape(name, mask, trainable[name])
+            check_shape(name, mask, trainable[name])
+        if not trainable.keys() - self.masks.keys() and not any(mask.any() for mask in self.masks.values()):
+            raise ValueError("the masks mark no element of any parameter, so there is nothing to train")
+
+    def elements(self, name: str, like: Tensor) -> Tensor | None:
+        """The mask of the parameter ``name``, sharded like ``like``; None where there is none.
+
+        Raises:
+            ValueError: if its shape is another one.
+        """
+        if name not in self.masks:
+            return None
+        check_shape(name, self.masks[name], like)
+        self.masks[name] = placed_like(self.masks[name], like)  # the next step finds it so
+        return self.masks[name]
 
     def apply(self, names: Sequence[str], row: list[Tensor | None]) -> None:
         """Zero, in place, what may not change.
@@ -47,25 +63,12 @@ class ElementMask(Mask):
             ValueError: if a name is not among ``names``, or a shape is another one.
         """
         self._check_names(names)
-        for name, gradient in zip(names, row, strict=True):
-            if name in self.masks and gradient is not None:
-                gradient.mul_(self._placed_like(name, gradient))
+        super().apply(names, row)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the names and the marked elements."""
+        return self._fingerprint
 
     def _check_names(self, names: Iterable[str]) -> None:
         if unknown := sorted(self.masks.keys() - set(names)):
             raise ValueError(f"masks are given for {unknown}; trainable parameters are {sorted(names)}")
-
-    def _placed_like(self, name: str, gradient: Tensor) -> Tensor:
-        """The mask on the device of ``gradient`` and sharded as it is; the next step finds it so."""
-        mask = self.masks[name]
-        _check_shape(name, mask, gradient)
-        if isinstance(gradient, DTensor) and not isinstance(mask, DTensor):
-            # Every rank holds the whole mask and keeps its own part: nothing is sent.
-            mask = distribute_tensor(mask, gradient.device_mesh, gradient.placements, src_data_rank=None)
-        self.masks[name] = mask.to(gradient.device)
-        return self.masks[name]
-
-
-def _check_shape(name: str, mask: Tensor, parameter: Tensor) -> None:
-    if mask.shape != parameter.shape:
-        raise ValueError(f"the mask of {name!r} has shape {tuple(mask.shape)}, its parameter {tuple(parameter.shape)}")

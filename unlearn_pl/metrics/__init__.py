@@ -7,11 +7,18 @@ from unlearn_pl.metrics.choice_correct import ChoiceCorrect
 from unlearn_pl.metrics.exact_memorization import ExactMemorization
 from unlearn_pl.metrics.extraction_strength import ExtractionStrength
 from unlearn_pl.metrics.fluency import Fluency
+from unlearn_pl.metrics.gradient_norm_attack import GradientNormAttack
 from unlearn_pl.metrics.loss_attack import LossAttack
-from unlearn_pl.metrics.membership import membership_attacks, membership_metrics, read_membership_scores
+from unlearn_pl.metrics.membership import (
+    membership_attacks,
+    membership_intervals,
+    membership_metrics,
+    read_membership_scores,
+)
 from unlearn_pl.metrics.memorization import memorization_metrics
 from unlearn_pl.metrics.min_k_attack import MinKAttack
 from unlearn_pl.metrics.min_k_plus_plus_attack import MinKPlusPlusAttack
+from unlearn_pl.metrics.reference_attack import ReferenceAttack
 from unlearn_pl.metrics.refusal_rate import RefusalRate, is_refusal
 from unlearn_pl.metrics.rouge_f1 import RougeF1
 from unlearn_pl.metrics.rouge_recall import RougeRecall
@@ -29,10 +36,12 @@ __all__ = [
     "ExactMemorization",
     "ExtractionStrength",
     "Fluency",
+    "GradientNormAttack",
     "LossAttack",
     "MinKAttack",
     "MinKPlusPlusAttack",
     "PerExampleMetric",
+    "ReferenceAttack",
     "RefusalRate",
     "RougeF1",
     "RougeRecall",
@@ -40,6 +49,7 @@ __all__ = [
     "ZlibAttack",
     "is_refusal",
     "membership_attacks",
+    "membership_intervals",
     "membership_metrics",
     "memorization_metrics",
     "paraphrase_scores",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from unlearn_pl.metrics.base import PerExampleMetric
-from unlearn_pl.types import Detail, Score
+from unlearn_pl.types import Detail, Reads, Score
 
 
 class AnswerMetric(PerExampleMetric, ABC):
@@ -17,6 +17,7 @@ class AnswerMetric(PerExampleMetric, ABC):
     """
 
     details: ClassVar[frozenset[Detail]] = frozenset({"logps"})
+    reads: ClassVar[Reads] = "answers"
 
     @abstractmethod
     def score(self, answers: Score) -> Tensor:

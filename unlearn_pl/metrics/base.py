@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from unlearn_pl.types import Detail
+from unlearn_pl.types import Detail, Reads
 
 
 class PerExampleMetric(Metric):
@@ -19,11 +19,13 @@ class PerExampleMetric(Metric):
 
     Attributes:
         details: what it needs to know about every scored token.
+        reads: how much of a dataloader it needs.
         key: ``[n]`` int64, which example each value belongs to.
         value: ``[n]`` fp64.
     """
 
     details: ClassVar[frozenset[Detail]] = frozenset()
+    reads: ClassVar[Reads] = "candidates"
     full_state_update = False
     key: list[Tensor]
     value: list[Tensor]

@@ -1,8 +1,9 @@
 """Membership inference and PrivLeak, as functions of scores per example."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from unlearn_pl.functional import Compat, auc, priv_leak, privacy_score
+from unlearn_pl.functional import Compat, auc, bootstrap_interval, priv_leak, privacy_score
 from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.metrics.loss_attack import LossAttack
 from unlearn_pl.metrics.min_k_attack import MinKAttack
@@ -12,6 +13,8 @@ from unlearn_pl.metrics.zlib_attack import ZlibAttack
 from unlearn_pl.results import evaluation_arguments, read_json, read_results
 
 ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus")
+MORE_ATTACKS = ("reference", "gradient_norm")
+"""Attacks that need another model, or a backward."""
 
 
 def membership_attacks(compat: Compat = None) -> dict[str, AnswerMetric]:
@@ -39,7 +42,7 @@ def membership_metrics(
 
     - ``auc_{attack}``: :func:`~unlearn_pl.functional.auc`; 1 where the attack tells all of them.
     - ``privleak``: :func:`~unlearn_pl.functional.priv_leak` of Min-K%; without a retain model, against an AUC of 1/2.
-    - ``privacy``: :func:`~unlearn_pl.functional.privacy_score` over all attacks, with a retain model only.
+    - ``privacy``: :func:`~unlearn_pl.functional.privacy_score` over ``ATTACKS``, with a retain model only.
 
     A metric without the scores that it needs is absent; one NaN among its scores makes it NaN.
 
@@ -58,9 +61,26 @@ def membership_metrics(
     retain_aucs = _aucs(retain_members or {}, retain_nonmembers or {})
     if "min_k" in aucs:
         metrics["privleak"] = priv_leak(aucs["min_k"], retain_aucs.get("min_k", 0.5), compat)
-    if aucs.keys() == retain_aucs.keys() == set(ATTACKS):
-        metrics["privacy"] = privacy_score(aucs, retain_aucs)
+    usual, retain_usual = ({a: table[a] for a in ATTACKS if a in table} for table in (aucs, retain_aucs))
+    if usual.keys() == retain_usual.keys() == set(ATTACKS):
+        metrics["privacy"] = privacy_score(usual, retain_usual)
     return metrics
+
+
+def membership_intervals(members: Scores, nonmembers: Scores) -> dict[str, float]:
+    """``auc_{attack}_low`` and ``auc_{attack}_high``: see :func:`~unlearn_pl.functional.bootstrap_interval`, 95 %.
+
+    Args:
+        members: attack to index to score on the forget set.
+        nonmembers: the same on the holdout set.
+
+    Returns:
+        Name of the end of the interval to value, for every attack that has scores of both.
+    """
+    intervals: dict[str, float] = {}
+    for attack, *scores in _pairs(members, nonmembers):
+        intervals[f"auc_{attack}_low"], intervals[f"auc_{attack}_high"] = bootstrap_interval(auc, *scores)
+    return intervals
 
 
 def read_membership_scores(path: str | Path, splits: tuple[str, str], compat: Compat = None) -> tuple[Scores, Scores]:
@@ -91,8 +111,11 @@ def read_membership_scores(path: str | Path, splits: tuple[str, str], compat: Co
 
 
 def _aucs(members: Scores, nonmembers: Scores) -> dict[str, float]:
-    return {
-        attack: auc(list(members[attack].values()), list(nonmembers[attack].values()))
-        for attack in ATTACKS
-        if members.get(attack) and nonmembers.get(attack)
-    }
+    return {attack: auc(ours, others) for attack, ours, others in _pairs(members, nonmembers)}
+
+
+def _pairs(members: Scores, nonmembers: Scores) -> Iterator[tuple[str, list[float], list[float]]]:
+    """Every attack with scores on both sets, and those scores."""
+    for attack in (*ATTACKS, *MORE_ATTACKS):
+        if members.get(attack) and nonmembers.get(attack):
+            yield attack, list(members[attack].values()), list(nonmembers[attack].values())

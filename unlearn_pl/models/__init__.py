@@ -1,18 +1,23 @@
 """The Hugging Face side: which model to load and how, one forward of a stream, sharding, generation, and export."""
 
 from unlearn_pl.models.causal_lm import CausalLM
+from unlearn_pl.models.choices import shared_context_log_probs
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained
 from unlearn_pl.models.forward import stream_forward
 from unlearn_pl.models.generation import generate
 from unlearn_pl.models.lora import LoRA
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.models.names import load_tokenizer, resolve
+from unlearn_pl.models.qlora import QLoRA
+from unlearn_pl.models.sampling import Sampling, sample
 from unlearn_pl.models.sharding import decoder_layers, shard
 from unlearn_pl.models.tiny import tiny_llama, train_tokenizer
 
 __all__ = [
     "CausalLM",
     "LoRA",
+    "QLoRA",
+    "Sampling",
     "check_export_directory",
     "decoder_layers",
     "evaluation_mode",
@@ -20,8 +25,10 @@ __all__ = [
     "generate",
     "load_tokenizer",
     "resolve",
+    "sample",
     "save_pretrained",
     "shard",
+    "shared_context_log_probs",
     "stream_forward",
     "tiny_llama",
     "train_tokenizer",

@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from unlearn_pl.models.checkpointing import checkpoint_activations
+from unlearn_pl.models.compilation import compile_layers
 from unlearn_pl.models.lora import LoRA
 from unlearn_pl.models.names import load_tokenizer, resolve
+from unlearn_pl.models.qlora import QLoRA
 from unlearn_pl.recording import Recorded
 
 if TYPE_CHECKING:
@@ -26,6 +29,10 @@ class CausalLM(Recorded):
         lora: trains adapters instead of all weights.
         gradient_checkpointing: recompute activations in the backward pass: less memory, a third more time.
         gguf_file: file with the weights in the folder or repository ``name``.
+        compile: compile each decoder layer with ``torch.compile``; the first steps take minutes longer.
+
+    Raises:
+        ValueError: if GGUF weights are to be quantized again.
     """
 
     def __init__(
@@ -36,13 +43,17 @@ class CausalLM(Recorded):
         lora: LoRA | None = None,
         gradient_checkpointing: bool = False,
         gguf_file: str | None = None,
+        compile: bool = False,
     ) -> None:
+        if gguf_file is not None and isinstance(lora, QLoRA):
+            raise ValueError(f"QLoRA cannot quantize the GGUF weights {gguf_file!r}; accepted with them: LoRA.")
         self.name = name
         self.dtype = dtype
         self.attn_implementation = attn_implementation
         self.lora = lora
         self.gradient_checkpointing = gradient_checkpointing
         self.gguf_file = gguf_file
+        self.compile = compile
 
     def build(self, precision_dtype: torch.dtype | None = None) -> "PreTrainedModel | PeftModel":
         """Load the weights; the model is in training mode.
@@ -56,27 +67,25 @@ class CausalLM(Recorded):
         dtype = getattr(torch, self.dtype) if self.dtype else precision_dtype or torch.float32
         gguf_file = self.gguf_file or found
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, attn_implementation=self.attn_implementation, gguf_file=gguf_file
+            path,
+            dtype=dtype,
+            attn_implementation=self.attn_implementation,
+            gguf_file=gguf_file,
+            quantization_config=self.lora.quantization() if isinstance(self.lora, QLoRA) else None,
         )
         if gguf_file is not None:
             _forget_quantization(model)
         if self.gradient_checkpointing:
-            _checkpoint_activations(model)
+            checkpoint_activations(model)
         # Loaded models are in evaluation mode, in which transformers skips gradient checkpointing without a word.
-        return (self.lora.apply(model) if self.lora else model).train()
+        trained = (self.lora.apply(model) if self.lora else model).train()
+        if self.compile:
+            compile_layers(trained)
+        return trained
 
     def tokenizer(self) -> "PreTrainedTokenizerFast":
         """The model's tokenizer."""
         return load_tokenizer(self.name, self.gguf_file)
-
-
-def _checkpoint_activations(model: "PreTrainedModel") -> None:
-    # The reentrant kind allows one backward per forward, and drops the gradients of adapters on frozen layers.
-    options = {"use_reentrant": False}
-    if hasattr(model, "activation_checkpointing_enable"):  # renamed in the course of transformers 5
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
-    else:
-        model.gradient_checkpointing_enable(options)
 
 
 def _forget_quantization(model: "PreTrainedModel") -> None:

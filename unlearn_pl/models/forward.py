@@ -39,6 +39,7 @@ def stream_forward(
     needs: frozenset[str],
     chunk_size: int = 1024,
     statistics: TokenStatistics | None = None,
+    statistics_of: Tensor | None = None,
 ) -> StreamView:
     """Run ``model`` on ``batch`` and give what the objectives need, aligned with the labels.
 
@@ -50,6 +51,7 @@ def stream_forward(
             ignored.
         chunk_size: labelled positions that go through the output head at a time when nobody needs ``logits``.
         statistics: what else to compute from the logits of a chunk, while they exist.
+        statistics_of: ``[B]`` True for the rows that it is computed for; None for all.
 
     Returns:
         The view. ``logps`` are fp32 or better, and depend on the model's parameters even where nothing is labelled;
@@ -58,19 +60,20 @@ def stream_forward(
     labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
     layers = sorted(int(need.removeprefix("hidden.")) for need in needs if need.startswith("hidden."))
     values = logits = None
+    wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[mask]
 
-    def values_of(logits: Tensor, labels: Tensor) -> Tensor:
-        return _with_statistics(_label_log_probs(logits, labels), logits, labels, statistics)
+    def values_of(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+        return _with_statistics(_label_log_probs(logits, labels), logits, labels, statistics, wanted)
 
     if "logits" not in needs and (head := _plain_output_head(cast("PreTrainedModel", model))) is not None:
-        with _head_on_labels(head, labels, mask, values_of, chunk_size) as results:
+        with _head_on_labels(head, labels, mask, wanted, values_of, chunk_size) as results:
             given, states = _call(model, batch, with_hidden=bool(layers))
         if results and given is results[-1]:  # else the model changes its logits in a way that its config does not show
             values = given
     if values is None:
         given, states = _call(model, batch, with_hidden=bool(layers))
         full = given[:, :-1]
-        values = _spread(values_of(full[mask], labels[mask]), mask)
+        values = _spread(values_of(full[mask], labels[mask], wanted), mask)
         logits = full if "logits" in needs else None
     return StreamView(
         labels=labels,
@@ -102,7 +105,8 @@ def _head_on_labels(
     head: nn.Module,
     labels: Tensor,
     mask: Tensor,
-    values_of: Callable[[Tensor, Tensor], Tensor],
+    wanted: Tensor,
+    values_of: Callable[[Tensor, Tensor, Tensor], Tensor],
     chunk_size: int,
 ) -> Iterator[list[Tensor]]:
     """Let ``head`` give ``[B, T-1, 1+C]`` values of the labels instead of ``[B, T, V]`` logits.
@@ -117,11 +121,12 @@ def _head_on_labels(
     own_forward = head.__dict__.get("forward")  # present when another library has replaced it too
     results: list[Tensor] = []
 
-    def chunk_values(hidden: Tensor, targets: Tensor) -> Tensor:
-        return values_of(plain_forward(hidden), targets)
+    def chunk_values(hidden: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
+        return values_of(plain_forward(hidden), targets, wanted)
 
     def forward(hidden: Tensor) -> Tensor:
-        chunks = list(zip(hidden[:, :-1][mask].split(chunk_size), labels[mask].split(chunk_size), strict=True))
+        parts = (hidden[:, :-1][mask], labels[mask], wanted)
+        chunks = list(zip(*(part.split(chunk_size) for part in parts), strict=True))
         if len(chunks) > 1 and torch.is_grad_enabled():
             # The logits of a chunk are computed again in its backward, so that only one chunk's exist at a time.
             values = [checkpoint(chunk_values, *chunk, use_reentrant=False) for chunk in chunks]
@@ -146,12 +151,16 @@ def _label_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
     return -F.cross_entropy(exact, labels, reduction="none")
 
 
-def _with_statistics(logps: Tensor, logits: Tensor, labels: Tensor, statistics: TokenStatistics | None) -> Tensor:
-    """``logps [N]`` and the statistics of the labels side by side, ``[N, 1+C]``."""
+def _with_statistics(
+    logps: Tensor, logits: Tensor, labels: Tensor, statistics: TokenStatistics | None, wanted: Tensor
+) -> Tensor:
+    """``logps [N]`` and the statistics of the labels side by side, ``[N, 1+C]``; 0 where they are not wanted."""
     if statistics is None:
         return logps.unsqueeze(-1)
     with torch.no_grad():
-        more = statistics(logits, labels).to(logps)
+        found = statistics(logits[wanted], labels[wanted]).to(logps)
+        more = found.new_zeros(len(logps), found.shape[-1])
+        more[wanted] = found
     return torch.cat([logps.unsqueeze(-1), more], dim=-1)
 
 

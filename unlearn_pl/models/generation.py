@@ -1,17 +1,27 @@
-"""Greedy continuation of prompts."""
+"""Greedy continuation of prompts.
 
-from collections.abc import Sequence
+The steps of a batch go on until its longest text ends. So nothing is decoded that need not be: what a draft shows to be
+right is taken over, and texts that have ended leave the batch.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
+from unlearn_pl.models.drafts import accepted_drafts, unpadded, until_end
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.types import PromptBatch
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedTokenizerBase
+    from transformers import DynamicCache, GenerationConfig, PreTrainedTokenizerBase
     from transformers.generation.utils import GenerativePreTrainedModel
+
+STRIDE = 16
+"""Steps after which texts that have ended leave the batch."""
 
 
 @torch.no_grad()
@@ -28,7 +38,8 @@ def generate(
     Args:
         model: a causal language model of transformers, also with adapters or sharded by FSDP2; in evaluation mode
             meanwhile.
-        batch: ``[B, T]`` left-padded prompts.
+        batch: ``[B, T]`` left-padded prompts; drafts of their continuations save steps where they are right, and
+            change nothing where they are wrong.
         tokenizer: decodes the continuations; its end-of-sequence token ends them, as do those that the model names.
         max_new_tokens: longest continuation, in tokens.
         synced_gpus: go on until every rank has finished; needed under FSDP2, where each token is a collective.
@@ -38,20 +49,71 @@ def generate(
         B continuations without special tokens and surrounding white space.
     """
     causal_lm = cast("GenerativePreTrainedModel", model)
+    config = _greedy(causal_lm.generation_config, tokenizer, max_new_tokens)
+    ends = frozenset(cast(list[int], config.eos_token_id))
+
+    def is_over(tokens: list[int]) -> bool:
+        if len(tokens) >= max_new_tokens or not ends.isdisjoint(tokens):
+            return True
+        return bool(stop) and any(end in tokenizer.decode(tokens, skip_special_tokens=True) for end in stop)
+
     with evaluation_mode(model):
-        tokens = causal_lm.generate(
-            input_ids=batch["prompt_ids"],
-            attention_mask=batch["prompt_mask"],
-            generation_config=_greedy(causal_lm.generation_config, tokenizer, max_new_tokens),
-            synced_gpus=synced_gpus,
-        )
-    continuations = tokens[:, batch["prompt_ids"].shape[1] :]
-    return [cut(text, stop).strip() for text in tokenizer.batch_decode(continuations, skip_special_tokens=True)]
+        begun = accepted_drafts(causal_lm, batch, ends, max_new_tokens)
+        tokens = _decode(causal_lm, batch, begun, config, is_over, synced_gpus)
+    written = [until_end(row[:max_new_tokens], ends) for row in tokens]
+    return [cut(text, stop).strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
     """What stands in ``text`` before the first of the texts ``stop``."""
     return text[: min([len(text), *(place for end in stop if (place := text.find(end)) >= 0)])]
+
+
+def _decode(
+    model: "GenerativePreTrainedModel",
+    batch: PromptBatch,
+    begun: Sequence[list[int]],
+    config: "GenerationConfig",
+    is_over: Callable[[list[int]], bool],
+    synced_gpus: bool,
+) -> list[list[int]]:
+    """The texts ``begun``, each continued until it ``is_over``, and perhaps some tokens more."""
+    texts, longest = list(begun), cast(int, config.max_new_tokens)
+    rows = [row for row, text in enumerate(texts) if not is_over(text)]
+    if synced_gpus and not rows:
+        rows = [0]  # every rank makes the call; what follows the end of a text is cut off
+    if not rows:
+        return texts
+    prompts, device = unpadded(batch["prompt_ids"], batch["prompt_mask"]), batch["prompt_ids"].device
+    sequences = [torch.tensor(prompts[row] + texts[row], device=device) for row in rows]
+    ones = [torch.ones_like(sequence) for sequence in sequences]
+    pad = float(cast(int, config.pad_token_id))
+    ids = pad_sequence(sequences, batch_first=True, padding_value=pad, padding_side="left")
+    mask = pad_sequence(ones, batch_first=True, padding_side="left")
+    cache = None
+    while rows:
+        left = max(1, longest - min(len(texts[row]) for row in rows))
+        config.max_new_tokens = left if synced_gpus else min(left, STRIDE)
+        answer = model.generate(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, generation_config=config, synced_gpus=synced_gpus
+        )
+        for row, new in zip(rows, answer.sequences[:, ids.shape[1] :].tolist(), strict=True):
+            texts[row] = texts[row] + new
+        going = [place for place, row in enumerate(rows) if not is_over(texts[row])]
+        rows, kept = [rows[place] for place in going], torch.tensor(going, dtype=torch.long, device=device)
+        mask = F.pad(mask, (0, answer.sequences.shape[1] - ids.shape[1]), value=1)[kept]
+        ids, cache = answer.sequences[kept], _selected(answer.past_key_values, kept)
+    return texts
+
+
+def _selected(cache: object, rows: Tensor) -> "DynamicCache | None":
+    """``cache`` of these rows; None, for a new start, where it is of a kind that rows cannot leave."""
+    from transformers import DynamicCache
+
+    if not isinstance(cache, DynamicCache) or not len(rows):
+        return None
+    cache.batch_select_indices(rows)
+    return cache
 
 
 def _greedy(own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase", max_new_tokens: int) -> "GenerationConfig":
@@ -63,6 +125,7 @@ def _greedy(own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase", max_n
     # What is left open here is filled in from the model's own configuration, made for sampling.
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
+        return_dict_in_generate=True,
         do_sample=False,
         num_beams=1,
         temperature=1.0,

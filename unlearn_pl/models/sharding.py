@@ -22,11 +22,16 @@ def shard(model: nn.Module, mesh: "DeviceMesh", dtype: torch.dtype | None = None
 
     Returns:
         ``model``; untouched where it is sharded already.
+
+    Raises:
+        ValueError: if weights are quantized.
     """
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     if isinstance(model, FSDPModule):
         return model
+    if not all(parameter.is_floating_point() for parameter in model.parameters()):
+        raise ValueError("FSDP2 cannot shard weights in 4 bits. Use strategy='ddp', or LoRA() instead of QLoRA().")
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32 if dtype else None)
     for layer in decoder_layers(model):
         fully_shard(layer, mesh=mesh, mp_policy=policy)

@@ -49,6 +49,7 @@ from unlearn_pl.modules.memory import announce_memory, memory_errors_explained
 from unlearn_pl.modules.options import GramianKind, OnNonFinite
 from unlearn_pl.modules.progress import rewind_progress
 from unlearn_pl.modules.refresh import Refresh
+from unlearn_pl.modules.resume import check_division, division_of_steps
 from unlearn_pl.modules.step import Step, measure, measure_sketches
 from unlearn_pl.modules.training import TrainingModule
 from unlearn_pl.objectives import Objective
@@ -335,7 +336,7 @@ class DescentModule(TrainingModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the combiner's state; a half-filled window is rewound, so that its examples are seen again."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["unlearn_pl"] = {
+        checkpoint["unlearn_pl"] = division_of_steps(self) | {
             "windows_closed": self.windows_closed,
             "skipped": dict(self.skipped),
             "combiner": self.combiner.state_dict(),
@@ -348,6 +349,8 @@ class DescentModule(TrainingModule):
         """Take up the combiner's state and the position in the data."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["unlearn_pl"]
+        if self.fitting:
+            check_division(state, self)
         self.windows_closed = state["windows_closed"]
         self.skipped = dict(state["skipped"])
         self.combiner.load_state_dict(state["combiner"])

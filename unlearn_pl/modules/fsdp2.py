@@ -13,11 +13,21 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     Args:
         save_distributed_checkpoint: False writes one file instead of one per rank.
+
+    Raises:
+        ValueError: when sizes of the mesh are given, which would mean tensor parallelism, or replicas of shards (HSDP).
     """
 
     strategy_name = "fsdp2"
 
     def __init__(self, save_distributed_checkpoint: bool = True, **kwargs: Any) -> None:
+        sizes = {name: kwargs.pop(name) for name in ("data_parallel_size", "tensor_parallel_size") if name in kwargs}
+        if sizes.get("tensor_parallel_size", 1) not in (1, "auto") or sizes.get("data_parallel_size", "auto") != "auto":
+            raise ValueError(
+                f"FSDP2Strategy was given {sizes}, but shards over all devices: tensor parallelism and replicated "
+                "shards (HSDP) are not supported, for a Gramian would count what ranks share more than once. Leave "
+                "the sizes out. Where a model fits on one device, use strategy='ddp'."
+            )
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=save_distributed_checkpoint, **kwargs)
 
     def setup_environment(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, cast, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -13,11 +13,11 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from unlearn_pl.models import CausalLM, generate, load_tokenizer, shard, stream_forward
+from unlearn_pl.models import CausalLM, generate, load_tokenizer, shard, shared_context_log_probs, stream_forward
 from unlearn_pl.modules.checks import check_context
 from unlearn_pl.modules.details import token_statistics, with_details
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
-from unlearn_pl.types import Detail, Generation, PromptBatch, Score, TokenBatch
+from unlearn_pl.types import Detail, Generation, PromptBatch, Reads, Score, TokenBatch, right_answers
 
 _DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
@@ -30,11 +30,13 @@ class Wishes:
         details: about every scored token.
         max_new_tokens: length of generated answers; None for the module's own.
         stop: texts before which generated answers are cut off.
+        reads: how much of it; None when nobody has said so, for all.
     """
 
     details: frozenset[Detail] = frozenset()
     max_new_tokens: int | None = None
     stop: Sequence[str] = ()
+    reads: Reads | None = None
 
 
 class LanguageModule(Recorded, pl.LightningModule):
@@ -116,13 +118,17 @@ class LanguageModule(Recorded, pl.LightningModule):
 
         Args:
             batch: a batch of candidate answers.
-            details: what else to say about every scored token, from the same forward.
+            details: what else to say about every scored token of candidate 0, from the same forward.
         """
         assert self.model is not None
-        view = stream_forward(self.model, batch, frozenset(), statistics=token_statistics(details))
+        choice = batch.get("choice", torch.zeros_like(batch["index"]))
+        if not details and (logps := shared_context_log_probs(self.model, batch)) is not None:
+            return Score(index=batch["index"], choice=choice, nll=-logps, num_tokens=torch.ones_like(choice))
+        statistics = token_statistics(details)
+        view = stream_forward(self.model, batch, frozenset(), statistics=statistics, statistics_of=choice == 0)
         score = Score(
             index=batch["index"],
-            choice=batch.get("choice", torch.zeros_like(batch["index"])),
+            choice=choice,
             nll=-view.logps.sum(dim=-1),
             num_tokens=view.mask.sum(dim=-1),
         )
@@ -148,14 +154,18 @@ class LanguageModule(Recorded, pl.LightningModule):
         details: frozenset[Detail] = frozenset(),
         max_new_tokens: int | None = None,
         stop: Sequence[str] = (),
+        reads: Reads = "candidates",
     ) -> None:
         """Ask for more about a dataloader, until the next evaluation starts; callbacks do, when it has started.
+
+        What nobody reads is not computed, once somebody has said what he reads.
 
         Args:
             dataloader_idx: which dataloader.
             details: about every scored token, in addition to what others have asked for.
             max_new_tokens: length of generated answers.
             stop: texts before which generated answers are cut off.
+            reads: how much of it is read.
 
         Raises:
             ValueError: if somebody else has asked for other generations.
@@ -168,7 +178,8 @@ class LanguageModule(Recorded, pl.LightningModule):
                 f"{theirs} and {mine}. Evaluate them in separate runs."
             )
         longest, ends = theirs if mine == (None, ()) else mine
-        self._wishes[dataloader_idx] = Wishes(before.details | details, longest, ends)
+        most = max(reads, before.reads or reads, key=get_args(Reads).index)
+        self._wishes[dataloader_idx] = Wishes(before.details | details, longest, ends, most)
 
     def on_validation_start(self) -> None:
         """Forget what the callbacks of an earlier evaluation wished for."""
@@ -178,12 +189,15 @@ class LanguageModule(Recorded, pl.LightningModule):
 
     def validation_step(
         self, batch: TokenBatch | PromptBatch, batch_idx: int, dataloader_idx: int = 0
-    ) -> Score | Generation:
-        """Score answers, or continue prompts."""
+    ) -> Score | Generation | None:
+        """Score answers, or continue prompts; None when every callback has said that it reads nothing of it."""
         wishes = self._wishes[dataloader_idx]
+        if wishes.reads == "nothing":
+            return None
         if "prompt_ids" in batch:
             return self.generate(cast(PromptBatch, batch), wishes.max_new_tokens, wishes.stop)
-        return self.score(batch, wishes.details)
+        answers = right_answers(batch) if wishes.reads == "answers" else batch
+        return self.score(answers, wishes.details)
 
     test_step = predict_step = validation_step
 

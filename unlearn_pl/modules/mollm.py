@@ -56,7 +56,7 @@ class MOLLM(UnlearningModule):
 
     def streams_to_load(self, available: Sequence[str]) -> list[str]:
         """Read the KL objective from the ``normal`` stream when the data has one and none was named."""
-        if self.normal_stream is None:
+        if self.normal_stream is None and "normal" in self.objectives:
             self.objectives["normal"].stream = "normal" if "normal" in available else "retain"
         return super().streams_to_load(available)
 

@@ -19,7 +19,7 @@ from unlearn_pl.masks import Mask
 from unlearn_pl.models import CausalLM
 from unlearn_pl.modules.checks import check_trainer
 from unlearn_pl.modules.language import LanguageModule
-from unlearn_pl.optim import Constant, LinearWarmup, Schedule
+from unlearn_pl.optim import Constant, LinearWarmup, Schedule, mask_weight_decay
 
 
 class TrainingModule(LanguageModule):
@@ -98,8 +98,8 @@ class TrainingModule(LanguageModule):
         """The optimizer of the trained parameters, and its schedule over the data module's own number of steps.
 
         Raises:
-            ValueError: when no parameter requires a gradient, or the optimizer would decay weights that an
-                element-wise mask keeps as they are.
+            ValueError: when no parameter requires a gradient, or the optimizer cannot spare from its decay the
+                weights that an element-wise mask keeps as they are.
         """
         assert self.model is not None
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -107,16 +107,12 @@ class TrainingModule(LanguageModule):
             raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
         optimizer = self.optimizer(trained)
         self.check_optimizer(optimizer)
+        if self.mask is not None and self.mask.element_wise:
+            mask_weight_decay(optimizer, self.mask, {p: name for name, p in self.model.named_parameters()})
         return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *self._num_steps())}
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
-        """Refuse an optimizer that would decay weights which an element-wise mask keeps as they are."""
-        decays = {group.get("weight_decay", 0) for group in optimizer.param_groups}
-        if self.mask is not None and self.mask.element_wise and any(decays):
-            raise ValueError(
-                f"{type(optimizer).__name__} has weight_decay={max(decays)}, which would move the weights that "
-                f"{type(self.mask).__name__} keeps as they are. Accepted with it: weight_decay=0."
-            )
+        """Refuse an optimizer that does not fit the module; a hook for subclasses."""
 
     def _num_steps(self) -> tuple[int, int]:
         """Optimizer steps per epoch and in total, as far as the Trainer's limits allow them."""
@@ -176,8 +172,29 @@ class TrainingModule(LanguageModule):
         return isinstance(strategy, DDPStrategy) and bool(strategy._ddp_kwargs.get("gradient_as_bucket_view"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With LoRA, keep the adapters only: the base model is loaded from its name."""
+        """Say which mask it was trained with; with LoRA, keep the adapters only, for the rest is loaded by name."""
+        checkpoint["unlearn_pl_mask"] = None if self.mask is None else self.mask.fingerprint()
         if self.spec is None or self.spec.lora is None or self.model is None:
             return
         weights = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in weights.items() if "lora_" in k or not k.startswith("model.")}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to train on with another mask: the optimizer's moments would move weights that it keeps.
+
+        Raises:
+            ValueError: when the checkpoint was trained with another mask, or without one.
+        """
+        if not self.fitting or "unlearn_pl_mask" not in checkpoint:
+            return
+        before, now = checkpoint["unlearn_pl_mask"], None if self.mask is None else self.mask.fingerprint()
+        if before != now:
+            raise ValueError(
+                f"The checkpoint was trained with {_mask_name(before)}, and would be resumed with {_mask_name(now)}: "
+                "its optimizer would go on to move what is masked now. Resume with the same mask, or start a new run "
+                "from the exported model."
+            )
+
+
+def _mask_name(fingerprint: str | None) -> str:
+    return "no mask" if fingerprint is None else f"the mask {fingerprint[:12]}"

@@ -64,6 +64,10 @@ class DualOptim(Optimizer):
         """
         self._taken[role] = {p: g for p, g in zip(parameters, row, strict=True) if g is not None}
 
+    def moves(self, parameter: nn.Parameter) -> bool:
+        """Whether the next step will move ``parameter``: some role's gradient for it was taken."""
+        return any(parameter in taken for taken in self._taken.values())
+
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move the weights by the gradients that were taken, and forget these."""
         loss = None if closure is None else closure()

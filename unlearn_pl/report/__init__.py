@@ -2,7 +2,7 @@
 
 from unlearn_pl.report.comparison import Comparison, Estimate, compare_results
 from unlearn_pl.report.comparison_table import comparison_csv, comparison_json, comparison_markdown, comparison_text
-from unlearn_pl.report.figures import plot_combination, plot_forgetting
+from unlearn_pl.report.figures import plot_combination, plot_forgetting, plot_relearning
 from unlearn_pl.report.history import Series, read_history
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "comparison_text",
     "plot_combination",
     "plot_forgetting",
+    "plot_relearning",
     "read_history",
 ]

@@ -1,6 +1,6 @@
 """Figures of an unlearning run: forgetting against utility, and what the combiner did."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,40 @@ def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
     cosines.set(xlabel="optimizer step", ylabel="cosine of gradients", ylim=(-1.02, 1.02))
     for axis in (shares, cosines):
         axis.legend()
+    _save(figure, path)
+
+
+def plot_relearning(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    path: str | Path,
+    bands: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    panels: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Forget probability against the optimizer steps of a relearning attack, a curve per model.
+
+    Args:
+        curves: name to ``(step, forget probability)``; dashed where the name says that it is a retain model's.
+        path: PNG file to write.
+        bands: name to lowest and highest value at each step, drawn as a shade.
+        panels: title to the names of its curves; None for one panel with all.
+    """
+    titles = {"": list(curves)} if panels is None else panels
+    figure, axes = _figure(len(titles))
+    highest = max(value for values in (bands or curves).values() for point in values for value in point[1:])
+    for axis, (title, names) in zip(axes, titles.items(), strict=True):
+        for name in names:
+            steps, values = zip(*curves[name], strict=True)
+            (line,) = axis.plot(steps, values, "--" if name.startswith("retain") else "-", label=name)
+            if bands and name in bands:
+                low, high = zip(*bands[name], strict=True)
+                axis.fill_between(steps, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
+        axis.set(
+            xlabel="optimizer step of relearning",
+            ylabel="forget probability, rows not shown",
+            title=title,
+            ylim=(0, 1.08 * highest),
+        )
+        axis.legend(fontsize="x-small", loc="upper left")
     _save(figure, path)
 
 

@@ -13,18 +13,23 @@ from unlearn_pl.results.results import (
     evaluation_arguments,
     read_results,
     software_versions,
+    utc_now,
     write_results,
 )
+from unlearn_pl.results.trail import append_to_trail, read_trail
 
 __all__ = [
     "PerExample",
     "Results",
+    "append_to_trail",
     "check_comparable",
     "config_hash",
     "evaluation_arguments",
     "read_json",
     "read_results",
+    "read_trail",
     "software_versions",
+    "utc_now",
     "weights_fingerprint",
     "write_json",
     "write_results",

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from unlearn_pl.results.results import Results
 
-NEUTRAL_EVALUATION_ARGUMENTS = ("output", "retain_results")
-"""Where files are. What the retain model's file holds is compared by who reads it."""
+NEUTRAL_EVALUATION_ARGUMENTS = ("output", "retain_results", "include_path", "batch_size")
+"""Where files are, and how fast it goes. What the retain model's file holds is compared by who reads it."""
 
 DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "model": {"max_new_tokens": 200},
@@ -17,6 +17,10 @@ DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "knowmem_tokens": 32,
         "level": 0.95,
         "resamples": 1000,
+        "more_attacks": None,
+        "limit": None,
+        "num_fewshot": None,
+        "apply_chat_template": False,
     },
 }
 """Arguments that change an evaluation's numbers, with the values that they have in configurations without them."""

@@ -26,20 +26,25 @@ def weights_fingerprint(module: nn.Module, ignore: Sequence[str] = ()) -> str:
     """SHA-256 of the names, shapes and values of all parameters; 64 hexadecimal digits.
 
     Sharded parameters (FSDP2) are gathered one by one, so the fingerprint is the same on any number of ranks. This is
-    a collective operation: every rank must call it.
+    a collective operation: every rank must call it. Weights under adapters count by the names that they have without.
 
     Args:
         module: the model; buffers do not count.
         ignore: parameters whose name has one of these parts do not count either.
     """
     digest = hashlib.sha256()
-    for name, parameter in sorted(module.named_parameters()):
+    for name, parameter in sorted((_plain(name), parameter) for name, parameter in module.named_parameters()):
         if any(part in name for part in ignore):
             continue
         values = _full(parameter)
         digest.update(f"{name}{list(values.shape)}{values.dtype}".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _plain(name: str) -> str:
+    """The name of a parameter in the model that peft has put adapters into."""
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
 def _full(parameter: Tensor) -> Tensor:

@@ -1,0 +1,147 @@
+"""What the ranks send to each other in a step: counted by PyTorch's profiler, and predicted.
+
+    python -m benchmarks.communication          # one and two gloo ranks on this machine
+    python -m benchmarks.communication --print
+
+Counted are the bytes that enter a collective operation on a rank, whoever calls it (DDP and FSDP2 do it from C++).
+What travels depends on the algorithm; a ring over N ranks sends 2 (N - 1)/N times the bytes of an all-reduce, and
+(N - 1)/N times those of a reduce-scatter or an all-gather, per rank. Writes its section of ``RESULTS.md``.
+"""
+
+import argparse
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable
+
+import lightning.pytorch as pl
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.harness import RESULTS, machine, publish, table
+from benchmarks.step_cost_loops import make_module
+from benchmarks.step_cost_task import RandomTokens, Task
+from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
+from unlearn_pl.types import UnlearnBatch
+
+DOUBLE, SINGLE = 8, 4
+BYTES = {"double": DOUBLE, "float": SINGLE, "c10::BFloat16": 2, "long int": 8, "int": 4, "unsigned char": 1, "bool": 1}
+TASK = Task("12m", objectives=3, batch_size=2, length=32)
+COMBINERS: dict[str, Callable[[], Combiner]] = {"MinNorm": MinNorm, "Scalarization": Scalarization}
+PROFILED_STEP = 2
+STEPS = 3
+
+
+class CountBytes(pl.Callback):
+    """Profiles one step."""
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: UnlearnBatch, batch_idx: int
+    ) -> None:
+        if batch_idx == PROFILED_STEP:
+            self.profile = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
+            self.profile.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: UnlearnBatch, batch_idx: int
+    ) -> None:
+        if batch_idx == PROFILED_STEP:
+            self.profile.stop()
+
+    def bytes(self) -> dict[str, int]:
+        """Kind of collective to the bytes that this rank put into it, as gloo ran it."""
+        assert self.profile.profiler is not None
+        total: Counter[str] = Counter()
+        for event in self.profile.profiler.kineto_results.events():
+            backend, _, kind = event.name().partition(":")
+            if backend in ("gloo", "nccl"):
+                sizes = zip(event.shapes(), event.dtypes(), strict=True)
+                total[kind] += sum(math.prod(shape) * BYTES[dtype] for shape, dtype in sizes if shape)
+        return dict(total)
+
+
+def answer(request: dict) -> dict[str, int] | None:
+    """Bytes of one step on rank 0; None on the others."""
+    torch.set_num_threads(1)
+    count = CountBytes()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=request["ranks"],
+        strategy=request["strategy"],
+        max_steps=STEPS,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[count],
+    )
+    device = torch.device("cpu")
+    trainer.fit(make_module(COMBINERS[request["combiner"]](), TASK, device), RandomTokens(TASK))
+    return count.bytes() if trainer.is_global_zero else None
+
+
+def predicted(combiner: str, strategy: str, ranks: int) -> dict[str, int]:
+    """Kind of collective to the bytes that a rank puts into it, by the formulas of ``README.md``."""
+    if ranks == 1:
+        return {}
+    sizes = [p.numel() for p in TASK.make_model(torch.device("meta")).parameters()]
+    weights, k, streams = SINGLE * sum(sizes), TASK.objectives, len(TASK.streams)
+    backwards, gradients, products = (k, k, k * k) if combiner == "MinNorm" else (streams, 1, 1)
+    facts = DOUBLE * (2 * k + products)
+    if strategy == "ddp":
+        return {"all_reduce": gradients * weights + facts}
+    root = SINGLE * (sizes[0] + sizes[-1])  # the embedding, which is the head, and the last norm
+    gathered = (streams + backwards) * weights - streams * root
+    norms = SINGLE * len(sizes)
+    return {"all_gather": gathered // ranks, "all_reduce": backwards * weights + facts + norms}
+
+
+def measured(combiner: str, strategy: str, ranks: int) -> dict[str, int]:
+    """Kind of collective to bytes, of rank 0."""
+    print(f"bytes: {combiner}, {strategy}, {ranks} rank(s)", file=sys.stderr, flush=True)
+    request = json.dumps({"combiner": combiner, "strategy": strategy, "ranks": ranks})
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", "-m"]
+    command = [sys.executable, *launcher, "benchmarks.communication", "--child", request]
+    done = subprocess.run(command, env=environment, cwd=RESULTS.parents[1], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{request} failed:\n{done.stderr[-3000:]}")
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--print", action="store_true", help="write nothing")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # Lightning's advice on workers and logging
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    if options.child:
+        if (found := answer(json.loads(options.child))) is not None:
+            print(json.dumps(found), flush=True)
+        return
+    rows = []
+    for combiner in COMBINERS:
+        for strategy, ranks in (("auto", 1), ("ddp", 2), ("fsdp2", 2)):
+            found, formula = measured(combiner, strategy, ranks), predicted(combiner, strategy, ranks)
+            for kind in sorted({*found, *formula}) or ["none"]:
+                rows.append([combiner, strategy, ranks, kind, found.get(kind, 0), formula.get(kind, 0)])
+    text = (
+        f"`python -m benchmarks.communication`: {TASK.objectives} objectives on {len(TASK.streams)} streams, given "
+        f"reference, gloo. {machine()}.\n\n"
+        + table(["combiner", "strategy", "ranks", "collective", "bytes per rank", "predicted"], rows)
+    )
+    print(text)
+    if not options.print:
+        publish("communication", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What is trained in the benchmarks of a step: a model with random weights, random tokens, and two or three losses."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities import CombinedLoader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from unlearn_pl.models import LoRA
+from unlearn_pl.models.checkpointing import checkpoint_activations
+from unlearn_pl.models.precision import cast_parameters
+from unlearn_pl.types import TokenBatch, UnlearnBatch
+
+MODELS = {
+    "tiny": {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "num_key_value_heads": 1},
+    "12m": {"vocab_size": 8192, "hidden_size": 320, "intermediate_size": 1280, "num_hidden_layers": 6,
+            "num_attention_heads": 5, "num_key_value_heads": 5},
+    "135m": {"vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+             "num_attention_heads": 9, "num_key_value_heads": 3},
+    "1b": {"vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
+           "num_attention_heads": 32, "num_key_value_heads": 8},
+}  # fmt: skip
+"""Shapes: one to see whether anything works, one for a laptop, SmolLM2-135M, and Llama-3.2-1B."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One configuration of a step.
+
+    Attributes:
+        model: a key of ``MODELS``.
+        objectives: 2 (UCE on forget, NLL on retain), or 3 (a KL divergence on retain between them).
+        batch_size: examples per stream.
+        length: tokens per example, all of them scored but the first.
+        lora: train adapters of rank 16 instead of all weights.
+        checkpointing: recompute activations.
+        reference: for K = 3: ``given`` log-probabilities, or computed by a model in ``memory``.
+        tied: the output head shares the weights of the embedding.
+        dtype: type of the weights.
+    """
+
+    model: str = "12m"
+    objectives: int = 2
+    batch_size: int = 4
+    length: int = 128
+    lora: bool = False
+    checkpointing: bool = False
+    reference: str = "given"
+    tied: bool = True
+    dtype: str = "float32"
+
+    def make_model(self, device: torch.device) -> nn.Module:
+        """The model, in training mode; the same random weights every time."""
+        config = LlamaConfig(
+            **MODELS[self.model],
+            max_position_embeddings=max(256, self.length),
+            tie_word_embeddings=self.tied,
+            bos_token_id=0,
+            eos_token_id=1,
+            pad_token_id=2,
+        )
+        torch.manual_seed(0)
+        with device:
+            model: nn.Module = LlamaForCausalLM(config)
+        cast_parameters(model, getattr(torch, self.dtype))
+        if self.checkpointing:
+            checkpoint_activations(model)
+        if self.lora:
+            model = LoRA(r=16).apply(model)
+        return model.train()
+
+    @property
+    def streams(self) -> list[str]:
+        """Names of the streams."""
+        return ["forget", "retain"]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens per step, all streams together."""
+        return len(self.streams) * self.batch_size * self.length
+
+    def batch(self, device: torch.device) -> UnlearnBatch:
+        """The tokens of every step."""
+        examples = {name: TokenExamples(self, i) for i, name in enumerate(self.streams)}
+        return {name: collate([e[i] for i in range(len(e))], device) for name, e in examples.items()}
+
+    def json(self) -> str:
+        """Can be read by ``Task(**json.loads(...))``."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sequence whose tokens are all scored, as data modules of the library make them."""
+
+    index: int
+    input_ids: list[int]
+
+    @property
+    def labels(self) -> list[int]:
+        """The tokens."""
+        return self.input_ids
+
+
+class TokenExamples(Dataset[Example]):
+    """Random sequences, one batch of them.
+
+    Args:
+        task: gives their number and length.
+        seed: of the random tokens.
+    """
+
+    def __init__(self, task: Task, seed: int) -> None:
+        shape = task.batch_size, task.length
+        vocabulary = MODELS[task.model]["vocab_size"]
+        self.tokens = torch.randint(3, vocabulary, shape, generator=torch.Generator().manual_seed(seed))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> Example:
+        return Example(index, self.tokens[index].tolist())
+
+
+def collate(examples: Sequence[Example], device: torch.device) -> TokenBatch:
+    """Sequences of equal length as a batch."""
+    tokens = torch.tensor([example.input_ids for example in examples], device=device)
+    index = torch.tensor([example.index for example in examples], device=device)
+    return TokenBatch(input_ids=tokens, attention_mask=torch.ones_like(tokens), labels=tokens, index=index)
+
+
+class RandomTokens(pl.LightningDataModule):
+    """The same batch again and again, as the data module of a run without end.
+
+    Args:
+        task: gives streams and sizes.
+    """
+
+    micro_batches_per_step = 1
+    steps_per_epoch = 1_000_000
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.streams = task.streams
+        self.micro_batch_size = task.batch_size
+        self.longest_sequence = task.length
+        self.examples = {name: TokenExamples(task, i) for i, name in enumerate(self.streams)}
+
+    def stream_fingerprint(self, stream: str) -> str:
+        """Which examples these are."""
+        return stream
+
+    def training_examples(self, stream: str, num_steps: int | None) -> list[Example]:
+        """All of them."""
+        return [self.examples[stream][i] for i in range(self.micro_batch_size)]
+
+    def train_dataloader(self) -> CombinedLoader:
+        """A loader per stream."""
+        loaders = {name: DataLoader(_Repeated(batch)) for name, batch in self.examples.items()}
+        for loader in loaders.values():
+            loader.collate_fn = lambda examples: collate(examples[0], torch.device("cpu"))
+        return CombinedLoader(loaders, mode="min_size")
+
+
+class _Repeated(Dataset[list[Example]]):
+    def __init__(self, examples: TokenExamples) -> None:
+        self.batch = [examples[i] for i in range(len(examples))]
+
+    def __len__(self) -> int:
+        return RandomTokens.steps_per_epoch
+
+    def __getitem__(self, index: int) -> list[Example]:
+        return self.batch
+
+
+def token_log_probs(logits: Tensor, batch: TokenBatch) -> Tensor:
+    """Log-probabilities of the labels ``[M]``, as a training loop in plain PyTorch computes them."""
+    return -F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), batch["labels"][:, 1:].flatten(), reduction="none")
+
+
+def unlearning_cross_entropy(logits: Tensor, batch: TokenBatch) -> Tensor:
+    """``-log(1 - p/2)``, mean over the tokens."""
+    return -torch.log1p(-token_log_probs(logits, batch).exp() / 2).mean()
+
+
+def negative_log_likelihood(logits: Tensor, batch: TokenBatch) -> Tensor:
+    """``-log p``, mean over the tokens."""
+    return -token_log_probs(logits, batch).mean()
+
+
+def divergence(logits: Tensor, ref_logps: Tensor) -> Tensor:
+    """``KL(reference || model)``, mean over the tokens; ``ref_logps [B, T, V]``."""
+    logps = torch.log_softmax(logits[:, :-1].flatten(0, 1).float(), dim=-1)
+    return F.kl_div(logps, ref_logps[:, :-1].flatten(0, 1), log_target=True, reduction="batchmean")

@@ -1,0 +1,124 @@
+"""The estimate of memory of a module: its passes, what is printed, and what an out-of-memory error says."""
+
+import logging
+
+import pytest
+import torch
+
+from tests import kit
+from unlearn_pl.combiners import MinNorm, Scalarization
+from unlearn_pl.models.memory_plan import BackwardPass
+from unlearn_pl.modules import MOLLM, GradDiff
+from unlearn_pl.modules.memory import advice, backward_passes, memory_line, memory_plan, optimizer_bytes
+from unlearn_pl.objectives import CausalLMLoss, DPOLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
+from unlearn_pl.optim import DualOptim
+
+THREE = {"forget": UnlearningCrossEntropyLoss(), "normal": KLDivergenceLoss(), "retain": CausalLMLoss()}
+
+
+def test_the_rows_that_are_held_in_each_backward_pass():
+    alone = [BackwardPass(1, False, 0), BackwardPass(1, True, 1), BackwardPass(1, False, 2)]
+    assert backward_passes(THREE, keeps_rows=True, accumulates=False) == alone
+    assert [b.rows for b in backward_passes(THREE, keeps_rows=True, accumulates=True)] == [1, 2, 2]
+
+
+def test_a_sum_has_a_pass_per_stream_and_a_single_gradient():
+    assert backward_passes(THREE, keeps_rows=False, accumulates=False) == [
+        BackwardPass(1, False, 0),
+        BackwardPass(1, True, 1),
+    ]
+
+
+def test_streams_that_an_objective_reads_together_are_held_together():
+    assert [b.graphs for b in backward_passes({"pair": DPOLoss()}, True, False)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (lambda p: torch.optim.AdamW(p), 8),
+        (lambda p: torch.optim.SGD(p, lr=1), 0),
+        (lambda p: torch.optim.SGD(p, lr=1, momentum=0.9), 4),
+        (lambda p: DualOptim(p), 16),
+    ],
+)
+def test_bytes_of_the_state_are_those_of_the_state(optimizer, expected):
+    weight = torch.nn.Parameter(torch.ones(1000))
+    made = optimizer([weight])
+    assert optimizer_bytes(made, 4) == expected
+    if isinstance(made, DualOptim):
+        return
+    weight.grad = torch.ones(1000)
+    made.step()
+    state = [v for v in made.state[weight].values() if v is not None and v.numel() == 1000]
+    assert sum(v.numel() * v.element_size() for v in state) == 1000 * expected
+
+
+def fitted(module, **options):
+    data = kit.Questions(batch_size=4, micro_batch_size=2, splits=[], **options)
+    kit.trainer(max_steps=1).fit(module, data)
+    return data
+
+
+def test_the_estimate_is_printed_before_the_first_step(caplog):
+    with caplog.at_level(logging.INFO):
+        module = MOLLM(kit.model())
+        data = fitted(module)
+    [line] = [r.getMessage() for r in caplog.records if "memory per device" in r.getMessage()]
+    plan = memory_plan(module)
+    assert line == memory_line(plan, None) or line.startswith(memory_line(plan, None).split(" (")[0])
+    assert (plan.batch_size, plan.length, plan.gradients) == (2, data.longest_sequence, 3)
+    assert plan.reference
+    assert plan.optimizer == 2 * plan.parameters == 2 * plan.gradient
+
+
+def test_a_weighted_sum_holds_one_gradient():
+    sums, rows = GradDiff(kit.model(), combiner=Scalarization()), GradDiff(kit.model(), combiner=MinNorm())
+    fitted(sums)
+    fitted(rows)
+    assert (memory_plan(sums).gradients, memory_plan(rows).gradients) == (1, 2)
+
+
+def test_a_warning_says_what_to_change(monkeypatch):
+    monkeypatch.setattr("unlearn_pl.modules.memory.device_memory", lambda device: 2**20)
+    with pytest.warns(UserWarning, match="may not fit.*gradient_checkpointing=True.*CachedReference"):
+        fitted(MOLLM(kit.model()))
+
+
+def test_advice_tells_what_fits():
+    module = MOLLM(kit.model())
+    fitted(module)
+    plan = memory_plan(module)
+    best = min(less.peak for less in plan.savings().values())
+    assert advice(plan, int(best)).count("(fits)") == 1
+    assert "(fits)" not in advice(plan, int(best) - 1)
+
+
+class Greedy(UnlearningCrossEntropyLoss):
+    """Asks for more memory than any machine has."""
+
+    def loss(self, view):
+        return super().loss(view) + torch.empty(2**55).sum()
+
+
+def test_an_out_of_memory_error_is_explained():
+    module = GradDiff(kit.model())
+    module.objectives["forget"] = Greedy()
+    with pytest.raises(RuntimeError) as raised:
+        fitted(module)
+    notes = "\n".join(raised.value.__notes__)
+    assert "memory per device, estimated" in notes
+    assert "Checkpoints that were written before are intact" in notes
+
+
+def test_other_errors_are_left_as_they_are():
+    module = GradDiff(kit.model(), on_nonfinite="raise")
+
+    class Broken(UnlearningCrossEntropyLoss):
+        def loss(self, view):
+            return super().loss(view) * float("nan")
+
+    module.objectives["forget"] = Broken()
+    with pytest.raises(RuntimeError, match="non-finite") as raised:
+        fitted(module)
+    assert not getattr(raised.value, "__notes__", [])

@@ -1,0 +1,48 @@
+"""The size of what goes into linear layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class InputNorms:
+    """Sums, from when it is made until :meth:`close`, the squares of the inputs of the linear layers of a model.
+
+    Args:
+        model: called with ``attention_mask [B, T]``, where there is padding, as a keyword; padding does not count.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._squares: dict[str, Tensor] = {}
+        self._mask: Tensor | None = None
+        linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        self._handles = [model.register_forward_pre_hook(self._see_model, with_kwargs=True)]
+        for name, module in linear.items():
+            self._handles.append(module.register_forward_pre_hook(self._see_layer(f"{name}.weight")))
+
+    def norms(self, world_size: int = 1) -> dict[str, Tensor]:
+        """Name of a layer's weight to ``[in]``: Euclidean length of each input, over all tokens and ranks."""
+        for squares in self._squares.values():
+            if world_size > 1:
+                distributed.all_reduce(squares)
+        return {name: squares.sqrt() for name, squares in self._squares.items()}
+
+    def close(self) -> None:
+        """Look no more."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _see_model(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._mask = kwargs.get("attention_mask")
+
+    def _see_layer(self, name: str) -> Any:
+        def see(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            inputs = args[0].detach()
+            if self._mask is not None and inputs.shape[:-1] == self._mask.shape:
+                inputs = inputs[self._mask.bool()]
+            squares = inputs.flatten(0, -2).float().square().sum(dim=0)
+            self._squares[name] = self._squares.get(name, torch.zeros_like(squares)) + squares
+
+        return see

@@ -1,0 +1,130 @@
+"""Mean gradients, and what goes into linear layers, over the data of one ``Trainer.fit`` that moves nothing."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from unlearn_pl.attribution.base import Attribution
+from unlearn_pl.attribution.input_norms import InputNorms
+from unlearn_pl.attribution.measured import Measured, exact
+from unlearn_pl.combiners import MinNorm
+from unlearn_pl.gradients import Row, RowObserver, local
+from unlearn_pl.modules import UnlearningModule
+from unlearn_pl.objectives import CausalLMLoss
+from unlearn_pl.optim import Constant
+from unlearn_pl.results import weights_fingerprint
+
+SETTINGS = (
+    "objectives",
+    "combiner",
+    "reference",
+    "mask",
+    "gradient",
+    "optimizer",
+    "schedule",
+    "gradient_clip_val",
+    "on_nonfinite",
+    "scope",
+    "metric",
+    "rescale",
+    "gramian",
+    "_refresh",
+)
+"""What says how an :class:`~unlearn_pl.modules.UnlearningModule` descends, and what."""
+
+
+class Measurement(pl.Callback, RowObserver):
+    """Averages the gradients of all optimizer steps, over all ranks, and hands them on while the model is in place.
+
+    Args:
+        attribution: says what it needs.
+        finish: called on every rank, at the end of training, with the parameters that are scored, the fingerprint of
+            the weights, and whether the parameters are sharded.
+    """
+
+    def __init__(self, attribution: Attribution, finish: Callable[[Sequence[Measured], str, bool], None]) -> None:
+        self.attribution = attribution
+        self.finish = finish
+        self._inputs: InputNorms | None = None
+        self._sums: dict[str, dict[str, Tensor]] = {}
+        self._steps = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose what is scored; stop at once where nothing needs to be measured."""
+        model = _model(pl_module)
+        self._chosen = self.attribution.choose(model)
+        self._fingerprint = weights_fingerprint(model)
+        self._places = {name: i for i, name in enumerate(pl_module.trained_names)}  # type: ignore[arg-type]
+        self._inputs = InputNorms(model) if "inputs" in self.attribution.needs else None
+        trainer.should_stop = not self.attribution.needs
+
+    def on_rows(self, rows: Mapping[str, Row], weights: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Add the gradients of one step."""
+        self._steps += 1
+        for data in self.attribution.streams:
+            sums = self._sums.setdefault(data, {})
+            for name in self._chosen:
+                gradient = rows[data][self._places[name]]
+                if gradient is None:
+                    continue
+                added = exact(local(gradient))
+                sums[name] = sums[name].add_(added) if name in sums else added.clone()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hand on what was measured."""
+        norms = {} if self._inputs is None else self._inputs.norms(trainer.world_size)
+        parameters = dict(_model(pl_module).named_parameters())
+        for sums in self._sums.values():
+            for total in sums.values():
+                total.div_(self._steps)
+        measured = [
+            Measured(name, parameters[name], self._gradients_of(name), norms.get(name)) for name in self._chosen
+        ]
+        sharded = any(isinstance(parameters[name], DTensor) for name in self._chosen)
+        with torch.no_grad():
+            self.finish(measured, self._fingerprint, sharded)
+
+    def _gradients_of(self, name: str) -> dict[str, Tensor]:
+        return {data: sums[name] for data, sums in self._sums.items() if name in sums}
+
+    def close(self) -> None:
+        """Leave the model without hooks, whether training has ended well or not."""
+        if self._inputs is not None:
+            self._inputs.close()
+
+
+@contextmanager
+def measuring(module: UnlearningModule, attribution: Attribution) -> Iterator[None]:
+    """Let ``module`` descend the cross-entropy of what is to be forgotten and retained, at a learning rate of 0.
+
+    A row per loss is then computed on every step, by the module's own :meth:`~UnlearningModule.view`.
+    """
+    streams = attribution.streams or {"forget": attribution.forget_stream}
+    measured = UnlearningModule(
+        nn.Identity(),
+        {data: CausalLMLoss(stream=stream) for data, stream in streams.items()},
+        MinNorm(),
+        optimizer=functools.partial(torch.optim.SGD, lr=0.0),
+        schedule=Constant(),
+        gradient_clip_val=None,
+        on_nonfinite="raise",
+    )
+    before = {name: getattr(module, name) for name in SETTINGS}
+    try:
+        for name in SETTINGS:
+            setattr(module, name, getattr(measured, name))
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(module, name, value)
+
+
+def _model(module: pl.LightningModule) -> nn.Module:
+    assert isinstance(module, UnlearningModule)
+    assert module.model is not None
+    return module.model

@@ -1,0 +1,99 @@
+"""From a module and its data to a mask file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from unlearn_pl.attribution.base import Attribution
+from unlearn_pl.attribution.measured import Measured
+from unlearn_pl.attribution.measurement import Measurement, measuring
+from unlearn_pl.masks import MaskHeader, mask_fingerprint, pack, write_mask_file
+from unlearn_pl.modules import UnlearningModule
+from unlearn_pl.recording import record
+
+
+def write_mask(
+    path: str | Path,
+    attribution: Attribution,
+    module: UnlearningModule,
+    data: pl.LightningDataModule,
+    trainer: pl.Trainer | None = None,
+) -> MaskHeader:
+    """Score the weights of the module's model, and write which of them may change; the model stays as it is.
+
+    The gradients are means over the optimizer steps of one epoch, each of them the gradient of the token mean over
+    the step and all ranks. So the mask depends neither on the number of ranks nor on the size of micro-batches.
+    Dropout is on, as in training; set it to 0 for gradients that can be repeated.
+
+    Args:
+        path: file for :class:`~unlearn_pl.masks.MaskFile`; all but rank 0 write nothing.
+        attribution: the scores, and how many of the weights to keep.
+        module: says which model, and how it is called; what it descends does not matter.
+        data: has the training streams that the attribution reads.
+        trainer: says where to run; one epoch on the default device, without logs, by default.
+
+    Returns:
+        What the file says about itself, on every rank.
+
+    Raises:
+        ValueError: if ``module`` is none that computes gradients per objective, or the weights cannot be scored.
+        RuntimeError: if a gradient is not finite.
+    """
+    if not isinstance(module, UnlearningModule):
+        raise ValueError(
+            f"{type(module).__name__} computes no gradients. Accepted: UnlearningModule and its methods, such as NPO."
+        )
+    written: list[MaskHeader] = []
+
+    def finish(parameters: Sequence[Measured], weights: str, sharded: bool) -> None:
+        findings = attribution.prepare(parameters, sharded)
+        marked = attribution.mark(parameters, sharded)
+        packed, kept = {}, {}
+        for parameter, marks in zip(parameters, marked, strict=True):
+            whole = _whole(marks, parameter)
+            packed[parameter.name], kept[parameter.name] = pack(whole), int(whole.sum())
+        assert module.model is not None
+        shapes = {name: list(p.shape) for name, p in module.model.named_parameters()}
+        made_by = {"attribution": record(attribution), "findings": dict(findings)}
+        written.append(MaskHeader(shapes, weights, kept, mask_fingerprint(packed), made_by))
+        if module.trainer.is_global_zero:
+            write_mask_file(Path(path), packed, written[0])
+        _report(attribution, written[0], findings, sum(p.parameter.numel() for p in parameters))
+
+    trainer = trainer or pl.Trainer(
+        max_epochs=1, limit_val_batches=0, logger=False, enable_checkpointing=False, enable_model_summary=False
+    )
+    measurement = Measurement(attribution, finish)
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.append(measurement)
+    try:
+        with measuring(module, attribution):
+            trainer.fit(module, datamodule=data)
+    finally:
+        callbacks.remove(measurement)
+        measurement.close()
+    return written[0]
+
+
+def _whole(marks: Tensor, parameter: Measured) -> Tensor:
+    like = parameter.parameter
+    if not isinstance(like, DTensor):
+        return marks
+    shards = DTensor.from_local(
+        marks, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )
+    return shards.full_tensor()
+
+
+def _report(attribution: Attribution, header: MaskHeader, findings: Mapping[str, float], scored: int) -> None:
+    moving = {name: kept for name, kept in header.kept.items() if kept}
+    rank_zero_info(
+        f"{type(attribution).__name__} keeps {sum(moving.values())} of {scored} weights trainable, in {len(moving)} of "
+        f"{len(header.kept)} parameters"
+    )
+    for name, value in findings.items():
+        rank_zero_info(f"{name}: {value:.4g}")

@@ -1,0 +1,238 @@
+"""What was asked to be forgotten, when it was, and what the evaluation said."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import nn
+
+from unlearn_pl.callbacks.evaluation import EvaluationCallback
+from unlearn_pl.callbacks.save_pretrained import SavePretrained
+from unlearn_pl.data import SequentialRequests
+from unlearn_pl.models import CausalLM
+from unlearn_pl.models.lora import has_adapter
+from unlearn_pl.recording import class_path
+from unlearn_pl.results import append_to_trail, config_hash, read_trail, software_versions, utc_now, weights_fingerprint
+
+FORGOTTEN, EVALUATED = "forgotten", "evaluated"
+
+
+class AuditTrail(pl.Callback):
+    """Writes down every request of :class:`~unlearn_pl.data.SequentialRequests`, and sees to their order.
+
+    A line of JSON when ``fit`` has ended (``forgotten``): the request, when it was made, begun and finished, how many
+    rows it has and their SHA-256 (never the rows), method, hash of the configuration, fingerprints of the weights
+    before and after, and the folder of :class:`~unlearn_pl.callbacks.SavePretrained`. Another one when ``test`` has
+    ended (``evaluated``): the metrics of all evaluations, and the fingerprint of what was evaluated. Every line holds
+    the hash of the one before, see :func:`~unlearn_pl.results.append_to_trail`.
+
+    A request is done when there are both. ``fit`` is refused for a request that was forgotten already, before the
+    earlier ones are done, and on another model than the one that the last request has left. So each request is one
+    ``fit`` and one ``test``, and after an interruption the first open request is next::
+
+        trail = AuditTrail("runs/requests/trail.jsonl")
+        for request in trail.open_requests(data):
+            folder = f"runs/requests/{request}"
+            callbacks = [SavePretrained(folder), trail, RequestEvaluation(output=f"{folder}.json")]
+            trainer = pl.Trainer(max_epochs=10, callbacks=callbacks)
+            if request not in trail.forgotten():
+                trainer.fit(MOLLM(trail.last_model() or "runs/target/hf"), data.at(request))
+            trainer.test(PretrainedModule(folder), data.at(request))
+
+    ``unlearn-pl requests -c RECIPE.yaml`` is this loop. Under ``fast_dev_run`` nothing is written.
+
+    Args:
+        path: the file; it is begun when it is not there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._begun: dict[str, str] = {}
+        self._evaluated_weights = ""
+
+    def forgotten(self) -> dict[str, dict[str, Any]]:
+        """Request to its entry, for those that were forgotten, in that order."""
+        return self._entries(FORGOTTEN)
+
+    def evaluated(self) -> dict[str, dict[str, Any]]:
+        """Request to its entry, for those that were evaluated after they were forgotten, which are done."""
+        return self._entries(EVALUATED)
+
+    def open_requests(self, data: SequentialRequests) -> list[str]:
+        """The requests of ``data`` that are not done, the earliest first."""
+        done = self.evaluated()
+        return [request["id"] for request in data.requests if request["id"] not in done]
+
+    def last_model(self) -> str | None:
+        """The folder with the model that the last request has left; None if nothing was forgotten or exported yet."""
+        entries = list(self.forgotten().values())
+        return entries[-1]["model"] if entries else None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check that the current request is next.
+
+        Raises:
+            ValueError: if it is not, the data is not that of requests, or the trail was tampered with.
+        """
+        data = _requests(trainer)
+        if stage == "fit":
+            self._begun = {}
+            self._check_next(data)
+        if stage == "test":
+            self._check_forgotten(data)
+            if not _evaluations(trainer):
+                raise ValueError(
+                    "AuditTrail has no evaluation to write down; add a callback such as RequestEvaluation."
+                )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check that this is the model that the last request has left; a resumed run was checked when it began.
+
+        Raises:
+            ValueError: if it is another one.
+        """
+        if self._begun.get("request") == _requests(trainer).request:
+            return  # a checkpoint has brought it
+        before = _fingerprint_before(pl_module)
+        entries = list(self.forgotten().items())
+        if entries and before != entries[-1][1]["weights_after"]:
+            request, last = entries[-1]
+            raise ValueError(
+                f"The model is not the one that the request {request!r} has left: its weights have the fingerprint "
+                f"{before}, those in {self.path!r} have {last['weights_after']}. Go on from {last['model']!r}."
+            )
+        self._begun = {"request": _requests(trainer).request, "begun": utc_now(), "weights_before": before}
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write down what was forgotten, once other callbacks have exported the model; all ranks take part."""
+        if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        data = _requests(trainer)
+        rows, rows_hash = data.requested_rows()
+        config = {"model": dict(pl_module.hparams), "data": dict(data.hparams)}
+        folder = _export(trainer)
+        entry = {
+            "event": FORGOTTEN,
+            "request": data.request,
+            "asked": data.current.get("asked"),
+            "begun": self._begun["begun"],
+            "finished": utc_now(),
+            "rows": rows,
+            "rows_sha256": rows_hash,
+            "method": class_path(type(pl_module)),
+            "config_hash": config_hash(config),
+            "weights_before": self._begun["weights_before"],
+            "weights_after": _fingerprint_after(pl_module, folder),
+            "model": folder,
+            "versions": software_versions(),
+        }
+        self._begun = {}
+        self._append(trainer, entry)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check that this is the model that the current request has left.
+
+        Raises:
+            ValueError: if it is another one.
+        """
+        request = _requests(trainer).request
+        entry = self.forgotten()[request]
+        self._evaluated_weights = _fingerprint_before(pl_module)
+        if self._evaluated_weights != entry["weights_after"]:
+            raise ValueError(
+                f"This is not the model that the request {request!r} has left: its weights have the fingerprint "
+                f"{self._evaluated_weights}, those in {self.path!r} have {entry['weights_after']}. "
+                f"Evaluate {entry['model']!r}."
+            )
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write down what the evaluations said; all ranks take part."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        metrics = {
+            f"{evaluation.benchmark}/{name}": value
+            for evaluation in _evaluations(trainer)
+            if evaluation.results is not None
+            for name, value in evaluation.results.metrics.items()
+        }
+        entry = {
+            "event": EVALUATED,
+            "request": _requests(trainer).request,
+            "finished": utc_now(),
+            "weights": self._evaluated_weights,
+            "metrics": metrics,
+        }
+        self._append(trainer, entry)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, for a run that is resumed in the middle of a request."""
+        return dict(self._begun)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the request that was begun."""
+        self._begun = dict(state_dict)
+
+    def _entries(self, event: str) -> dict[str, dict[str, Any]]:
+        return {entry["request"]: entry for entry in read_trail(self.path) if entry["event"] == event}
+
+    def _append(self, trainer: pl.Trainer, entry: Mapping[str, object]) -> None:
+        if trainer.is_global_zero:
+            append_to_trail(self.path, entry)
+        trainer.strategy.barrier()  # nobody reads the trail before the line is there
+
+    def _check_forgotten(self, data: SequentialRequests) -> None:
+        if data.request not in self.forgotten():
+            raise ValueError(f"The request {data.request!r} was not forgotten yet, says {self.path!r}. Fit it first.")
+
+    def _check_next(self, data: SequentialRequests) -> None:
+        forgotten, evaluated = self.forgotten(), self.evaluated()
+        if data.request in forgotten:
+            when = forgotten[data.request]["finished"]
+            raise ValueError(f"The request {data.request!r} was forgotten on {when}, says {self.path!r}.")
+        if missing := [request for request in data.earlier if request not in evaluated]:
+            raise ValueError(
+                f"The request {data.request!r} comes after {missing}, which {self.path!r} does not have as forgotten "
+                "and evaluated. Fit and test them first, in their order."
+            )
+
+
+def _requests(trainer: pl.Trainer) -> SequentialRequests:
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, SequentialRequests):
+        raise ValueError(f"AuditTrail needs the data module SequentialRequests; the Trainer has {type(data).__name__}.")
+    return data
+
+
+def _callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
+    return trainer.callbacks  # type: ignore[attr-defined]
+
+
+def _evaluations(trainer: pl.Trainer) -> list[EvaluationCallback]:
+    return [callback for callback in _callbacks(trainer) if isinstance(callback, EvaluationCallback)]
+
+
+def _export(trainer: pl.Trainer) -> str | None:
+    """Where the model is written to, if it is."""
+    folders = [str(c.path(trainer)) for c in _callbacks(trainer) if isinstance(c, SavePretrained)]
+    return folders[-1] if folders else None
+
+
+def _model(pl_module: pl.LightningModule) -> nn.Module:
+    model = getattr(pl_module, "model", None)
+    return model if isinstance(model, nn.Module) else pl_module
+
+
+def _fingerprint_before(pl_module: pl.LightningModule) -> str:
+    """Of the weights under the adapters, if there are any: they start at no change."""
+    return weights_fingerprint(_model(pl_module), ignore=["lora_"])
+
+
+def _fingerprint_after(pl_module: pl.LightningModule, folder: str | None) -> str:
+    """Of what the next request begins with: of a model with adapters, that with the adapters merged."""
+    model = _model(pl_module)
+    if not has_adapter(model):
+        return weights_fingerprint(model)
+    if folder is None:
+        raise ValueError("AuditTrail with LoRA needs the callback SavePretrained, which merges the adapters.")
+    dtype = next(model.parameters()).dtype
+    return weights_fingerprint(CausalLM(folder).build(dtype))

@@ -1,0 +1,137 @@
+"""``unlearn-pl attack``: does a model still know what it was made to forget?"""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn_pl.commands.story import quiet
+from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
+from unlearn_pl.robustness.subject import Precision
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+SCORES = ("probability", "extraction_strength", "rouge")
+CURVE = "forget_probability"
+
+
+def main(args: Sequence[str]) -> None:
+    """Run ``unlearn-pl attack ARGS``; what is refused is a line on standard error, and exit status 1."""
+    parser = attack_parser()
+    try:
+        given = parser.instantiate_classes(parser.parse_args(list(args))).as_dict()
+        attack(**{name: value for name, value in given.items() if name != "config"})
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def attack_parser() -> "ArgumentParser":
+    """The parser of the command's arguments and of its YAML files."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="unlearn-pl attack", description="Try to bring forgotten answers back.")
+    parser.add_argument("-c", "--config", action="config", help="YAML file; several are read in their order")
+    parser.add_function_arguments(attack, fail_untyped=True)
+    return parser
+
+
+def attack(
+    model: str,
+    data: UnlearningDataModule,
+    attacks: list[Attack],
+    output: str = "runs/attacks",
+    retain_model: str | None = None,
+    original_model: str | None = None,
+    forget_split: str = "forget",
+    retain_split: str | None = "retain",
+    seed: int = 0,
+    max_new_tokens: int = 64,
+    accelerator: str = "auto",
+    precision: Precision = "32-true",
+) -> None:
+    """Attack a model, print a table, and write ``attacks.json`` and ``relearning.png``.
+
+    Attacks whose outcome is in ``attacks.json`` already, for the same configuration and the same weights, are not
+    repeated. The models' folders are only read.
+
+    Args:
+        model: Hugging Face folder of the audited model.
+        data: data module with the forget and the retain split; its training options play no part.
+        attacks: what is tried.
+        output: folder to write.
+        retain_model: folder of a model that never saw the forget set, attacked in the same way as a baseline.
+        original_model: folder of the model before unlearning: what counts as complete leakage.
+        forget_split: name of the split that holds what was to be forgotten.
+        retain_split: name of the split that was to stay; null for none.
+        seed: of everything that is drawn.
+        max_new_tokens: length of generated answers.
+        accelerator: the Trainer's.
+        precision: the Trainer's.
+
+    Raises:
+        ValueError: if a folder is not there, or an attack cannot be done; before any model is loaded.
+    """
+    subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision)
+    outcomes = []
+    audit = Audit(subject, attacks, output, retain_model, original_model)
+    with quiet():
+        for outcome in audit.run():
+            outcomes.append(outcome)
+            print(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s", flush=True)
+    _print_table(outcomes)
+    print(f"Written to {audit.file}")
+    _draw(outcomes, Path(output) / "relearning.png")
+
+
+def _print_table(outcomes: Sequence[Outcome]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, title="Leakage of the forget answers, before and under attack")
+    table.add_column("attack", no_wrap=True)
+    table.add_column("model", no_wrap=True)
+    for score in SCORES:
+        table.add_column(score.replace("_", " "), no_wrap=True, justify="center")
+    for column in ("area", "steps to half"):
+        table.add_column(column, no_wrap=True, justify="right")
+    for outcome in outcomes:
+        after, curve = outcome.after, (f"{CURVE}_area", f"{CURVE}_half")
+        table.add_row(
+            outcome.attack,
+            outcome.role,
+            *(_change(outcome, f"forget_{score}") for score in SCORES),
+            *(_cell(after.get(name)) for name in curve),
+        )
+    Console(width=max(120, Console().width)).print(table)
+    print(
+        "The retain model never saw the answers: leakage above its own is what unlearning has left. Area and steps to "
+        "half are of the probability; relearning is judged on the rows that it does not show."
+    )
+
+
+def _change(outcome: Outcome, name: str) -> str:
+    after = _cell(outcome.after.get(name))
+    return f"{_cell(outcome.before[name])} -> {after}" if name in outcome.before else after
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "never" if value == math.inf else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
+
+
+def _draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    from unlearn_pl.report import plot_relearning
+
+    curves = {
+        f"{outcome.role}: {outcome.attack}": list(zip(outcome.curve["step"], outcome.curve[CURVE], strict=True))
+        for outcome in outcomes
+        if CURVE in outcome.curve
+    }
+    if curves:
+        plot_relearning(curves, path)
+        print(f"Written to {path}")

@@ -1,0 +1,69 @@
+"""``unlearn-pl attribute``: score the weights of a model on its data, and write a mask for ``fit``."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.cli import LightningArgumentParser
+
+from unlearn_pl.attribution import Attribution, write_mask
+from unlearn_pl.commands.trainer import UnlearnCLI
+
+PLACE = (
+    "accelerator",
+    "strategy",
+    "devices",
+    "num_nodes",
+    "precision",
+    "plugins",
+    "deterministic",
+    "benchmark",
+    "limit_train_batches",
+    "enable_progress_bar",
+    "default_root_dir",
+)
+"""Arguments of the Trainer that say where and how exactly gradients are computed, and on how much data."""
+
+
+def main(args: Sequence[str]) -> None:
+    """Run ``unlearn-pl attribute ARGS``; what is refused is a line on standard error, and exit status 1."""
+    cli = AttributeCLI(args)
+    output, attribution = (cli.config_init[name] for name in ("output", "attribution"))
+    try:
+        write_mask(output, attribution, cli.model, cli.datamodule, cli.trainer)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    if cli.trainer.is_global_zero:
+        print(f"Written to {output}")
+
+
+class AttributeCLI(UnlearnCLI):
+    """The parser of ``fit``, and what is to be written; of the Trainer, only :data:`PLACE` counts.
+
+    Args:
+        args: the arguments.
+    """
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(args, run=False)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add ``--attribution`` and ``--output``."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--attribution", type=Attribution, required=True, help="how weights are scored")
+        parser.add_argument("--output", type=str, required=True, help="mask file to write, for the mask MaskFile")
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A Trainer for one epoch, without callbacks, logs and checkpoints."""
+        given = self.config_init["trainer"]
+        return pl.Trainer(
+            **{name: given[name] for name in PLACE},
+            max_epochs=1,
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )

@@ -1,0 +1,96 @@
+"""Masks as files: a bit per weight, and of which model they are."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FORMAT = "unlearn_pl mask 1"
+
+
+@dataclass(frozen=True)
+class MaskHeader:
+    """What a mask file says about itself.
+
+    Attributes:
+        parameters: name to shape of every parameter of the model that the mask was made for.
+        weights: fingerprint of that model's weights (:func:`~unlearn_pl.results.weights_fingerprint`).
+        kept: name to number of elements that may change, of the parameters that have a mask in the file.
+        mask: fingerprint of the mask itself.
+        made_by: settings and findings of what made it; plain data.
+    """
+
+    parameters: dict[str, list[int]]
+    weights: str
+    kept: dict[str, int]
+    mask: str
+    made_by: dict[str, object]
+
+
+def pack(mask: Tensor) -> Tensor:
+    """The elements of a boolean tensor as bits of ``uint8 [ceil(n / 8)]``, on the CPU."""
+    return torch.from_numpy(np.packbits(mask.detach().cpu().reshape(-1).numpy()))
+
+
+def unpack(packed: Tensor, shape: torch.Size) -> Tensor:
+    """The boolean tensor of ``shape`` that :func:`pack` has packed."""
+    bits = np.unpackbits(packed.numpy(), count=shape.numel())
+    return torch.from_numpy(bits).bool().view(shape)
+
+
+def mask_fingerprint(packed: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and bits of packed masks; 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in sorted(packed):
+        digest.update(f"{name} {len(packed[name])} ".encode())
+        digest.update(packed[name].numpy().data)
+    return digest.hexdigest()
+
+
+def write_mask_file(path: Path, packed: Mapping[str, Tensor], header: MaskHeader) -> None:
+    """Write packed masks, so that readers find either the old file or the complete new one.
+
+    Args:
+        path: where to; folders are made as needed.
+        packed: name of a parameter to its packed mask.
+        header: what the file says about itself.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(dict(packed), unfinished, {"format": FORMAT, "header": json.dumps(asdict(header))})
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_mask_header(path: Path) -> MaskHeader:
+    """What a mask file says about itself.
+
+    Raises:
+        ValueError: if there is no such file, or it is something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no mask {str(path)!r}. `unlearn-pl attribute` writes one.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is not a mask file: {error}") from error
+    if facts.get("format") != FORMAT:
+        raise ValueError(f"{str(path)!r} has the format {facts.get('format')!r}; accepted: {FORMAT!r}.")
+    return MaskHeader(**json.loads(facts["header"]))
+
+
+def read_mask(path: Path, name: str, shape: torch.Size) -> Tensor:
+    """The mask of one parameter, boolean, of ``shape``."""
+    with safe_open(path, framework="pt") as file:
+        return unpack(file.get_tensor(name), shape)

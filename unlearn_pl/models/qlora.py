@@ -1,0 +1,66 @@
+"""Training a low-rank change of a model whose own weights are kept in 4 bits."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from unlearn_pl.models.lora import LoRA
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import BitsAndBytesConfig, PreTrainedModel
+
+
+class QLoRA(LoRA):
+    """LoRA on frozen weights in 4-bit NormalFloat, with quantized constants, computed in bfloat16.
+
+    Args:
+        r: rank of the change.
+        alpha: numerator of its scale.
+        dropout: probability of dropping an input of the adapters while training.
+        target_modules: names of the linear layers that get one; all but the output head by default.
+
+    References:
+        Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", 2023, section 3.
+    """
+
+    def __init__(
+        self,
+        r: int = 16,
+        alpha: int = 32,
+        dropout: float = 0.0,
+        target_modules: Sequence[str] | str = "all-linear",
+    ) -> None:
+        super().__init__(r, alpha, dropout, target_modules)
+
+    def apply(self, model: "PreTrainedModel") -> "PeftModel":
+        """As in :class:`LoRA`."""
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # On some CPUs, a forward in evaluation mode (that of AdapterReference) would otherwise lay the weights
+                # out for inference, and gradients through them would be wrong from then on.
+                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+        return super().apply(model)
+
+    def quantization(self) -> "BitsAndBytesConfig":
+        """How transformers loads the weights.
+
+        Raises:
+            ValueError: if bitsandbytes is not installed.
+        """
+        try:
+            import bitsandbytes
+        except ImportError as error:
+            raise ValueError(
+                "QLoRA needs the package bitsandbytes (pip install bitsandbytes), which exists for CUDA GPUs and some "
+                "other devices. Without it, use LoRA()."
+            ) from error
+        import torch
+        from transformers import BitsAndBytesConfig
+
+        assert bitsandbytes
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )

@@ -1,0 +1,77 @@
+"""An append-only record of what was done, in which every line seals the ones before it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearn_pl.results.json_file import json_safe
+
+PREVIOUS = "previous"
+"""Key of the SHA-256 of the line before."""
+_START = "0" * 64
+
+
+def read_trail(path: str | Path) -> list[dict[str, Any]]:
+    """The entries of a trail, the oldest first; none if there is no such file.
+
+    Raises:
+        ValueError: naming the line that is not what was written: not JSON, or not the successor of the line before.
+    """
+    path = Path(path)
+    return _entries(path.read_bytes(), path) if path.exists() else []
+
+
+def append_to_trail(path: str | Path, entry: Mapping[str, object]) -> None:
+    """Write ``entry`` as the last line, wholly or not at all; folders are made as needed.
+
+    Each line is a JSON object with the SHA-256 of the line before it, so that a change, a loss or an insertion is found
+    when the trail is read. (Only of the last lines nothing tells that they are missing; keep the last hash elsewhere
+    where that matters.) Several processes may write to one trail.
+
+    Args:
+        path: a file with the ending ``.jsonl``.
+        entry: plain data; must not have the key ``previous``.
+
+    Raises:
+        ValueError: if the trail is not what was written.
+    """
+    from filelock import FileLock
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        before = path.read_bytes() if path.exists() else b""
+        _entries(before, path)
+        line = json.dumps(json_safe({**entry, PREVIOUS: _seal(before.splitlines())}), allow_nan=False)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(before + line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _entries(content: bytes, path: Path) -> list[dict[str, Any]]:
+    lines, entries = content.splitlines(), []
+    for number, line in enumerate(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"Line {number + 1} of {str(path)!r} is not JSON: {error}") from error
+        if not isinstance(entry, dict) or entry.get(PREVIOUS) != _seal(lines[:number]):
+            raise ValueError(
+                f"Line {number + 1} of {str(path)!r} does not follow the line before it: something was changed, "
+                "removed or inserted. The trail can no longer be relied on; start another one."
+            )
+        entries.append(entry)
+    return entries
+
+
+def _seal(lines: list[bytes]) -> str:
+    return hashlib.sha256(lines[-1]).hexdigest() if lines else _START

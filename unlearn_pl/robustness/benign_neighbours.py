@@ -1,0 +1,49 @@
+"""Retain rows that look like what was to be forgotten."""
+
+import re
+
+from unlearn_pl.data import Row
+from unlearn_pl.robustness.questions import questions
+from unlearn_pl.robustness.relearning_set import RelearningSet, Selection, check_fraction, share_of
+from unlearn_pl.robustness.subject import Subject
+
+_WORD = re.compile(r"\w+")
+
+
+class BenignNeighbours(RelearningSet):
+    """The retain rows closest to the forget set; nothing that was to be forgotten is shown.
+
+    Closeness is the largest ``|A & B| / |A | B|`` with a forget row, over the sets of words of question and answer.
+
+    Args:
+        fraction: how many rows, as a part of the size of the forget set.
+
+    Raises:
+        ValueError: if ``fraction`` is not in (0, 1]; from ``select``, if it selects no row, or there are too few.
+
+    References:
+        Hu et al., Jogging the Memory of Unlearned Models Through Targeted Relearning Attacks, arXiv 2406.13356.
+    """
+
+    def __init__(self, fraction: float = 0.2) -> None:
+        self.fraction = check_fraction(fraction)
+
+    @property
+    def name(self) -> str:
+        """``benign 20%``."""
+        return f"benign {self.fraction:.0%}"
+
+    def select(self, subject: Subject) -> Selection:
+        """The closest retain rows; of equally close ones, the first."""
+        forget = [_words(row) for row in questions(subject.forget, "Relearning")]
+        retain = questions(subject.retain, "Relearning on BenignNeighbours")
+        count = share_of(self.fraction, len(forget))
+        if count > len(retain):
+            raise ValueError(f"fraction={self.fraction} asks for {count} retain rows; there are {len(retain)}.")
+        closeness = [max(len(words & other) / len(words | other) for other in forget) for words in map(_words, retain)]
+        nearest = sorted(range(len(retain)), key=lambda i: -closeness[i])[:count]
+        return Selection([retain[i] for i in sorted(nearest)])
+
+
+def _words(row: Row) -> set[str]:
+    return set(_WORD.findall(f"{row['question']} {row['answer']}".casefold()))

@@ -1,0 +1,59 @@
+"""Quantisation as it is deployed, with the package bitsandbytes."""
+
+from importlib.util import find_spec
+
+from torch import nn
+
+from unlearn_pl.models import resolve
+from unlearn_pl.robustness.quantizer import Quantizer
+from unlearn_pl.robustness.subject import Subject
+
+
+class BitsAndBytes(Quantizer):
+    """The model as ``from_pretrained(quantization_config=BitsAndBytesConfig(...))`` loads it.
+
+    In 8 bits that is LLM.int8(), which rounds activations too; in 4 bits NF4.
+
+    Args:
+        bits: 8 or 4.
+
+    Raises:
+        ValueError: if ``bits`` is another number; from ``check``, if bitsandbytes is not installed.
+
+    References:
+        Dettmers et al., arXiv 2208.07339 and arXiv 2305.14314.
+    """
+
+    def __init__(self, bits: int = 8) -> None:
+        if bits not in (4, 8):
+            raise ValueError(f"bits={bits}; bitsandbytes has 4 and 8.")
+        self.bits = bits
+
+    @property
+    def name(self) -> str:
+        """``bitsandbytes int8`` or ``bitsandbytes NF4``."""
+        return "bitsandbytes int8" if self.bits == 8 else "bitsandbytes NF4"
+
+    def check(self) -> None:
+        """Refuse to go on without the package.
+
+        Raises:
+            ValueError: saying how to install it, and what works without it.
+        """
+        if find_spec("bitsandbytes") is None:
+            raise ValueError(
+                "The quantisation backend bitsandbytes is not installed: pip install bitsandbytes. IntegerRounding and "
+                "NormalFloat4 round the weights without it."
+            )
+
+    def build(self, subject: Subject) -> nn.Module:
+        """The model, quantised while it is loaded."""
+        from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+        path, gguf_file = resolve(subject.model)
+        if gguf_file is not None:
+            raise ValueError(f"{subject.model!r} is a GGUF file, which bitsandbytes does not read; export it first.")
+        eight = {"load_in_8bit": True}
+        four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+        config = BitsAndBytesConfig(**(eight if self.bits == 8 else four))
+        return AutoModelForCausalLM.from_pretrained(path, quantization_config=config)

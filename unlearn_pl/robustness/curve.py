@@ -1,0 +1,43 @@
+"""What a relearning curve says in a number or two."""
+
+from collections.abc import Mapping, Sequence
+
+Curve = Mapping[str, Sequence[float]]
+"""``step`` and names of metrics to their values, all of one length."""
+
+
+def curve_area(steps: Sequence[float], values: Sequence[float]) -> float:
+    """``1 / (s_n - s_0) * integral of the curve``, by the trapezoidal rule: the mean leakage while relearning goes on.
+
+    Args:
+        steps: ascending, two at least.
+        values: one per step.
+
+    Example:
+        >>> curve_area([0, 10, 20], [0.0, 0.5, 0.5])
+        0.375
+    """
+    pieces = zip(steps, steps[1:], values, values[1:], strict=False)
+    return sum((b - a) * (x + y) / 2 for a, b, x, y in pieces) / (steps[-1] - steps[0])
+
+
+def steps_to_level(steps: Sequence[float], values: Sequence[float], level: float) -> float | None:
+    """The first step at which the curve reaches ``level``, interpolated linearly; None when it never does.
+
+    Args:
+        steps: ascending.
+        values: one per step.
+        level: what is to be reached.
+
+    Example:
+        >>> steps_to_level([0, 10, 20], [0.0, 0.5, 0.9], 0.7)
+        15.0
+        >>> steps_to_level([0, 10, 20], [0.0, 0.5, 0.9], 0.95) is None
+        True
+    """
+    if values[0] >= level:
+        return float(steps[0])
+    for a, b, x, y in zip(steps, steps[1:], values, values[1:], strict=False):
+        if y >= level:
+            return a + (b - a) * (level - x) / (y - x)
+    return None

@@ -1,0 +1,56 @@
+"""Show the model how such questions are answered, then ask."""
+
+import random
+from collections.abc import Sequence
+
+from unlearn_pl.data import EvaluationRow, Message, Row
+from unlearn_pl.data.evaluation_row import Question
+from unlearn_pl.robustness.prompt_attack import PromptAttack
+from unlearn_pl.robustness.questions import questions
+from unlearn_pl.robustness.subject import Subject
+
+
+class FewShotPrompts(PromptAttack):
+    """Leakage after some retain questions with their answers, as earlier turns of the conversation.
+
+    Each question gets shots of its own, drawn at random; none of them says anything that was to be forgotten.
+
+    Args:
+        shots: how many.
+
+    Raises:
+        ValueError: if ``shots`` is not positive.
+    """
+
+    def __init__(self, shots: int = 3) -> None:
+        if shots < 1:
+            raise ValueError(f"shots={shots}; accepted is a positive number.")
+        self.shots = shots
+
+    @property
+    def name(self) -> str:
+        """The attack and the number of shots."""
+        return f"FewShotPrompts ({self.shots})"
+
+    def rows(self, subject: Subject) -> Sequence[EvaluationRow]:
+        """The forget questions after their shots.
+
+        Raises:
+            ValueError: if there are fewer retain questions than shots, or rows that are not questions.
+        """
+        shown, asked = questions(subject.retain, self.name), questions(subject.forget, self.name)
+        if len(shown) < self.shots:
+            raise ValueError(f"shots={self.shots}, but the retain split has {len(shown)} questions.")
+        draw = random.Random(subject.seed)
+        return [Question(_after(draw.sample(shown, self.shots), row)) for row in asked]
+
+
+def _after(shots: Sequence[Row], row: Row) -> Row:
+    turns = [turn for shot in (*shots, row) for turn in _turns(shot)]
+    return Row(question=turns[:-1], answer=row["answer"])
+
+
+def _turns(row: Row) -> list[Message]:
+    asked, answer = row["question"], row["answer"]
+    before = [Message(role="user", content=asked)] if isinstance(asked, str) else list(asked)
+    return [*before, Message(role="assistant", content=answer if isinstance(answer, str) else answer[0])]

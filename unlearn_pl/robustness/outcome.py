@@ -1,0 +1,77 @@
+"""What is kept of an attack: ``attacks.json``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from unlearn_pl.results import read_json, software_versions, write_json
+from unlearn_pl.results.results import utc_now
+from unlearn_pl.robustness.curve import Curve
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One attack on one model.
+
+    Attributes:
+        attack: name of the attack.
+        role: whose model it is: ``audited``, ``retain`` or ``original``.
+        model: its folder.
+        before: leakage before the attack.
+        after: leakage under attack, by the same names, and what else the attack measures.
+        curve: leakage against optimizer steps; empty for attacks that do not train.
+        seed: of everything that was drawn.
+        config: everything that was configured, as plain data.
+        config_hash: :func:`~unlearn_pl.results.config_hash` of ``config``.
+        weights_fingerprint: :func:`~unlearn_pl.results.weights_fingerprint` of the model before the attack.
+        seconds: how long it took.
+        versions: package to version.
+        created: time of the attack, ISO 8601 in UTC.
+    """
+
+    attack: str
+    role: str
+    model: str
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    curve: Curve
+    seed: int
+    config: Mapping[str, object]
+    config_hash: str
+    weights_fingerprint: str
+    seconds: float
+    versions: Mapping[str, str] = field(default_factory=software_versions)
+    created: str = field(default_factory=utc_now)
+
+
+def write_outcomes(path: str | Path, outcomes: Sequence[Outcome]) -> None:
+    """Write ``outcomes``, whole or not at all."""
+    write_json(path, {"schema_version": SCHEMA_VERSION, "outcomes": [asdict(outcome) for outcome in outcomes]})
+
+
+def read_outcomes(path: str | Path) -> list[Outcome]:
+    """The outcomes in a file.
+
+    Raises:
+        ValueError: if it is not a complete file in the version of the schema that is known here.
+    """
+    content = read_json(path)
+    if content.get("schema_version") != SCHEMA_VERSION or not isinstance(content.get("outcomes"), list):
+        raise ValueError(f"{str(path)!r} is not an attacks.json of schema version {SCHEMA_VERSION}.")
+    names = {item.name for item in fields(Outcome)}
+    for item in content["outcomes"]:
+        if item.keys() != names:
+            raise ValueError(f"{str(path)!r} has an outcome with {sorted(item)}; an attacks.json has {sorted(names)}.")
+    return [Outcome(**{**item, **_numbers(item)}) for item in content["outcomes"]]
+
+
+def _numbers(item: dict[str, Any]) -> dict[str, object]:
+    """The numbers of ``item``, some of which may be written as text (infinity)."""
+    return {
+        "before": {name: float(value) for name, value in item["before"].items()},
+        "after": {name: float(value) for name, value in item["after"].items()},
+        "curve": {name: [float(value) for value in values] for name, values in item["curve"].items()},
+    }

@@ -1,0 +1,38 @@
+"""Ask the same in other words."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from unlearn_pl.data import EvaluationRow, Row
+from unlearn_pl.data.evaluation_row import Question
+from unlearn_pl.robustness.data_set_paraphrases import DataSetParaphrases
+from unlearn_pl.robustness.paraphraser import Paraphraser
+from unlearn_pl.robustness.prompt_attack import PromptAttack
+from unlearn_pl.robustness.questions import questions
+from unlearn_pl.robustness.subject import Subject
+
+
+class ParaphrasedPrompts(PromptAttack):
+    """Leakage of the same answers to questions in other words.
+
+    Args:
+        paraphraser: where the other words come from; the data set by default.
+    """
+
+    def __init__(self, paraphraser: Paraphraser | None = None) -> None:
+        self.paraphraser = paraphraser or DataSetParaphrases()
+
+    @property
+    def name(self) -> str:
+        """The attack and who has found the other words."""
+        return f"ParaphrasedPrompts ({self.paraphraser.name})"
+
+    def check(self, subject: Subject) -> None:
+        """Refuse rows that cannot be paraphrased."""
+        self.paraphraser.check(questions(subject.forget, self.name))
+
+    def rows(self, subject: Subject) -> Sequence[EvaluationRow]:
+        """The questions in other words, with the answers as they are."""
+        rows = questions(subject.forget, self.name)[: subject.data.max_eval_examples]
+        asked = self.paraphraser.paraphrase(rows, subject)
+        return [Question(cast(Row, {**row, "question": text})) for row, text in zip(rows, asked, strict=True)]

@@ -1,0 +1,37 @@
+"""A question, with the beginning of its answer."""
+
+from dataclasses import dataclass, replace
+
+from unlearn_pl.data import EvaluationRow, Example
+from unlearn_pl.data.rows import Encoder
+
+
+@dataclass(frozen=True)
+class Prefixed(EvaluationRow):
+    """A tokenized question of which the first tokens of the answer are given; the rest is scored and generated.
+
+    Args:
+        example: the question and the whole answer.
+        given: how many tokens of the answer are given.
+        rest: the text of the others.
+    """
+
+    example: Example
+    given: int
+    rest: str
+
+    def examples(self, encoder: Encoder, where: str) -> list[Example]:
+        """The rest of the answer, as candidate 0."""
+        return [replace(self.example, prompt_length=self.example.prompt_length + self.given, choice=0)]
+
+    def content(self) -> str:
+        """The tokens, and how many are given."""
+        return f"{self.example.input_ids}\n{self.given}"
+
+    def prompt(self, encoder: Encoder) -> list[int]:
+        """The question and what is given of the answer."""
+        return self.example.input_ids[: self.example.prompt_length + self.given]
+
+    def expected(self) -> str:
+        """The rest of the answer."""
+        return self.rest

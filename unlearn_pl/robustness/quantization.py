@@ -1,0 +1,36 @@
+"""Does what was forgotten come back when the weights are rounded?"""
+
+from unlearn_pl.robustness.attack import Attack, Findings
+from unlearn_pl.robustness.integer_rounding import IntegerRounding
+from unlearn_pl.robustness.quantizer import Quantizer
+from unlearn_pl.robustness.subject import Subject
+
+
+class Quantization(Attack):
+    """Leakage of the forget and the retain split when the model's weights have few bits.
+
+    Unlearning changes weights little, and rounding may undo the change: then the quantised model knows again.
+
+    Args:
+        quantizer: how the weights are rounded; ``IntegerRounding(bits=8)`` by default.
+
+    References:
+        Zhang et al., Catastrophic Failure of LLM Unlearning via Quantization, ICLR 2025, arXiv 2410.16454.
+    """
+
+    def __init__(self, quantizer: Quantizer | None = None) -> None:
+        self.quantizer = quantizer or IntegerRounding(bits=8)
+
+    @property
+    def name(self) -> str:
+        """The attack and the kind of rounding."""
+        return f"Quantization ({self.quantizer.name})"
+
+    def check(self, subject: Subject) -> None:
+        """Refuse a backend that is not there."""
+        self.quantizer.check()
+
+    def run(self, subject: Subject) -> Findings:
+        """Round a copy of the weights, and evaluate both splits."""
+        module = subject.pretrained(self.quantizer.build(subject))
+        return Findings(subject.score(module, subject.splits).metrics)

@@ -1,0 +1,67 @@
+"""Ask many times, at random."""
+
+from statistics import mean, pstdev
+
+from unlearn_pl.models import CausalLM, Sampling
+from unlearn_pl.robustness.attack import Attack, Findings
+from unlearn_pl.robustness.sampling_module import SamplingModule
+from unlearn_pl.robustness.subject import FORGET, Subject
+
+
+class SampledAnswers(Attack):
+    """Leakage of answers that are drawn from the model's distribution: greedy answers may hide what it still knows.
+
+    ``forget_rouge`` is the expected ROUGE-L recall of one answer, ``forget_rouge_best`` the expected largest one of
+    ``samples`` answers (the mean over the questions of the best of each), and ``forget_rouge_std`` the mean over the
+    questions of the standard deviation.
+
+    Args:
+        samples: answers per question.
+        temperature: divides the logits.
+        top_p: draw among the most likely tokens with this much probability.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    References:
+        Scholten et al., A Probabilistic Perspective on Unlearning and Alignment for Large Language Models, ICLR 2025,
+        arXiv 2410.03523.
+    """
+
+    def __init__(self, samples: int = 8, temperature: float = 1.0, top_p: float = 1.0) -> None:
+        if samples < 1:
+            raise ValueError(f"samples={samples}; accepted is a positive number.")
+        self.samples = samples
+        self.sampling = Sampling(temperature, top_p)
+
+    @property
+    def name(self) -> str:
+        """The attack, the number of answers and the temperature."""
+        return f"SampledAnswers ({self.samples} at {self.sampling.temperature:g})"
+
+    def run(self, subject: Subject) -> Findings:
+        """Draw the answers."""
+        asked = subject.splits[FORGET]
+        module = SamplingModule(CausalLM(subject.model), self.sampling, subject.max_new_tokens)
+        repeated = {FORGET: [row for row in asked for _ in range(self.samples)]}
+        rouge = subject.score(module, repeated).per_example[FORGET]["rouge"]
+        return Findings(sample_statistics([rouge[i] for i in sorted(rouge)], self.samples))
+
+
+def sample_statistics(scores: list[float], samples: int) -> dict[str, float]:
+    """Mean, best and spread of the scores of several answers per question.
+
+    Args:
+        scores: those of the first question, then those of the second, and so on.
+        samples: answers per question.
+
+    Example:
+        >>> sample_statistics([0.0, 1.0, 0.5, 0.5], samples=2)
+        {'forget_rouge': 0.5, 'forget_rouge_best': 0.75, 'forget_rouge_std': 0.25}
+    """
+    groups = [scores[i : i + samples] for i in range(0, len(scores), samples)]
+    return {
+        "forget_rouge": mean(scores),
+        "forget_rouge_best": mean(map(max, groups)),
+        "forget_rouge_std": mean(map(pstdev, groups)),
+    }

@@ -1,0 +1,183 @@
+"""A model under attack, and the data that it was made to forget."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import nn
+
+from unlearn_pl.data import EvaluationRow, StreamSource, UnlearningDataModule, default_template
+from unlearn_pl.data.evaluation_row import load_split
+from unlearn_pl.data.rows import Encoder
+from unlearn_pl.models import CausalLM, load_tokenizer, resolve
+from unlearn_pl.modules import LanguageModule, PretrainedModule
+from unlearn_pl.robustness.audit_data import AuditData
+from unlearn_pl.robustness.leakage import LeakageEvaluation
+from unlearn_pl.robustness.questions import without_options
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
+FORGET, RETAIN = "forget", "retain"
+"""What the forget and the retain split are called in metrics, whatever they are called in the data."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What attacks see of a model: its folder, which they only read, and questions with answers.
+
+    Attributes:
+        model: Hugging Face folder, a ``.gguf`` file, or an alias of :data:`unlearn_pl.models.names.ALIASES`.
+        data: data module with the forget and the retain split; ``max_eval_examples`` limits every split that is
+            evaluated, not what attacks choose from.
+        forget_split: name of the split that holds what was to be forgotten.
+        retain_split: name of the split that was to stay; None for none.
+        seed: of everything that attacks draw.
+        max_new_tokens: length of generated answers.
+        accelerator: the Trainer's.
+        precision: the Trainer's.
+        full: leakage that counts as complete, by metric of the forget split (``forget_probability``); 1 where not
+            given.
+    """
+
+    model: str
+    data: UnlearningDataModule
+    forget_split: str = FORGET
+    retain_split: str | None = RETAIN
+    seed: int = 0
+    max_new_tokens: int = 64
+    accelerator: str = "auto"
+    precision: Precision = "32-true"
+    full: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse a model or a split that is not there, without loading the model.
+
+        Raises:
+            ValueError: naming it.
+        """
+        path, gguf_file = resolve(self.model)
+        accepted = ("config.json", "adapter_config.json", gguf_file or "config.json")
+        if not any((Path(path) / name).is_file() for name in accepted):
+            raise ValueError(
+                f"There is no model in {self.model!r}. Accepted is a Hugging Face folder, with a config.json and the "
+                "weights in it, such as SavePretrained writes."
+            )
+        _ = self.forget, self.retain
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The tokenizer in the model's folder.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        try:
+            return load_tokenizer(self.model)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"There is no tokenizer in {self.model!r}, and attacks lay their prompts out with it. Save it there "
+                "with tokenizer.save_pretrained."
+            ) from error
+
+    @property
+    def encoder(self) -> Encoder:
+        """Tokenizes as the data module does, with the model's own tokenizer."""
+        template = self.data.template or default_template(self.tokenizer)
+        return Encoder(self.tokenizer, template, self.data.max_length, self.data.truncate)
+
+    @cached_property
+    def forget(self) -> list[EvaluationRow]:
+        """What was to be forgotten."""
+        return self._split(self.forget_split)
+
+    @cached_property
+    def retain(self) -> list[EvaluationRow]:
+        """What was to stay; empty without a retain split."""
+        return [] if self.retain_split is None else self._split(self.retain_split)
+
+    @property
+    def splits(self) -> dict[str, list[EvaluationRow]]:
+        """The forget split and, where there is one, the retain split, as they are evaluated."""
+        rows = {FORGET: self.limited(self.forget), RETAIN: self.limited(self.retain)}
+        return {name: of_split for name, of_split in rows.items() if of_split}
+
+    def limited(self, rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
+        """As many of ``rows`` as are evaluated, each with its right answer alone."""
+        return [without_options(row) for row in rows[: self.data.max_eval_examples]]
+
+    def build(self) -> nn.Module:
+        """The model, loaded from its folder, in the type that the precision asks for."""
+        dtypes = {"bf16-true": torch.bfloat16, "64-true": torch.float64}
+        return CausalLM(self.model).build(dtypes.get(self.precision))
+
+    def pretrained(self, model: nn.Module | None = None) -> PretrainedModule:
+        """A module for :meth:`score`.
+
+        Args:
+            model: the changed model; the one in the folder by default.
+        """
+        return PretrainedModule(CausalLM(self.model) if model is None else model, self.max_new_tokens)
+
+    def score(
+        self, module: LanguageModule, rows: Mapping[str, Sequence[EvaluationRow]], answers: bool = True
+    ) -> LeakageEvaluation:
+        """Evaluate a model.
+
+        Args:
+            module: owns the model.
+            rows: split to its rows.
+            answers: whether answers are generated, too.
+        """
+        evaluation = LeakageEvaluation()
+        data = self.audit_data(rows)
+        with self.drawing():
+            trainer = self.trainer(callbacks=[evaluation])
+            (trainer.test if answers else trainer.validate)(module, datamodule=data, verbose=False)
+        return evaluation
+
+    def audit_data(
+        self,
+        rows: Mapping[str, Sequence[EvaluationRow]],
+        relearn: StreamSource | None = None,
+        batch_size: int = 1,
+        micro_batch_size: int = 1,
+    ) -> AuditData:
+        """The data module of an attack; see :class:`AuditData`."""
+        return AuditData(self.tokenizer, self.data, rows, relearn, batch_size, micro_batch_size, self.seed)
+
+    def trainer(self, **options: object) -> pl.Trainer:
+        """A Trainer on one device that keeps nothing."""
+        return pl.Trainer(
+            accelerator=self.accelerator,
+            devices=1,
+            precision=self.precision,
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **options,  # type: ignore[arg-type]
+        )
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Random numbers that depend on the seed alone; afterwards they go on as if nothing had been drawn."""
+        with isolate_rng():
+            torch.manual_seed(self.seed)
+            yield
+
+    def _split(self, name: str) -> list[EvaluationRow]:
+        # Data modules whose splits are files ask for a tokenizer, and know none without a Trainer.
+        self.data.tokenizer = self.tokenizer
+        splits = self.data.load_splits()
+        if name not in splits:
+            raise ValueError(f"The data has no split {name!r}; accepted are {', '.join(splits)}.")
+        return load_split(splits[name], f"split {name!r}")

@@ -1,0 +1,12 @@
+"""The model as it stands: what attacks are compared with."""
+
+from unlearn_pl.robustness.attack import Attack, Findings
+from unlearn_pl.robustness.subject import Subject
+
+
+class Unattacked(Attack):
+    """No attack: leakage of the forget and the retain split."""
+
+    def run(self, subject: Subject) -> Findings:
+        """Evaluate both splits."""
+        return Findings(subject.score(subject.pretrained(), subject.splits).metrics)
