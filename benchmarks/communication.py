@@ -27,12 +27,23 @@ from benchmarks.harness import RESULTS, machine, publish, table
 from benchmarks.step_cost_loops import make_module
 from benchmarks.step_cost_task import RandomTokens, Task
 from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
+from unlearn_pl.gradients import ScatteredRows
 from unlearn_pl.types import UnlearnBatch
 
 DOUBLE, SINGLE = 8, 4
 BYTES = {"double": DOUBLE, "float": SINGLE, "c10::BFloat16": 2, "long int": 8, "int": 4, "unsigned char": 1, "bool": 1}
 TASK = Task("12m", objectives=3, batch_size=2, length=32)
 COMBINERS: dict[str, Callable[[], Combiner]] = {"MinNorm": MinNorm, "Scalarization": Scalarization}
+RUNS = [
+    ("MinNorm", "auto", 1, False),
+    ("MinNorm", "ddp", 2, False),
+    ("MinNorm", "ddp", 2, True),
+    ("MinNorm", "fsdp2", 2, False),
+    ("Scalarization", "auto", 1, False),
+    ("Scalarization", "ddp", 2, False),
+    ("Scalarization", "fsdp2", 2, False),
+]
+"""Combiner, strategy, ranks, and whether the rows are scattered over them."""
 PROFILED_STEP = 2
 STEPS = 3
 
@@ -83,11 +94,12 @@ def answer(request: dict) -> dict[str, int] | None:
         callbacks=[count],
     )
     device = torch.device("cpu")
-    trainer.fit(make_module(COMBINERS[request["combiner"]](), TASK, device), RandomTokens(TASK))
+    options = {"row_storage": ScatteredRows()} if request["strategy"] == "ddp" and request["scattered"] else {}
+    trainer.fit(make_module(COMBINERS[request["combiner"]](), TASK, device, **options), RandomTokens(TASK))
     return count.bytes() if trainer.is_global_zero else None
 
 
-def predicted(combiner: str, strategy: str, ranks: int) -> dict[str, int]:
+def predicted(combiner: str, strategy: str, ranks: int, scattered: bool = False) -> dict[str, int]:
     """Kind of collective to the bytes that a rank puts into it, by the formulas of ``README.md``."""
     if ranks == 1:
         return {}
@@ -95,6 +107,8 @@ def predicted(combiner: str, strategy: str, ranks: int) -> dict[str, int]:
     weights, k, streams = SINGLE * sum(sizes), TASK.objectives, len(TASK.streams)
     backwards, gradients, products = (k, k, k * k) if combiner == "MinNorm" else (streams, 1, 1)
     facts = DOUBLE * (2 * k + products)
+    if scattered:
+        return {"all_gather": weights // ranks, "all_reduce": facts, "all_to_all": k * weights}
     if strategy == "ddp":
         return {"all_reduce": gradients * weights + facts}
     root = SINGLE * (sizes[0] + sizes[-1])  # the embedding, which is the head, and the last norm
@@ -103,10 +117,10 @@ def predicted(combiner: str, strategy: str, ranks: int) -> dict[str, int]:
     return {"all_gather": gathered // ranks, "all_reduce": backwards * weights + facts + norms}
 
 
-def measured(combiner: str, strategy: str, ranks: int) -> dict[str, int]:
+def measured(combiner: str, strategy: str, ranks: int, scattered: bool = False) -> dict[str, int]:
     """Kind of collective to bytes, of rank 0."""
     print(f"bytes: {combiner}, {strategy}, {ranks} rank(s)", file=sys.stderr, flush=True)
-    request = json.dumps({"combiner": combiner, "strategy": strategy, "ranks": ranks})
+    request = json.dumps({"combiner": combiner, "strategy": strategy, "ranks": ranks, "scattered": scattered})
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", "-m"]
     command = [sys.executable, *launcher, "benchmarks.communication", "--child", request]
@@ -128,11 +142,12 @@ def main() -> None:
             print(json.dumps(found), flush=True)
         return
     rows = []
-    for combiner in COMBINERS:
-        for strategy, ranks in (("auto", 1), ("ddp", 2), ("fsdp2", 2)):
-            found, formula = measured(combiner, strategy, ranks), predicted(combiner, strategy, ranks)
-            for kind in sorted({*found, *formula}) or ["none"]:
-                rows.append([combiner, strategy, ranks, kind, found.get(kind, 0), formula.get(kind, 0)])
+    for combiner, strategy, ranks, scattered in RUNS:
+        found = measured(combiner, strategy, ranks, scattered)
+        formula = predicted(combiner, strategy, ranks, scattered)
+        name = f"{combiner}, ScatteredRows" if scattered else combiner
+        for kind in sorted({*found, *formula}) or ["none"]:
+            rows.append([name, strategy, ranks, kind, found.get(kind, 0), formula.get(kind, 0)])
     text = (
         f"`python -m benchmarks.communication`: {TASK.objectives} objectives on {len(TASK.streams)} streams, given "
         f"reference, gloo. {machine()}.\n\n"

@@ -122,12 +122,12 @@ def test_answers_of_a_csv_file_are_forgotten(here):
                 [f"Who is {p['name']}?", f"A {p['work']} from {p['city']}, with a {p['award']}."] for p in people
             )
     Path("tiny.yaml").write_text(TINY)
-    small = ["--data.batch_size=10", "--data.micro_batch_size=10"]
+    small = ["--data.batch_size=5", "--data.micro_batch_size=5"]
     recipe = ["-c", str(ROOT / "text" / "fine_tune.yaml"), "-c", "tiny.yaml", *small]
-    before = evaluated("runs/text/target", *recipe, "--trainer.max_epochs=30")
+    before = evaluated("runs/text/target", *recipe, "--trainer.max_epochs=40")
     assert min(before["forget_probability"], before["retain_probability"]) > 0.7
 
-    cpu = ["--trainer.accelerator=cpu", "--trainer.precision=32-true", *small]
+    cpu = ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--model.optimizer.lr=1e-3", *small]
     for method in METHODS:
         after = unlearned("text", method, *UNLEARN, *cpu)
         assert after["forget_probability"] < 0.5 * before["forget_probability"]

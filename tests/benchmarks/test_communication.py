@@ -2,14 +2,13 @@
 
 import pytest
 
-from benchmarks.communication import measured, predicted
+from benchmarks.communication import RUNS, measured, predicted
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-@pytest.mark.parametrize("combiner", ["MinNorm", "Scalarization"])
-def test_bytes_of_a_step_are_the_predicted_ones(combiner, strategy):
-    assert measured(combiner, strategy, 2) == predicted(combiner, strategy, 2)
+@pytest.mark.parametrize("run", [run for run in RUNS if run[2] > 1], ids=str)
+def test_bytes_of_a_step_are_the_predicted_ones(run):
+    assert measured(*run) == predicted(*run)
 
 
 def test_one_rank_is_predicted_to_send_nothing():

@@ -48,10 +48,18 @@ def test_shards_share_what_belongs_to_the_weights_and_nothing_else():
     assert sharded.activations == PLAN.activations
 
 
+def test_rows_that_wait_in_less_memory():
+    passes = (BackwardPass(rows=0), BackwardPass(rows=1), BackwardPass(rows=2))
+    whole = replace(PLAN, passes=passes, gradients=3, batch_size=50)
+    halved = replace(whole, row_share=0.5)
+    assert (whole.parts()["gradients"], halved.parts()["gradients"]) == (12000, 8000)
+    assert whole.peak - halved.peak == 2 * 2000
+
+
 def test_every_saving_saves_on_a_large_plan():
     shape = ModelShape(7 * 10**9, 7 * 10**9, 32, 4096, 11008, 4096, 32000)
     plan = MemoryPlan(shape, 8, 1024, (BackwardPass(1, False, 1),), gradients=2, reference=True)
-    assert len(plan.savings()) == 6
+    assert len(plan.savings()) == 7
     for change, less in plan.savings().items():
         assert less.peak < plan.peak, change
 

@@ -48,17 +48,17 @@ class GradientNormAttack(PerExampleMetric):
         answers = right_answers(batch)  # type: ignore[arg-type]
         choices = answers.get("choice", torch.zeros_like(answers["index"])).tolist()
         rows = [row for row, choice in enumerate(choices) if choice == 0]
-        scores = [self._score(_row(answers, row)) for row in rows]
+        scores = [self._score(answers, row) for row in rows]
         self.update(answers["index"][rows], torch.tensor(scores, dtype=torch.float64))
 
-    def _score(self, answer: TokenBatch) -> float:
+    def _score(self, answers: TokenBatch, row: int) -> float:
         model = self._model[0]
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        # Lightning evaluates in inference mode, whose tensors autograd refuses, so the answer is copied outside it.
+        # Lightning evaluates in inference mode, whose tensors autograd refuses, so the answer is copied.
         with torch.inference_mode(False), torch.enable_grad():
-            copy: TokenBatch = {name: value.clone() for name, value in answer.items()}  # type: ignore[assignment, union-attr]
+            answer = _row(answers, row)
             with self.context():
-                view = stream_forward(model, copy, frozenset())
+                view = stream_forward(model, answer, frozenset())
             mask = without_last(view.mask) if self._without_last else view.mask
             if not mask.any():
                 return torch.nan
@@ -68,11 +68,11 @@ class GradientNormAttack(PerExampleMetric):
 
 
 def _row(batch: TokenBatch, row: int) -> TokenBatch:
-    """One row, without its padding."""
+    """A copy of one row, without its padding."""
     length = int(batch["attention_mask"][row].sum())
     return TokenBatch(
-        input_ids=batch["input_ids"][row : row + 1, :length],
-        attention_mask=batch["attention_mask"][row : row + 1, :length],
-        labels=batch["labels"][row : row + 1, :length],
-        index=batch["index"][row : row + 1],
+        input_ids=batch["input_ids"][row : row + 1, :length].clone(),
+        attention_mask=batch["attention_mask"][row : row + 1, :length].clone(),
+        labels=batch["labels"][row : row + 1, :length].clone(),
+        index=batch["index"][row : row + 1].clone(),
     )

@@ -58,7 +58,7 @@ def generate(
         return bool(stop) and any(end in tokenizer.decode(tokens, skip_special_tokens=True) for end in stop)
 
     with evaluation_mode(model):
-        begun = accepted_drafts(causal_lm, batch, ends, max_new_tokens)
+        begun = accepted_drafts(model, batch, ends, max_new_tokens)
         tokens = _decode(causal_lm, batch, begun, config, is_over, synced_gpus)
     written = [until_end(row[:max_new_tokens], ends) for row in tokens]
     return [cut(text, stop).strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]

@@ -39,6 +39,7 @@ class MemoryPlan:
         length: tokens of the longest example.
         passes: the backward passes of a step, in their order.
         gradients: that exist when the last backward pass is done: one per objective, or one of their sum.
+        row_share: what a row that waits for the others takes, as a part of a gradient.
         weight_bytes: per weight.
         compute_bytes: per activation; 2 under ``bf16-mixed`` and ``bf16-true``.
         gradient_bytes: per trained weight.
@@ -54,6 +55,7 @@ class MemoryPlan:
     length: int
     passes: Sequence[BackwardPass] = (BackwardPass(),)
     gradients: int = 1
+    row_share: float = 1
     weight_bytes: float = 4
     compute_bytes: int = 4
     gradient_bytes: float = 4
@@ -149,19 +151,25 @@ class MemoryPlan:
         return tokens * self.shape.vocab_size
 
     @property
+    def _gradients(self) -> float:
+        return 1 + (self.gradients - 1) * self.row_share
+
+    @property
     def peak(self) -> float:
         """The most memory at a time: in a backward pass, when all gradients are there, or in the optimizer's step.
 
         A gradient grows as its backward pass frees activations, so that the one in the making is not counted beside
         them. The optimizer takes one more gradient's memory for its own computations.
         """
-        backward = max(b.rows * self.gradient + b.graphs * self.activations + self.logits(b) for b in self.passes)
+        backward = max(
+            b.rows * self.row_share * self.gradient + b.graphs * self.activations + self.logits(b) for b in self.passes
+        )
         return (
             self.parameters
             + self.optimizer
             + self.frozen
             + self.bucketed * self.gradient
-            + max(backward, max(2, self.gradients) * self.gradient)
+            + max(backward, max(2, self._gradients) * self.gradient)
         )
 
     @property
@@ -179,7 +187,7 @@ class MemoryPlan:
             "parameters": self.parameters,
             "optimizer": self.optimizer,
             "reference": self.frozen,
-            "gradients": (self.gradients + self.bucketed) * self.gradient,
+            "gradients": (self._gradients + self.bucketed) * self.gradient,
             "activations": max(b.graphs for b in self.passes) * self.activations,
             "logits": max(self.logits(b) for b in self.passes),
         }
@@ -200,6 +208,8 @@ class MemoryPlan:
         if self.shape.trains_all:
             adapters = replace(self.shape, trained=self.shape.parameters // 100)
             plans["CausalLM(lora=LoRA())"] = replace(self, shape=adapters)
+        if self.gradients > 1 and self.row_share == 1:
+            plans["row_storage=BFloat16Rows()"] = replace(self, row_share=2 / max(2, self.gradient_bytes))
         if self.shards == 1:
             plans["Trainer(strategy='fsdp2', devices=8)"] = replace(self, shards=8, bucketed=False)
         return plans

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from unlearn_pl.gradients import group_streams
+from unlearn_pl.gradients import BFloat16Rows, OffloadedRows, group_streams
 from unlearn_pl.models.memory_plan import BackwardPass, MemoryPlan
 from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 from unlearn_pl.objectives import Objective
@@ -56,6 +56,7 @@ def memory_plan(module: "DescentModule") -> MemoryPlan | None:
         length=length,
         passes=backward_passes(module.objectives, keeps_rows, module.micro_batches_per_step > 1),
         gradients=len(module.objectives) if keeps_rows else 1,
+        row_share=row_share(module, trained[0].element_size()),
         weight_bytes=own_bytes,
         compute_bytes=2 if "16" in precision else 4,
         gradient_bytes=trained[0].element_size(),
@@ -83,6 +84,16 @@ def backward_passes(objectives: dict[str, Objective], keeps_rows: bool, accumula
             rows = min(done + accumulates, len(objectives) - 1 if keeps_rows else 1)
             passes.append(BackwardPass(len(group.streams), any(reading[i:]), rows))
     return passes
+
+
+def row_share(module: "DescentModule", element_size: int) -> float:
+    """What a row that waits takes on the device, as a part of a gradient."""
+    storage = module.row_storage
+    if isinstance(storage, BFloat16Rows):
+        return 2 / element_size
+    if isinstance(storage, OffloadedRows) and module.device.type == "cuda":
+        return 0
+    return 1 / module.trainer.world_size if storage.scatters else 1
 
 
 def optimizer_bytes(optimizer: Optimizer, element_size: int) -> float:

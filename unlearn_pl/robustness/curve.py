@@ -30,9 +30,9 @@ def steps_to_level(steps: Sequence[float], values: Sequence[float], level: float
         level: what is to be reached.
 
     Example:
-        >>> steps_to_level([0, 10, 20], [0.0, 0.5, 0.9], 0.7)
+        >>> steps_to_level([0, 10, 20], [0.0, 0.5, 1.0], 0.75)
         15.0
-        >>> steps_to_level([0, 10, 20], [0.0, 0.5, 0.9], 0.95) is None
+        >>> steps_to_level([0, 10, 20], [0.0, 0.5, 0.75], 0.8) is None
         True
     """
     if values[0] >= level:
