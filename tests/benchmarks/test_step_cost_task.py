@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.harness import take_steps
-from benchmarks.step_cost import against_others, against_sum
+from benchmarks.step_cost import against_others, against_sum, cycles
 from benchmarks.step_cost_loops import Losses, fit, make_loop, make_module, torch_loop
 from benchmarks.step_cost_task import Task
 from unlearn_pl.combiners import MinNorm, Scalarization
@@ -49,6 +49,8 @@ LOOPS = [
     "transformers.Trainer",
     "torchjd backward",
     "MinNorm",
+    "MinNorm, refresh_every=4",
+    "MinNorm, sketch",
     "NPO, cached reference",
     "SimNPO",
 ]
@@ -82,3 +84,9 @@ def test_every_case_names_loops_that_exist():
     for case in [*against_sum("12m", "float32"), *against_others("12m", "float32")]:
         for name in (case.loop, case.peer):
             make_loop(name, case.task, CPU)
+
+
+def test_a_cycle_is_timed_as_a_whole():
+    laps = [(4.0, 2.0), (1.0, 1.0), (6.0, 2.0), (2.0, 0.0)]
+    assert cycles(laps, 2) == [(2.5, 1.5), (4.0, 1.0)]
+    assert cycles(laps, 1) == laps

@@ -2,6 +2,7 @@ import logging
 
 import pytest
 import torch
+from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from unlearn_pl.models import LoRA, generate
 from unlearn_pl.models.generation import STRIDE, cut
@@ -141,3 +142,33 @@ def test_texts_end_where_they_are_cut_off(ending_model, tokenizer):
     longest = left_padded(tokenizer, PROMPTS[2:])
     assert generate(model, longest, tokenizer, max_new_tokens=45, stop=[stop]) == [cut(whole[2], [stop]).strip()]
     assert len(steps) <= 2 * STRIDE < len(ids[2])
+
+
+def make(family: str, vocab_size: int):
+    """A random model whose cache is not just keys and values of all tokens."""
+    common = {"vocab_size": vocab_size, "hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": 0, "eos_token_id": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64, "pad_token_id": 2}
+    torch.manual_seed(0)
+    if family == "mistral":
+        model = MistralForCausalLM(MistralConfig(sliding_window=5, **common, **heads))
+    else:
+        model = MambaForCausalLM(MambaConfig(state_size=4, pad_token_id=2, **common))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(6 if parameter.ndim > 1 and family == "mistral" else 1)
+    return model.double().eval()
+
+
+@pytest.mark.parametrize("family", ["mistral", "mamba"])
+def test_other_kinds_of_caches(tokenizer, family):
+    model = make(family, len(tokenizer))
+    endless = [greedy_ids(model, tokenizer, prompt, (), 40) for prompt in PROMPTS]
+    model.generation_config.eos_token_id = [endless[0][6], endless[1][20]]
+    ends = (*model.generation_config.eos_token_id, tokenizer.eos_token_id)
+    ids = [greedy_ids(model, tokenizer, prompt, ends, 40) for prompt in PROMPTS]
+    expected = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+    batch = left_padded(tokenizer, PROMPTS)
+    assert max(map(len, ids)) > STRIDE
+    assert generate(model, batch, tokenizer, max_new_tokens=40) == expected
+    half = with_drafts(batch, tokenizer, [row[: len(row) // 2] for row in ids])
+    assert generate(model, half, tokenizer, max_new_tokens=40) == expected

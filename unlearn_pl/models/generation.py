@@ -107,10 +107,12 @@ def _decode(
 
 
 def _selected(cache: object, rows: Tensor) -> "DynamicCache | None":
-    """``cache`` of these rows; None, for a new start, where it is of a kind that rows cannot leave."""
-    from transformers import DynamicCache
+    """``cache`` of these rows; None, for a new start, where it holds more than keys and values."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
     if not isinstance(cache, DynamicCache) or not len(rows):
+        return None
+    if not all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
         return None
     cache.batch_select_indices(rows)
     return cache
