@@ -45,8 +45,8 @@ class MUSEDataModule(UnlearningDataModule):
             repository are found, too. None for the hub.
         forget: what the stream ``forget`` holds, or any :class:`~unlearn_pl.data.Source`.
         retain: what the stream ``retain`` holds, likewise; ``raw/retain2`` is what the evaluation asks about.
-        train: what the stream ``train`` holds, one after the other, likewise. The default is for the model that is to forget;
-            without ``train/forget`` it is for the retain model (our reading of the data).
+        train: what the stream ``train`` holds, one after the other, likewise. The default is for the model that is to
+            forget; without ``train/forget`` it is for the retain model (our reading of the data).
         chunk_length: most tokens of an example.
         shots: answered questions in front of each knowledge question, at most ten.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.

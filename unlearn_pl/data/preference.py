@@ -26,8 +26,9 @@ class PreferenceDataModule(UnlearningDataModule):
     Training streams: ``forget`` (prompts with harmful answers), ``retain`` (prompts with harmless answers),
     ``forget.alternate`` (for every row of ``forget`` the harmless answers to the same prompt, of which training draws
     another one every round, or refusals where there are none), ``normal`` (unrelated questions, for the KL of MOLLM)
-    and ``train`` (all but the alternates, for a model that is to forget). Evaluation splits: ``forget`` and ``retain`` (the same of the test set), ``preference`` (prompts with the
-    safer answer and, as the wrong one, the other) and ``normal``.
+    and ``train`` (all but the alternates, for the model that is to forget). Evaluation splits: ``forget`` and
+    ``retain`` (the same of the test set), ``preference`` (prompts with the safer answer and, as the wrong one, the
+    other) and ``normal``.
 
     Rows have the columns of PKU-SafeRLHF: ``prompt``, ``response_0``, ``response_1``, ``is_response_0_safe``,
     ``is_response_1_safe`` and ``safer_response_id`` (its other columns are not read); or ``prompt``, ``chosen`` and
