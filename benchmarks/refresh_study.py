@@ -28,7 +28,7 @@ from unlearn_pl.gradients import Replay, gramian
 from unlearn_pl.modules import MOLLM
 from unlearn_pl.modules.step import Step
 
-RATES, EPOCHS = (1e-3, 2e-3, 4e-3), 12
+RATES, EPOCHS = (5e-4, 1e-3, 2e-3, 4e-3), 12
 ARMS: dict[str, dict[str, object]] = {
     **{f"m = {m}": {"refresh_every": m} for m in (1, 2, 4, 8, 16)},
     **{f"sketch of {size}": {"gramian": "sketch", "sketch_size": size} for size in (4096, 16384, 65536)},
