@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 0
 
-.PHONY: demo test test-slow lint format bench bench-eval bench-full study-min-norm study-combiners study-markov study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-slow lint format bench bench-eval bench-full study-min-norm study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -53,6 +53,12 @@ study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weight
 
 study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)
 	$(RUN) -m experiments.markov_chains.study
+
+study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost (minutes)
+	$(RUN) -m benchmarks.refresh_study
+
+study-masks: $(INSTALLED)  ## how few weights carry the forgetting, by score (minutes)
+	$(RUN) -m experiments.markov_chains.masks
 
 study-relearning: $(INSTALLED)  ## which method's forgetting survives relearning (about half an hour)
 	$(RUN) -m benchmarks.relearning_study
