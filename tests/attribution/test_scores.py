@@ -10,6 +10,8 @@ from torch.func import functional_call, grad
 from tests import kit
 from unlearn_pl.attribution import SNIP, WAGLE, Magnitude, Measured, Random, SalUn, Wanda, write_mask
 from unlearn_pl.attribution.measurement import measuring
+from unlearn_pl.gradients import BFloat16Rows
+from unlearn_pl.models.checkpointing import checkpoint_activations
 from unlearn_pl.modules import MOLLM, GradAscent
 
 
@@ -186,6 +188,14 @@ def test_gradients_are_means_over_the_data(tmp_path):
             torch.testing.assert_close(spy.seen[name][stream], gradient, rtol=1e-9, atol=1e-13)
 
 
+def test_how_the_module_would_keep_its_rows_does_not_matter(tmp_path):
+    def mask(**options):
+        module, data = MOLLM(kit.model(), **options), kit.Questions(batch_size=8, micro_batch_size=4)
+        return write_mask(tmp_path / "mask.safetensors", SNIP(0.1), module, data, kit.trainer(max_epochs=1)).mask
+
+    assert mask(row_storage=BFloat16Rows()) == mask(gramian="sketch") == mask()
+
+
 def test_the_module_is_left_as_it_was(tmp_path):
     module = GradAscent(kit.model())
     before = dict(vars(module))
@@ -204,12 +214,27 @@ def test_the_module_is_left_as_it_was(tmp_path):
     assert module.windows_closed == 1
 
 
-def test_wanda_sees_the_inputs_of_linear_layers_without_padding(tmp_path):
-    class SpyWanda(Wanda):
-        def prepare(self, parameters, sharded):
-            self.seen = {p.name: p.input_norms for p in parameters}
-            return {}
+class SpyWanda(Wanda):
+    """Keeps the norms that it was given."""
 
+    def prepare(self, parameters, sharded):
+        self.seen = {p.name: p.input_norms for p in parameters}
+        return {}
+
+
+def test_layers_that_are_computed_twice_are_seen_once(tmp_path):
+    seen = []
+    for checkpointing in (False, True):
+        wanda, model = SpyWanda(0.25), kit.model()
+        if checkpointing:
+            checkpoint_activations(model)
+        data = kit.Questions(forget=8, batch_size=8, micro_batch_size=4)
+        write_mask(tmp_path / "mask.safetensors", wanda, MOLLM(model), data, kit.trainer(max_epochs=1))
+        seen.append(wanda.seen)
+    torch.testing.assert_close(seen[1], seen[0])
+
+
+def test_wanda_sees_the_inputs_of_linear_layers_without_padding(tmp_path):
     wanda, module = SpyWanda(0.25), MOLLM(kit.model())
     data = kit.Questions(forget=8, batch_size=8, micro_batch_size=4)
     header = write_mask(tmp_path / "mask.safetensors", wanda, module, data, kit.trainer(max_epochs=1))

@@ -7,7 +7,7 @@ import yaml
 
 from tests.robustness.subjects import make_folder
 from unlearn_pl.cli import main
-from unlearn_pl.commands.attack import attack_parser
+from unlearn_pl.commands.attack import attack_parser, relearning_curves
 from unlearn_pl.robustness import read_outcomes
 
 RECIPES = sorted((Path(__file__).parents[2] / "experiments" / "attacks").glob("*.yaml"))
@@ -73,6 +73,21 @@ def test_arguments_replace_those_of_the_recipe(recipe, capsys):
     outcomes = read_outcomes("elsewhere/attacks.json")
     assert [(o.attack, o.role) for o in outcomes] == [("Unattacked", "audited"), ("PrefixAttack (25%)", "audited")]
     assert not Path("elsewhere/relearning.png").exists()
+
+
+def test_attacks_of_one_name_have_a_curve_each(recipe, capsys):
+    attacks = [
+        {"class_path": "Relearning", "init_args": {"steps": 1, "evaluate_every": 1, "learning_rate": rate}}
+        for rate in (1e-4, 1e-2)
+    ]
+    Path("rates.yaml").write_text(yaml.safe_dump(SMALL | {"attacks": attacks}))
+    main(["attack", "-c", "rates.yaml"])
+    outcomes = [outcome for outcome in read_outcomes("out/attacks.json") if outcome.curve]
+    curves = relearning_curves(outcomes)
+    name = "Relearning (random 20%)"
+    assert list(curves) == [f"{role}: {name}{number}" for number in ("", ", 2") for role in ("audited", "retain")]
+    for points, outcome in zip(curves.values(), outcomes, strict=True):
+        assert points[-1] == (1.0, outcome.curve["forget_probability"][-1])
 
 
 def test_what_cannot_be_done_is_a_line(recipe, capsys):

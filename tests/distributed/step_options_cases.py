@@ -3,11 +3,14 @@
 import functools
 
 import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from tests import kit
 from tests.distributed.cases import OPTIONS, Recorded, strategy
 from unlearn_pl.combiners import MinNorm, RowCombiner, Scalarization
-from unlearn_pl.gradients import RandomSmoothing, ScatteredRows, SharpnessAware
+from unlearn_pl.gradients import RandomSmoothing, ScatteredRows, SharpnessAware, combine, local
 from unlearn_pl.models import full_state_dict
 from unlearn_pl.modules import FSDP2Strategy, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
@@ -73,3 +76,12 @@ def resume(variant: str, folder: str, distributed_checkpoint: bool):
             trainer.save_checkpoint(f"{folder}/half.ckpt")
         states.append(full_state_dict(module.model))
     return states[0], states[2]
+
+
+def combine_with_a_row_that_waited_as_plain_shards(weights):
+    """The whole combination of ``[1, ..., 5]`` and of ones, of which the first is no DTensor (as in OffloadedRows)."""
+    mesh = init_device_mesh("cpu", (2,))
+    waited, last = (distribute_tensor(t, mesh, [Shard(0)]) for t in (torch.arange(1.0, 6), torch.ones(5)))
+    parameter = nn.Parameter(torch.zeros_like(last))
+    combine([parameter], [[local(waited)], [last]], [weights])
+    return parameter.grad.full_tensor()

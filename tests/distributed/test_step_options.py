@@ -37,6 +37,13 @@ def test_rows_that_are_scattered_over_ranks_equal_whole_ones(pool, variant):
         torch.testing.assert_close(first["state"][name], value, rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.parametrize("weights", [[0.5, 2.0], [0.5, 0.0]])
+def test_shards_that_waited_elsewhere_come_back(pool, weights):
+    expected = weights[0] * torch.arange(1.0, 6) + weights[1]
+    for combined in pool.run(cases.combine_with_a_row_that_waited_as_plain_shards, weights):
+        torch.testing.assert_close(combined, expected)
+
+
 def test_shards_cannot_be_scattered(pool):
     with pytest.raises(Exception, match="are sharded already"):
         pool.run(cases.train, "scattered", "fsdp2", 2, 2)

@@ -45,6 +45,14 @@ def test_the_last_row_is_not_rounded():
     assert BFloat16Rows().keep(row, last=False)[0].dtype == torch.bfloat16
 
 
+def test_products_with_a_rounded_row_are_as_exact_as_the_other_row():
+    generator = torch.Generator().manual_seed(0)
+    exact, rounded = torch.randn(2, 50, dtype=torch.float64, generator=generator)
+    rounded = rounded.to(torch.bfloat16)
+    products = gramian([[rounded], [exact]])
+    torch.testing.assert_close(products[0, 1], rounded.double() @ exact, rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_rows_of_several_types_are_mixed_in_the_type_of_the_parameter(order):
     parameter = nn.Parameter(torch.zeros(3))

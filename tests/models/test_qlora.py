@@ -34,6 +34,8 @@ def test_without_bitsandbytes_it_is_refused(folder, monkeypatch):
 def test_gguf_weights_are_refused():
     with pytest.raises(ValueError, match=r"QLoRA cannot quantize the GGUF weights 'model.gguf'"):
         CausalLM("anywhere", lora=QLoRA(), gguf_file="model.gguf")
+    with pytest.raises(ValueError, match=r"QLoRA cannot quantize the GGUF weights 'model.gguf'"):
+        CausalLM("anywhere/model.gguf", lora=QLoRA())
 
 
 def test_its_arguments_are_recorded():

@@ -1,6 +1,7 @@
 """From a run to a Hugging Face folder and back: the same logits, the same evaluation."""
 
 import functools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -61,6 +62,24 @@ def test_evaluating_the_folder_is_evaluating_the_module(tmp_path):
     assert exported.results.per_example == trained.results.per_example
     assert exported.results.weights_fingerprint == trained.results.weights_fingerprint
     assert {"forget_rouge", "forget_probability", "retain_rouge"} <= trained.results.metrics.keys()
+
+
+def test_a_tokenizer_comes_from_the_file_that_the_model_comes_from(tmp_path):
+    kit.tokenizer().save_pretrained(tmp_path)  # would be taken if the file's name were forgotten
+    module, data = PretrainedModule(CausalLM(str(tmp_path), gguf_file="weights.gguf")), questions()
+    module.trainer = kit.trainer()
+    with pytest.raises(OSError, match=r"weights\.gguf"):
+        module.load_tokenizer()
+    data._tokenizer, data.trainer = None, SimpleNamespace(lightning_module=module)
+    with pytest.raises(OSError, match=r"weights\.gguf"):
+        _ = data.tokenizer
+
+
+def test_a_live_model_without_a_tokenizer_says_so():
+    module = PretrainedModule(kit.model())
+    module.trainer = kit.trainer()
+    with pytest.raises(ValueError, match="A live model comes without its tokenizer"):
+        module.load_tokenizer()
 
 
 def test_the_tokenizer_of_the_folder_serves_the_evaluation(tmp_path):

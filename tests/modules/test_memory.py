@@ -7,6 +7,7 @@ import torch
 
 from tests import kit
 from unlearn_pl.combiners import MinNorm, Scalarization
+from unlearn_pl.gradients import SharpnessAware
 from unlearn_pl.models.memory_plan import BackwardPass
 from unlearn_pl.modules import MOLLM, GradDiff
 from unlearn_pl.modules.memory import advice, backward_passes, memory_line, memory_plan, optimizer_bytes
@@ -77,6 +78,13 @@ def test_a_weighted_sum_holds_one_gradient():
     fitted(sums)
     fitted(rows)
     assert (memory_plan(sums).gradients, memory_plan(rows).gradients) == (1, 2)
+
+
+@pytest.mark.parametrize("options", [{"optimizer": lambda p: DualOptim(p)}, {"gradient": SharpnessAware()}])
+def test_a_weighted_sum_that_is_made_of_rows_holds_all_of_them(options):
+    module = GradDiff(kit.model(), combiner=Scalarization(), **options)
+    fitted(module)
+    assert memory_plan(module).gradients == 2
 
 
 def test_a_warning_says_what_to_change(monkeypatch):

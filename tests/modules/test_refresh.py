@@ -220,6 +220,7 @@ def test_a_dropped_objective_does_not_poison_the_sum_after_its_sketch():
     module = Pair(gramian="sketch", on_nonfinite="drop")
     module.objectives["forget"] = Broken()
     fit(module, max_steps=2)
+    assert module.skipped["nonfinite"] == module.windows_closed == 2
     assert weights_of(module).isfinite().all()
     assert not torch.equal(
         weights_of(module), torch.cat([p.flatten() for p in kit.model(dtype=torch.float64).parameters()])

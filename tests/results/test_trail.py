@@ -34,6 +34,14 @@ def test_earlier_lines_stay_as_they_are(trail):
     assert trail.read_bytes().startswith(before)
 
 
+def test_a_missing_last_line_break_joins_no_lines(trail):
+    before = trail.read_bytes()
+    trail.write_bytes(before.rstrip(b"\n"))
+    append_to_trail(trail, {"event": "more"})
+    assert trail.read_bytes().startswith(before)
+    assert read_trail(trail)[-1]["event"] == "more"
+
+
 @pytest.mark.parametrize("line", [1, 2])
 @pytest.mark.parametrize("change", ["changed", "removed", "inserted", "swapped"])
 def test_tampering_is_found(trail, line, change):

@@ -1,12 +1,14 @@
 """Audits keep what is done, repeat nothing, and leave models as they are."""
 
 import hashlib
+import json
 import math
 from pathlib import Path
 
 import pytest
 
 from tests.robustness.subjects import authors, make_folder, subject
+from unlearn_pl.data import Request, SequentialRequests, TextDataModule
 from unlearn_pl.models import LoRA
 from unlearn_pl.results import read_json, weights_fingerprint, write_json
 from unlearn_pl.robustness import (
@@ -179,3 +181,16 @@ def test_files_keep_infinity_and_refuse_what_they_are_not(tmp_path):
         read_outcomes(tmp_path / "b.json")
     with pytest.raises(ValueError, match="schema version 1"):
         read_outcomes(tmp_path / "c.json")
+
+
+def test_a_view_of_other_data_lays_it_out_with_the_tokenizer_of_the_model(folder, tmp_path):
+    rows = {
+        name: [{"question": f"How {name} is {x}?", "answer": f"{x} it is."} for x in "ab"] for name in ("old", "new")
+    }
+    for name, of_file in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_file))
+    files = TextDataModule(forget=str(tmp_path / "old.jsonl"), retain=str(tmp_path / "new.jsonl"))
+    data = SequentialRequests(files, [Request(id="first", forget=str(tmp_path / "old.jsonl"))])
+    given = subject(folder, data=data)
+    given.check()
+    assert [row.row["question"] for row in given.forget] == [row["question"] for row in rows["old"]]

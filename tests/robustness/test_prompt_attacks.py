@@ -209,3 +209,10 @@ def test_what_is_missing_or_impossible_is_named(tmp_path, folder):
     with pytest.raises(ValueError, match="samples=0"):
         SampledAnswers(0)
     assert DataSetParaphrases().name == "data set"
+
+
+def test_samples_of_texts_that_ask_nothing_are_refused(folder, tmp_path):
+    (tmp_path / "texts.txt").write_text("A short text about cats.\nA longer text about very many dogs.\n")
+    given = subject(folder, data=TextDataModule(forget=str(tmp_path / "texts.txt")), retain_split=None)
+    with pytest.raises(ValueError, match=r"SampledAnswers \(2 at 1\) needs rows with answers.*kind \['Passage'\]"):
+        SampledAnswers(2).check(given)

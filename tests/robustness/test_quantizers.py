@@ -4,8 +4,10 @@ import importlib.util
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from tests.robustness.subjects import subject
+from tests.robustness.subjects import authors, subject
+from unlearn_pl.models import save_pretrained
 from unlearn_pl.robustness import BitsAndBytes, IntegerRounding, NormalFloat4, Quantization
 from unlearn_pl.robustness.normal_float4 import LEVELS
 
@@ -54,6 +56,16 @@ def test_nf4_is_that_of_bitsandbytes():
     weight[2] = 0.5
     packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4")
     torch.testing.assert_close(NormalFloat4(64).round(weight), dequantize_4bit(packed, state), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_without_linear_layers_is_refused(tmp_path):
+    tokenizer = authors().tokenizer
+    size = {"n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **size))  # its matrices are transformers' Conv1D
+    save_pretrained(model, tmp_path / "gpt2", tokenizer)
+    for quantizer in (IntegerRounding(4), NormalFloat4()):
+        with pytest.raises(ValueError, match=r"GPT2LMHeadModel without torch\.nn\.Linear layers"):
+            Quantization(quantizer).run(subject(str(tmp_path / "gpt2")))
 
 
 def test_only_the_matrices_of_inner_layers_are_rounded(folder):

@@ -79,3 +79,5 @@ def test_other_refusals(folder, tmp_path):
         Relearning(UnrelatedText(str(tmp_path / "nowhere.jsonl"))).check(subject(folder))
     with pytest.raises(ValueError, match="batch_size=3 is not a multiple of micro_batch_size=2"):
         Relearning(batch_size=3, micro_batch_size=2).check(subject(folder))
+    with pytest.raises(ValueError, match="micro_batch_size=0 must be at least 1"):
+        Relearning(micro_batch_size=0).check(subject(folder))

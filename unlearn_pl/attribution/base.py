@@ -152,7 +152,7 @@ class Attribution(Recorded, ABC):
 
     def _mark_rows(self, parameter: Measured) -> Tensor:
         if len(parameter.parameter.shape) < 2:
-            raise ValueError(f"scope='row' needs matrices, but {parameter.name!r} has none: exclude it.")
+            raise ValueError(f"scope='row' needs matrices, and {parameter.name!r} is none: exclude it.")
         return mark_rows(self._checked(parameter), self.keep)
 
     def _checked(self, parameter: Measured) -> Tensor:

@@ -17,8 +17,12 @@ class InputNorms:
     def __init__(self, model: nn.Module) -> None:
         self._squares: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
+        self._inside = False
         linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        self._handles = [model.register_forward_pre_hook(self._see_model, with_kwargs=True)]
+        self._handles = [
+            model.register_forward_pre_hook(self._enter_model, with_kwargs=True),
+            model.register_forward_hook(self._leave_model),
+        ]
         for name, module in linear.items():
             self._handles.append(module.register_forward_pre_hook(self._see_layer(f"{name}.weight")))
 
@@ -34,11 +38,17 @@ class InputNorms:
         for handle in self._handles:
             handle.remove()
 
-    def _see_model(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _enter_model(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._mask = kwargs.get("attention_mask")
+        self._inside = True
+
+    def _leave_model(self, *_: object) -> None:
+        self._inside = False
 
     def _see_layer(self, name: str) -> Any:
         def see(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if not self._inside:
+                return  # a checkpointed layer that the backward pass runs again
             inputs = args[0].detach()
             if self._mask is not None and inputs.shape[:-1] == self._mask.shape:
                 inputs = inputs[self._mask.bool()]

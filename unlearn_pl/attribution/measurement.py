@@ -33,6 +33,7 @@ SETTINGS = (
     "metric",
     "rescale",
     "gramian",
+    "row_storage",
     "_refresh",
 )
 """What says how an :class:`~unlearn_pl.modules.UnlearningModule` descends, and what."""

@@ -11,6 +11,7 @@ from torch.distributed.tensor import DTensor
 from unlearn_pl.attribution.base import Attribution
 from unlearn_pl.attribution.measured import Measured
 from unlearn_pl.attribution.measurement import Measurement, measuring
+from unlearn_pl.gradients import shard_of
 from unlearn_pl.masks import MaskHeader, mask_fingerprint, pack, write_mask_file
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.recording import record
@@ -54,7 +55,7 @@ def write_mask(
         marked = attribution.mark(parameters, sharded)
         packed, kept = {}, {}
         for parameter, marks in zip(parameters, marked, strict=True):
-            whole = _whole(marks, parameter)
+            whole = _whole(shard_of(parameter.parameter, marks))
             packed[parameter.name], kept[parameter.name] = pack(whole), int(whole.sum())
         assert module.model is not None
         shapes = {name: list(p.shape) for name, p in module.model.named_parameters()}
@@ -79,14 +80,8 @@ def write_mask(
     return written[0]
 
 
-def _whole(marks: Tensor, parameter: Measured) -> Tensor:
-    like = parameter.parameter
-    if not isinstance(like, DTensor):
-        return marks
-    shards = DTensor.from_local(
-        marks, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
-    )
-    return shards.full_tensor()
+def _whole(marks: Tensor) -> Tensor:
+    return marks.full_tensor() if isinstance(marks, DTensor) else marks
 
 
 def _report(attribution: Attribution, header: MaskHeader, findings: Mapping[str, float], scored: int) -> None:

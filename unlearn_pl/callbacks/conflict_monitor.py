@@ -17,8 +17,10 @@ class ConflictMonitor(pl.Callback, RowObserver):
     Clipping, momentum, Adam's preconditioner and weight decay all turn the direction that the combiner chose, so the
     promise of a common descent direction has to be checked on the weights themselves.
 
-    Nothing is logged for combiners without gradient rows (:class:`~unlearn_pl.combiners.Scalarization`), and NaN for an
-    objective whose gradient is zero, such as a divergence from the original model at the first step.
+    Nothing is logged where there are no whole gradient rows: for combiners without them
+    (:class:`~unlearn_pl.combiners.Scalarization`), with ``gramian="sketch"``, with another ``row_storage`` than
+    ``WholeRows``, and at steps that reuse weights (``refresh_every``). It is NaN for an objective whose gradient is
+    zero, such as a divergence from the original model at the first step.
 
     Args:
         every_n_steps: how often to look. A look costs a copy of the weights and of every gradient row.

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,11 +128,24 @@ def _cell(value: float | None) -> str:
 def _draw(outcomes: Sequence[Outcome], path: Path) -> None:
     from unlearn_pl.report import plot_relearning
 
-    curves = {
-        f"{outcome.role}: {outcome.attack}": list(zip(outcome.curve["step"], outcome.curve[CURVE], strict=True))
-        for outcome in outcomes
-        if CURVE in outcome.curve
-    }
-    if curves:
+    if curves := relearning_curves(outcomes):
         plot_relearning(curves, path)
         print(f"Written to {path}")
+
+
+def relearning_curves(outcomes: Sequence[Outcome]) -> dict[str, list[tuple[float, float]]]:
+    """Name of a curve to its ``(step, forget probability)``.
+
+    Attacks of one name, such as those that differ in their learning rate, are numbered from the second on.
+
+    Args:
+        outcomes: of any attacks.
+    """
+    curves, names = {}, Counter[str]()
+    for outcome in outcomes:
+        if CURVE in outcome.curve:
+            name = f"{outcome.role}: {outcome.attack}"
+            names[name] += 1
+            points = list(zip(outcome.curve["step"], outcome.curve[CURVE], strict=True))
+            curves[name if names[name] == 1 else f"{name}, {names[name]}"] = points
+    return curves

@@ -84,6 +84,11 @@ class RequestsCLI(UnlearnCLI):
                 f"SavePretrained has directory={exports[0].directory!r} and merge_lora={exports[0].merge_lora}; "
                 "`unlearn-pl requests` writes a whole model per request, into folders of its own. Leave both out."
             )
+        if self._ckpt_path is not None:
+            raise ValueError(
+                f"--ckpt_path {self._ckpt_path}: `unlearn-pl requests` goes on by itself with the first open request, "
+                "from the model of the one before. Leave it out."
+            )
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             raise ValueError("fast_dev_run leaves no model for the next request; try one with `unlearn-pl fit`.")
         return trails[0], self.datamodule

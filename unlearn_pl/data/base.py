@@ -21,7 +21,7 @@ from unlearn_pl.data.sampling import StepSampler, step_draws
 from unlearn_pl.data.source import Source, StreamSource
 from unlearn_pl.data.stream_loader import StreamLoader
 from unlearn_pl.data.text import Example, Template, default_template
-from unlearn_pl.models import load_tokenizer
+from unlearn_pl.models import CausalLM, load_tokenizer
 from unlearn_pl.recording import Recorded, arguments_of, record
 
 AnySource = TypeVar("AnySource")
@@ -145,8 +145,9 @@ class UnlearningDataModule(Recorded, pl.LightningDataModule, ABC):
         """
         tokenizer = self._tokenizer
         if tokenizer is None:
-            tokenizer = getattr(self.trainer and self.trainer.lightning_module, "model_name", None)
-        if tokenizer is None:
+            spec = getattr(self.trainer and self.trainer.lightning_module, "spec", None)
+            if isinstance(spec, CausalLM):
+                return spec.tokenizer()
             raise ValueError(
                 "tokenizer is None, and there is no model name to take one from. "
                 "Accepted: a tokenizer, or the name or path of one."

@@ -19,6 +19,8 @@ class DataView(UnlearningDataModule):
         self.data = data
 
     def attached(self, data: UnlearningDataModule) -> UnlearningDataModule:
-        """``data``, which is told of the Trainer: its tokenizer may be that of the Trainer's module."""
+        """``data``, which is told of the Trainer, whose module may have the tokenizer, and of a tokenizer set since."""
         data.trainer = self.trainer
+        if "tokenizer" in vars(self):
+            data.tokenizer = self.tokenizer
         return data

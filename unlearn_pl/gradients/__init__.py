@@ -9,7 +9,18 @@ from unlearn_pl.gradients.offloaded_rows import OffloadedRows
 from unlearn_pl.gradients.random_smoothing import RandomSmoothing
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.row_storage import RowStorage
-from unlearn_pl.gradients.rows import Row, block_gramians, combine, gramian, harvest, local, merge, mix, restore
+from unlearn_pl.gradients.rows import (
+    Row,
+    block_gramians,
+    combine,
+    gramian,
+    harvest,
+    local,
+    merge,
+    mix,
+    restore,
+    shard_of,
+)
 from unlearn_pl.gradients.scattered_rows import ScatteredRows
 from unlearn_pl.gradients.sharpness_aware import SharpnessAware
 from unlearn_pl.gradients.sketch import CountSketch
@@ -47,4 +58,5 @@ __all__ = [
     "merge",
     "mix",
     "restore",
+    "shard_of",
 ]

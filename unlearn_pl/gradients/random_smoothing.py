@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from unlearn_pl.gradients.base import GradientSource
 from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.replay import Replay
-from unlearn_pl.gradients.rows import Row, local, sum_rows
+from unlearn_pl.gradients.rows import Row, local, shard_of, sum_rows
 
 
 class RandomSmoothing(GradientSource):
@@ -79,8 +79,4 @@ class RandomSmoothing(GradientSource):
 def _normal(parameter: nn.Parameter, generator: torch.Generator) -> Tensor:
     like = local(parameter.detach())
     values = torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-    if not isinstance(parameter, DTensor):
-        return values
-    return DTensor.from_local(
-        values, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
-    )
+    return shard_of(parameter, values)

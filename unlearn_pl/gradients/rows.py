@@ -84,11 +84,12 @@ def _gramian_of_parameter(gradients: Sequence[Tensor | None], scale: Tensor | No
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
     chunks = zip(left.split(DOT_CHUNK), right.split(DOT_CHUNK), strict=True)
-    return torch.stack([torch.dot(_upcast(a), _upcast(b)).double() for a, b in chunks]).sum()
+    dtype = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
+    return torch.stack([torch.dot(a.to(dtype), b.to(dtype)).double() for a, b in chunks]).sum()
 
 
 def _upcast(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def combine(
@@ -129,13 +130,13 @@ def _weighted_sum(parameter: nn.Parameter, terms: Sequence[tuple[Tensor, float]]
     if not terms:
         return None
     # A gradient that lives like its parameter takes the sum up: none of it is rounded, and nothing is allocated.
-    (total, weight), *others = sorted(terms, key=lambda term: not _lives_like(parameter, term[0]))
-    total = total.to(parameter.device, parameter.dtype)
+    (first, weight), *others = sorted(terms, key=lambda term: not _lives_like(parameter, term[0]))
+    total = local(first).to(parameter.device, parameter.dtype)
     if weight != 1:
         total.mul_(weight)
     for gradient, weight in others:
-        total.add_(gradient.to(parameter.device, non_blocking=True), alpha=weight)
-    return total
+        total.add_(local(gradient).to(parameter.device, non_blocking=True), alpha=weight)
+    return shard_of(parameter, total)
 
 
 def _lives_like(parameter: nn.Parameter, gradient: Tensor) -> bool:
@@ -180,3 +181,12 @@ def sum_rows(rows: Sequence[Row]) -> Row:
 def local(tensor: Tensor) -> Tensor:
     """The shard of ``tensor`` that lives on this rank; the tensor itself when it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def shard_of(tensor: Tensor, values: Tensor) -> Tensor:
+    """``values`` as this rank's shard of something sharded like ``tensor``; themselves when that is not sharded."""
+    if not isinstance(tensor, DTensor):
+        return values
+    return DTensor.from_local(
+        values, tensor.device_mesh, tensor.placements, run_check=False, shape=tensor.shape, stride=tensor.stride()
+    )

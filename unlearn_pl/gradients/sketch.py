@@ -24,7 +24,7 @@ class CountSketch:
         seed: of signs and rotations.
 
     Raises:
-        ValueError: if ``size`` is not in 1 to 2^22.
+        ValueError: if ``size`` is not in 1 to 2^22 - 1.
 
     References:
         Charikar, Chen and Farach-Colton, Finding Frequent Items in Data Streams, ICALP 2002.

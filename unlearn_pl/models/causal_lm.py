@@ -45,8 +45,8 @@ class CausalLM(Recorded):
         gguf_file: str | None = None,
         compile: bool = False,
     ) -> None:
-        if gguf_file is not None and isinstance(lora, QLoRA):
-            raise ValueError(f"QLoRA cannot quantize the GGUF weights {gguf_file!r}; accepted with them: LoRA.")
+        if isinstance(lora, QLoRA) and (found := gguf_file or resolve(name)[1]):
+            raise ValueError(f"QLoRA cannot quantize the GGUF weights {found!r}; accepted with them: LoRA.")
         self.name = name
         self.dtype = dtype
         self.attn_implementation = attn_implementation

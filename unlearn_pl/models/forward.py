@@ -29,6 +29,9 @@ LOGIT_TRANSFORMS = (
 )
 """Entries of configurations by which models change their logits after the output head."""
 
+HEAD_CHUNK = 1024
+"""Labelled positions whose logits exist at a time when no objective reads them."""
+
 TokenStatistics = Callable[[Tensor, Tensor], Tensor]
 """Logits ``[N, V]`` and labels ``[N]`` to C numbers for each label, ``[N, C]``; no gradient flows through them."""
 
@@ -37,7 +40,7 @@ def stream_forward(
     model: nn.Module,
     batch: TokenBatch,
     needs: frozenset[str],
-    chunk_size: int = 1024,
+    chunk_size: int = HEAD_CHUNK,
     statistics: TokenStatistics | None = None,
     statistics_of: Tensor | None = None,
 ) -> StreamView:

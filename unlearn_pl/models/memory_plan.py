@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from unlearn_pl.models.forward import HEAD_CHUNK
 from unlearn_pl.models.model_shape import ModelShape
 
-HEAD_CHUNK = 1024
-"""Labelled positions whose logits exist at a time when no objective reads them (:func:`stream_forward`)."""
 EXACT = 4
 """Bytes of fp32, in which normalisation and log-probabilities are computed whatever the weights are."""
 

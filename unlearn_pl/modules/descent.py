@@ -161,12 +161,14 @@ class DescentModule(TrainingModule):
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """As in :class:`TrainingModule`; refuses an optimizer that does not fit the options or the combiner."""
         super().check_optimizer(optimizer)
-        needs_rows = self._refresh.every > 1 or self.gramian == "sketch"
-        check_optimizer(optimizer, self.combiner, self.metric, without_rows=needs_rows)
+        without_rows = self._refresh.every > 1 or self.gramian == "sketch"
+        check_optimizer(optimizer, self.combiner, self.metric, without_rows=without_rows)
 
     def _optimize(self) -> None:
         replay = self._replay()
+        self._met_nonfinite = False
         step = self._descend(replay)
+        self.skipped["nonfinite"] += self._met_nonfinite  # once, whether rows, sketches or their sum had it
         if step.weights.any():
             self.optimizers().step()  # type: ignore[union-attr]
             self.lr_schedulers().step()  # type: ignore[union-attr]
@@ -284,7 +286,7 @@ class DescentModule(TrainingModule):
         return self.on_nonfinite == "drop" and bool(step.finite.any())
 
     def _meet_nonfinite(self, what: str, step: Step) -> None:
-        self.skipped["nonfinite"] += 1
+        self._met_nonfinite = True
         if self.on_nonfinite == "raise":
             raise RuntimeError(f"{what} at optimizer step {self.windows_closed}; losses {step.losses.tolist()}.")
 

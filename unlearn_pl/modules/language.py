@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from unlearn_pl.models import CausalLM, generate, load_tokenizer, shard, shared_context_log_probs, stream_forward
+from unlearn_pl.models import CausalLM, generate, shard, shared_context_log_probs, stream_forward
 from unlearn_pl.modules.checks import check_context
 from unlearn_pl.modules.details import token_statistics, with_details
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
@@ -105,13 +105,22 @@ class LanguageModule(Recorded, pl.LightningModule):
         return model if mesh is None else shard(model, mesh["data_parallel"])
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer of the data module, or else that of the model."""
+        """The tokenizer of the data module, or else that of the model.
+
+        Raises:
+            ValueError: if the data module has none, and the model was given live.
+        """
         return getattr(self.datamodule, "tokenizer", None) or self._own_tokenizer
 
     @cached_property
     def _own_tokenizer(self) -> PreTrainedTokenizerBase:
         # Kept, for every batch of an evaluation asks for it.
-        return load_tokenizer(self.model_name or "")
+        if self.spec is None:
+            raise ValueError(
+                "A live model comes without its tokenizer. Give the data module a tokenizer, or make the module from "
+                "the model's name, or a CausalLM."
+            )
+        return self.spec.tokenizer()
 
     def score(self, batch: TokenBatch, details: frozenset[Detail] = frozenset()) -> Score:
         """Log-likelihood of the labels of ``batch``: summed NLL and number of scored tokens, each ``[B]``.

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from unlearn_pl.gradients import BFloat16Rows, OffloadedRows, group_streams
+from unlearn_pl.gradients import BFloat16Rows, FirstOrder, OffloadedRows, group_streams
 from unlearn_pl.models.memory_plan import BackwardPass, MemoryPlan
 from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 from unlearn_pl.objectives import Objective
@@ -48,8 +48,10 @@ def memory_plan(module: "DescentModule") -> MemoryPlan | None:
         return None
     trained = module.trained_parameters
     precision = str(module.trainer.precision)
-    own_bytes = weight_bytes(module.model)
-    keeps_rows = module.combiner.uses_gramian and module.gramian == "exact"
+    optimizer: Optimizer = module.optimizers(use_pl_optimizer=False)  # type: ignore[assignment]
+    keeps_rows = module.gramian == "exact" and (
+        module.combiner.uses_gramian or isinstance(optimizer, DualOptim) or not isinstance(module.gradient, FirstOrder)
+    )
     return MemoryPlan(
         shape=shape,
         batch_size=getattr(module.datamodule, "micro_batch_size", 1),
@@ -57,10 +59,10 @@ def memory_plan(module: "DescentModule") -> MemoryPlan | None:
         passes=backward_passes(module.objectives, keeps_rows, module.micro_batches_per_step > 1),
         gradients=len(module.objectives) if keeps_rows else 1,
         row_share=row_share(module, trained[0].element_size()),
-        weight_bytes=own_bytes,
+        weight_bytes=weight_bytes(module.model),
         compute_bytes=2 if "16" in precision else 4,
         gradient_bytes=trained[0].element_size(),
-        optimizer_bytes=optimizer_bytes(module.optimizers(use_pl_optimizer=False), trained[0].element_size()),  # type: ignore[arg-type]
+        optimizer_bytes=optimizer_bytes(optimizer, trained[0].element_size()),
         checkpointing=gradient_checkpointing_enabled(module.model),
         reference=isinstance(getattr(module, "reference", None), FrozenReference),
         shards=module.trainer.world_size if any(isinstance(p, DTensor) for p in trained) else 1,

@@ -82,7 +82,7 @@ def plot_relearning(
     """
     titles = {"": list(curves)} if panels is None else panels
     figure, axes = _figure(len(titles))
-    highest = max(value for values in (bands or curves).values() for point in values for value in point[1:])
+    highest = max(value for values in (*curves.values(), *(bands or {}).values()) for _, value in values)
     for axis, (title, names) in zip(axes, titles.items(), strict=True):
         for name in names:
             steps, values = zip(*curves[name], strict=True)

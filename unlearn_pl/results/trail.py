@@ -28,8 +28,8 @@ def append_to_trail(path: str | Path, entry: Mapping[str, object]) -> None:
     """Write ``entry`` as the last line, wholly or not at all; folders are made as needed.
 
     Each line is a JSON object with the SHA-256 of the line before it, so that a change, a loss or an insertion is found
-    when the trail is read. (Only of the last lines nothing tells that they are missing; keep the last hash elsewhere
-    where that matters.) Several processes may write to one trail.
+    when the trail is read. (Nothing tells that the last line was changed, or that the last lines are missing; keep the
+    last hash elsewhere where that matters.) Several processes may write to one trail.
 
     Args:
         path: a file with the ending ``.jsonl``.
@@ -46,10 +46,11 @@ def append_to_trail(path: str | Path, entry: Mapping[str, object]) -> None:
     with FileLock(path.with_name(f".{path.name}.lock")):
         before = path.read_bytes() if path.exists() else b""
         _entries(before, path)
-        line = json.dumps(json_safe({**entry, PREVIOUS: _seal(before.splitlines())}), allow_nan=False)
+        lines = before.splitlines()
+        line = json.dumps(json_safe({**entry, PREVIOUS: _seal(lines)}), allow_nan=False).encode()
         try:
             with unfinished.open("wb") as file:
-                file.write(before + line.encode() + b"\n")
+                file.write(b"\n".join([*lines, line, b""]))  # editors may have removed the last line break
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, path)

@@ -33,6 +33,9 @@ class RoundingQuantizer(Quantizer):
     """Rounds weights to the values that few bits can hold, and keeps those in the model's own type.
 
     The matrices of all linear layers but the output head are rounded, as inference libraries do; activations are not.
+
+    Raises:
+        ValueError: from ``build``, if the model has no linear layers that could be rounded.
     """
 
     @abstractmethod
@@ -44,7 +47,12 @@ class RoundingQuantizer(Quantizer):
         """The model with rounded weights."""
         model = subject.build()
         head = model.get_output_embeddings()  # type: ignore[operator]
-        for layer in model.modules():
-            if isinstance(layer, nn.Linear) and layer is not head:
-                layer.weight.copy_(self.round(layer.weight.float()))
+        layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer is not head]
+        if not layers:
+            raise ValueError(
+                f"{subject.model!r} is a {type(model).__name__} without torch.nn.Linear layers besides the output "
+                "head; nothing of it would be rounded."
+            )
+        for layer in layers:
+            layer.weight.copy_(self.round(layer.weight.float()))
         return model

@@ -75,7 +75,7 @@ class Relearning(Attack):
         self.evaluate_every = evaluate_every
         self.learning_rate = learning_rate
         self.batch_size = batch_size
-        self.micro_batch_size = micro_batch_size or batch_size
+        self.micro_batch_size = batch_size if micro_batch_size is None else micro_batch_size
         self.lora = lora
         self.answers = answers
 

@@ -21,7 +21,7 @@ class SampledAnswers(Attack):
         top_p: draw among the most likely tokens with this much probability.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range; from ``check``, if the forget split asks for no answers.
 
     References:
         Scholten et al., A Probabilistic Perspective on Unlearning and Alignment for Large Language Models, ICLR 2025,
@@ -38,6 +38,15 @@ class SampledAnswers(Attack):
     def name(self) -> str:
         """The attack, the number of answers and the temperature."""
         return f"SampledAnswers ({self.samples} at {self.sampling.temperature:g})"
+
+    def check(self, subject: Subject) -> None:
+        """Refuse rows of which nothing is generated."""
+        if all(row.prompt(subject.encoder) is None for row in subject.splits[FORGET]):
+            kinds = sorted({type(row).__name__ for row in subject.forget})
+            raise ValueError(
+                f"{self.name} needs rows with answers; nothing is generated of those of the split "
+                f"{subject.forget_split!r}, which are of kind {kinds}."
+            )
 
     def run(self, subject: Subject) -> Findings:
         """Draw the answers."""
