@@ -4,7 +4,7 @@ Both compute the same numbers per example, of the same model, questions and batc
 ROUGE of TOFU's four splits, memorization of three, four membership attacks on forget and holdout set, fluency. The runs
 of a pair follow each other, and the ratio is taken pair by pair, so that other work on the machine cancels.
 
-Usage: ``python -m benchmarks.evaluation_speed [--questions 40] [--pairs 3] [--tofu FOLDER] [--model NAME]``
+Usage: ``python -m benchmarks.evaluation_speed [--questions 100] [--pairs 3] [--tofu FOLDER] [--model NAME]``
 """
 
 import argparse
@@ -179,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tofu", type=Path, help="folder with TOFU's files; made-up authors when not given")
     parser.add_argument("--model", help="name or folder of a model to evaluate, instead of the small ones")
-    parser.add_argument("--questions", type=int, default=40, help="at most, of every split")
+    parser.add_argument("--questions", type=int, default=100, help="at most, of every split")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--width", type=int, default=128)

@@ -248,3 +248,14 @@ def test_adapters_are_merged_from_one_request_to_the_next(target, data, tmp_path
     assert first["weights_before"] == weights_fingerprint(CausalLM(target).build())
     assert first["weights_after"] == second["weights_before"] != first["weights_before"]
     assert second["weights_after"] == weights_fingerprint(CausalLM(str(tmp_path / "author-1")).build())
+
+
+@pytest.mark.parametrize("exports", [False, True])
+def test_adapters_that_nothing_merges_are_refused_before_training(target, data, tmp_path, exports):
+    pytest.importorskip("peft")
+    callbacks = [SavePretrained(str(tmp_path / "hf"), merge_lora=False)] if exports else []
+    trainer = kit.trainer(max_epochs=1, callbacks=[AuditTrail(str(tmp_path / "trail.jsonl")), *callbacks])
+    module = GradAscent(CausalLM(target, lora=LoRA(r=2)), optimizer=ADAMW)
+    with pytest.raises(ValueError, match=r"needs the callback SavePretrained, .*merge_lora=True"):
+        trainer.fit(module, data.at("author-0"))
+    assert trainer.global_step == 0

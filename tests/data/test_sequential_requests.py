@@ -281,6 +281,7 @@ def test_judged_answers_have_no_split_of_the_same_questions(tmp_path):
         ([{"id": "a/b", "rows": (0, 1)}], "'a/b' cannot be called so"),
         ([{"id": "a", "rows": (0, 1)}, {"id": "a", "rows": (1, 2)}], "2 requests are called 'a'"),
         ([{"rows": (0, 1)}], "The request '' cannot be called so"),
+        ([{"id": 1, "rows": (0, 1)}], "The request 1 cannot be called so"),
         ([{"id": "a", "rows": [3]}], r"rows=\[3\]; accepted is \[first, after last\]"),
         ([{"id": "a"}], r"'a' has the keys \['id'\]; accepted is one of forget and rows"),
         ([{"id": "a", "rows": (0, 1), "forget": "x.csv"}], "accepted is one of forget and rows"),

@@ -1,10 +1,11 @@
 """Histories are read back as they were logged; figures are real PNG files of what they were given."""
 
 import csv
+import math
 
 import pytest
 
-from unlearn_pl.report import plot_combination, plot_forgetting, read_history
+from unlearn_pl.report import plot_combination, plot_forgetting, plot_relearning, read_history
 
 
 def write_metrics(path, rows):
@@ -45,3 +46,9 @@ def test_figures_are_written_and_depend_on_what_they_show(tmp_path):
     contents = [picture.read_bytes() for picture in pictures]
     assert all(content.startswith(b"\x89PNG") for content in contents)
     assert len(set(contents)) == 4
+
+
+@pytest.mark.parametrize("last", [math.nan, math.inf, 0.0])
+def test_relearning_that_has_diverged_is_drawn(tmp_path, last):
+    plot_relearning({"audited: Relearning": [(0, 0.0), (1, last)]}, tmp_path / "relearning.png")
+    assert (tmp_path / "relearning.png").read_bytes().startswith(b"\x89PNG")

@@ -69,6 +69,8 @@ def test_missing_paraphrases_are_refused_and_rules_are_labelled(folder, tmp_path
     talk = [Row(question=[{"role": "user", "content": "Why?"}], answer="So.")]
     with pytest.raises(ValueError, match="conversations"):
         RuleBasedRewrites().check(talk)
+    with pytest.raises(ValueError, match="ModelParaphrases rewrites questions of plain text"):
+        ModelParaphrases(folder).check(talk)
 
 
 def test_a_model_writes_paraphrases_once_for_all_models(folder):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.robustness.subjects import authors, subject
-from unlearn_pl.data import QuestionAnswers
+from unlearn_pl.data import QuestionAnswers, TextDataModule
 from unlearn_pl.robustness import BenignNeighbours, RandomFraction, Relearning, ShortestFraction, UnrelatedText
 
 
@@ -47,6 +47,23 @@ def test_benign_neighbours_share_the_most_words(folder):
     assert len(chosen) == 3
     assert min(closeness(row) for row in selection.stream) >= max(map(closeness, left))
     assert not selection.shown
+
+
+def test_attacks_choose_from_all_rows_of_a_file_however_few_are_evaluated(folder, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"question": f"Why {x}?", "answer": f"{x} it is."}) + "\n" for x in "abcde"))
+    given = subject(folder, data=TextDataModule(forget=str(path), max_eval_examples=2), retain_split=None)
+    assert len(RandomFraction(0.8).select(given).stream) == 4
+    assert len(given.splits["forget"]) == 2
+    assert given.data.max_eval_examples == 2
+
+
+def test_rows_without_words_have_no_neighbours(folder, tmp_path):
+    rows = [{"question": "?", "answer": "!"}, {"question": "? ?", "answer": "!"}]
+    for name, of_file in (("forget", rows[:1]), ("retain", rows)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_file))
+    data = TextDataModule(forget=str(tmp_path / "forget.jsonl"), retain=str(tmp_path / "retain.jsonl"))
+    assert [row["question"] for row in BenignNeighbours(1.0).select(subject(folder, data=data)).stream] == ["?"]
 
 
 def test_unrelated_text_is_a_file_or_a_source(folder, tmp_path):

@@ -89,8 +89,13 @@ class AuditTrail(pl.Callback):
         """Check that this is the model that the last request has left; a resumed run was checked when it began.
 
         Raises:
-            ValueError: if it is another one.
+            ValueError: if it is another one, or one with adapters that nothing merges.
         """
+        if has_adapter(_model(pl_module)) and not _merges(trainer):
+            raise ValueError(
+                "AuditTrail with LoRA needs the callback SavePretrained, which merges the adapters (merge_lora=True): "
+                "the next request begins with the merged model."
+            )
         if self._begun.get("request") == _requests(trainer).request:
             return  # a checkpoint has brought it
         before = _fingerprint_before(pl_module)
@@ -211,9 +216,18 @@ def _evaluations(trainer: pl.Trainer) -> list[EvaluationCallback]:
     return [callback for callback in _callbacks(trainer) if isinstance(callback, EvaluationCallback)]
 
 
+def _exports(trainer: pl.Trainer) -> list[SavePretrained]:
+    return [callback for callback in _callbacks(trainer) if isinstance(callback, SavePretrained)]
+
+
+def _merges(trainer: pl.Trainer) -> bool:
+    """Whether the model is written to a folder, as a whole."""
+    return any(export.merge_lora for export in _exports(trainer)[-1:])
+
+
 def _export(trainer: pl.Trainer) -> str | None:
-    """Where the model is written to, if it is."""
-    folders = [str(c.path(trainer)) for c in _callbacks(trainer) if isinstance(c, SavePretrained)]
+    """Where the model is written to, if it is: the last folder, if there are several."""
+    folders = [str(export.path(trainer)) for export in _exports(trainer)]
     return folders[-1] if folders else None
 
 
@@ -232,7 +246,6 @@ def _fingerprint_after(pl_module: pl.LightningModule, folder: str | None) -> str
     model = _model(pl_module)
     if not has_adapter(model):
         return weights_fingerprint(model)
-    if folder is None:
-        raise ValueError("AuditTrail with LoRA needs the callback SavePretrained, which merges the adapters.")
+    assert folder is not None, "on_fit_start has made sure that SavePretrained is there"
     dtype = next(model.parameters()).dtype
     return weights_fingerprint(CausalLM(folder).build(dtype))

@@ -233,7 +233,7 @@ def check_requests(data: UnlearningDataModule, requests: Sequence[Request]) -> N
         raise ValueError("requests=[] leaves nothing to forget; accepted is at least one request.")
     ids = [request.get("id", "") for request in requests]
     for each in ids:
-        if not re.fullmatch(r"[\w-]+", each):
+        if not isinstance(each, str) or not re.fullmatch(r"[\w-]+", each):
             raise ValueError(f"The request {each!r} cannot be called so; accepted are letters, digits, '-' and '_'.")
         if ids.count(each) > 1:
             raise ValueError(f"{ids.count(each)} requests are called {each!r}; every request needs an id of its own.")

@@ -1,5 +1,6 @@
 """Figures of an unlearning run: forgetting against utility, and what the combiner did."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,8 @@ def plot_relearning(
     """
     titles = {"": list(curves)} if panels is None else panels
     figure, axes = _figure(len(titles))
-    highest = max(value for values in (*curves.values(), *(bands or {}).values()) for _, value in values)
+    values_drawn = [value for points in (*curves.values(), *(bands or {}).values()) for _, value in points]
+    highest = max(filter(math.isfinite, values_drawn), default=0.0) or 1.0  # a model may have been trained to NaN
     for axis, (title, names) in zip(axes, titles.items(), strict=True):
         for name in names:
             steps, values = zip(*curves[name], strict=True)

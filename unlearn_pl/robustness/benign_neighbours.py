@@ -40,9 +40,13 @@ class BenignNeighbours(RelearningSet):
         count = share_of(self.fraction, len(forget))
         if count > len(retain):
             raise ValueError(f"fraction={self.fraction} asks for {count} retain rows; there are {len(retain)}.")
-        closeness = [max(len(words & other) / len(words | other) for other in forget) for words in map(_words, retain)]
+        closeness = [max(_closeness(words, other) for other in forget) for words in map(_words, retain)]
         nearest = sorted(range(len(retain)), key=lambda i: -closeness[i])[:count]
         return Selection([retain[i] for i in sorted(nearest)])
+
+
+def _closeness(words: set[str], other: set[str]) -> float:
+    return len(words & other) / max(1, len(words | other))
 
 
 def _words(row: Row) -> set[str]:

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from unlearn_pl.data import Prompt, Row, collate_prompts, default_template
 from unlearn_pl.models import CausalLM, generate, load_tokenizer
-from unlearn_pl.robustness.paraphraser import Paraphraser
+from unlearn_pl.robustness.paraphraser import Paraphraser, check_plain
 from unlearn_pl.robustness.subject import Subject
 
 INSTRUCTION = (
@@ -43,6 +43,14 @@ class ModelParaphrases(Paraphraser):
     def name(self) -> str:
         """The model's name."""
         return f"by {self.model}"
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Refuse conversations.
+
+        Raises:
+            ValueError: if a question is one.
+        """
+        check_plain(rows, "ModelParaphrases")
 
     def paraphrase(self, rows: Sequence[Row], subject: Subject) -> list[str]:
         """The model's paraphrases; each question is rewritten once, whichever model is attacked with it."""

@@ -31,3 +31,17 @@ class Paraphraser(Recorded, ABC):
             rows: questions with answers.
             subject: the model under attack, whose seed and devices apply.
         """
+
+
+def check_plain(rows: Sequence[Row], name: str) -> None:
+    """Refuse conversations.
+
+    Args:
+        rows: questions with answers.
+        name: of the class that rewrites them.
+
+    Raises:
+        ValueError: if a question is a conversation.
+    """
+    if any(not isinstance(row["question"], str) for row in rows):
+        raise ValueError(f"{name} rewrites questions of plain text; some are conversations.")

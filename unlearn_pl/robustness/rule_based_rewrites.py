@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from unlearn_pl.data import Row
-from unlearn_pl.robustness.paraphraser import Paraphraser
+from unlearn_pl.robustness.paraphraser import Paraphraser, check_plain
 from unlearn_pl.robustness.subject import Subject
 
 FRAMES = (
@@ -31,8 +31,7 @@ class RuleBasedRewrites(Paraphraser):
         Raises:
             ValueError: if a question is one.
         """
-        if any(not isinstance(row["question"], str) for row in rows):
-            raise ValueError("RuleBasedRewrites rewrites questions of plain text; some are conversations.")
+        check_plain(rows, "RuleBasedRewrites")
 
     def paraphrase(self, rows: Sequence[Row], subject: Subject) -> list[str]:
         """Each question in its frame."""

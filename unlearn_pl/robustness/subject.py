@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -175,9 +176,10 @@ class Subject:
             yield
 
     def _split(self, name: str) -> list[EvaluationRow]:
-        # Data modules whose splits are files ask for a tokenizer, and know none without a Trainer.
-        self.data.tokenizer = self.tokenizer
-        splits = self.data.load_splits()
+        data = copy(self.data)
+        data.max_eval_examples = None  # some apply it when they read their files, and attacks choose from all rows
+        data.tokenizer = self.tokenizer  # those files ask for one, and there is no Trainer to take it from
+        splits = data.load_splits()
         if name not in splits:
             raise ValueError(f"The data has no split {name!r}; accepted are {', '.join(splits)}.")
         return load_split(splits[name], f"split {name!r}")
