@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "unlearn_pl"
 LAYERS = [
     {"types", "recording"},
-    {"functional", "models", "results"},
+    {"functional", "results"},
+    {"models"},
     {"objectives", "combiners", "masks", "references", "metrics", "data"},
     {"gradients", "optim"},
     {"modules"},

@@ -18,7 +18,7 @@ THREE = {"forget": UnlearningCrossEntropyLoss(), "normal": KLDivergenceLoss(), "
 
 
 def test_the_rows_that_are_held_in_each_backward_pass():
-    alone = [BackwardPass(1, False, 0), BackwardPass(1, True, 1), BackwardPass(1, False, 2)]
+    alone = [BackwardPass(1, False, 0), BackwardPass(1, True, 1), BackwardPass(1, True, 2)]
     assert backward_passes(THREE, keeps_rows=True, accumulates=False) == alone
     assert [b.rows for b in backward_passes(THREE, keeps_rows=True, accumulates=True)] == [1, 2, 2]
 

@@ -23,7 +23,7 @@ from unlearn_pl.functional.dual_basis import dual_basis_weights
 from unlearn_pl.functional.dual_cone import dual_cone_projection
 from unlearn_pl.functional.f_divergence import FDivergence, flat_losses, mean_probability
 from unlearn_pl.functional.fluency import corpus_perplexity, perplexity, repetition_rate, text_fluency
-from unlearn_pl.functional.logprobs import entropy, masked_mean, sequence_log_probs, token_log_probs
+from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean, sequence_log_probs, token_log_probs
 from unlearn_pl.functional.losses import kl_divergence, uce_loss
 from unlearn_pl.functional.membership import (
     auc,
@@ -89,6 +89,7 @@ __all__ = [
     "kl_from_uniform",
     "kl_to_uniform",
     "kto_loss",
+    "label_log_probs",
     "log10_forget_quality",
     "log_prob_moments",
     "logit_margin_loss",

@@ -1,6 +1,6 @@
 """Divergences of next-token distributions as losses; each is to be minimised and finite wherever logits are.
 
-All of them read logits at scored positions only, so that prompts and padding never cost an fp32 row of the vocabulary.
+All of them read logits at scored positions only, and at some of these at a time.
 """
 
 import math
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn_pl.functional.logprobs import entropy, expected_value, masked_mean, mean_or_zero, upcast
+from unlearn_pl.functional.scored_rows import over_scored
 
 
 def kl_to_uniform(logits: Tensor, mask: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def kl_to_uniform(logits: Tensor, mask: Tensor) -> Tensor:
         >>> kl_to_uniform(torch.tensor([[[0.0, 0.0], [1e4, 0.0]]]), torch.tensor([[False, True]]))
         tensor(0.6931)
     """
-    return mean_or_zero(math.log(logits.shape[-1]) - entropy(logits[mask]))
+    return mean_or_zero(math.log(logits.shape[-1]) - over_scored(entropy, mask, logits))
 
 
 def kl_from_uniform(logits: Tensor, mask: Tensor) -> Tensor:
@@ -47,8 +48,11 @@ def kl_from_uniform(logits: Tensor, mask: Tensor) -> Tensor:
         >>> kl_from_uniform(torch.zeros(1, 2, 3), torch.tensor([[False, True]]))
         tensor(0.)
     """
-    logps = torch.log_softmax(upcast(logits[mask]), dim=-1)
-    return mean_or_zero(-math.log(logits.shape[-1]) - logps.mean(dim=-1))
+
+    def value(row: Tensor) -> Tensor:
+        return -math.log(row.shape[-1]) - torch.log_softmax(upcast(row), dim=-1).mean(dim=-1)
+
+    return mean_or_zero(over_scored(value, mask, logits))
 
 
 def skewed_kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor, skew: float) -> Tensor:
@@ -71,11 +75,15 @@ def skewed_kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor, skew:
         >>> skewed_kl_divergence(-certain, certain, torch.tensor([[True]]), skew=0.5)
         tensor(0.6931)
     """
-    logps, ref_logps = _log_probs(logits[mask]), _log_probs(ref_logits[mask])
-    log_ratios = logps - ref_logps
-    kept = torch.full_like(log_ratios, math.log1p(-skew))
-    log_mixtures = torch.logaddexp(kept, math.log(skew) + log_ratios)  # log of the mixture over q
-    return mean_or_zero(-(ref_logps.exp() * log_mixtures).sum(dim=-1))
+
+    def value(row: Tensor, ref_row: Tensor) -> Tensor:
+        logps, ref_logps = _log_probs(row), _log_probs(ref_row)
+        log_ratios = logps - ref_logps
+        kept = torch.full_like(log_ratios, math.log1p(-skew))
+        log_mixtures = torch.logaddexp(kept, math.log(skew) + log_ratios)  # log of the mixture over q
+        return -(ref_logps.exp() * log_mixtures).sum(dim=-1)
+
+    return mean_or_zero(over_scored(value, mask, logits, ref_logits))
 
 
 def js_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
@@ -94,12 +102,16 @@ def js_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
         >>> js_divergence(-certain, certain, torch.tensor([[True]]))
         tensor(0.6931)
     """
-    logps, ref_logps = _log_probs(logits[mask]), _log_probs(ref_logits[mask])
-    log_ratios = ref_logps - logps
-    # log p - log m = log 2 - log(1 + q / p) is exactly 0 where p = q, which a difference of logarithms is not.
-    to_mixture = logps.exp() * (math.log(2) - F.softplus(log_ratios))
-    ref_to_mixture = ref_logps.exp() * (math.log(2) - F.softplus(-log_ratios))
-    return mean_or_zero((to_mixture + ref_to_mixture).sum(dim=-1) / 2)
+
+    def value(row: Tensor, ref_row: Tensor) -> Tensor:
+        logps, ref_logps = _log_probs(row), _log_probs(ref_row)
+        log_ratios = ref_logps - logps
+        # log p - log m = log 2 - log(1 + q / p) is exactly 0 where p = q, which a difference of logarithms is not.
+        to_mixture = logps.exp() * (math.log(2) - F.softplus(log_ratios))
+        ref_to_mixture = ref_logps.exp() * (math.log(2) - F.softplus(-log_ratios))
+        return (to_mixture + ref_to_mixture).sum(dim=-1) / 2
+
+    return mean_or_zero(over_scored(value, mask, logits, ref_logits))
 
 
 def one_hot_js_divergence(logps: Tensor, mask: Tensor) -> Tensor:
@@ -146,10 +158,14 @@ def undial_loss(logits: Tensor, ref_logits: Tensor, labels: Tensor, mask: Tensor
         >>> undial_loss(logits, logits, label, torch.tensor([[True]]), beta=10.0)
         tensor(0.6931)
     """
-    teacher, index = upcast(ref_logits[mask]), labels[mask].unsqueeze(-1)
-    lowered = teacher.scatter_add(-1, index, teacher.new_full(index.shape, -beta))
-    logps = torch.log_softmax(upcast(logits[mask]), dim=-1)
-    return mean_or_zero(-expected_value(torch.log_softmax(lowered, dim=-1), logps))
+
+    def value(row: Tensor, ref_row: Tensor, label: Tensor) -> Tensor:
+        teacher, index = upcast(ref_row), label.unsqueeze(-1)
+        lowered = teacher.scatter_add(-1, index, teacher.new_full(index.shape, -beta))
+        logps = torch.log_softmax(upcast(row), dim=-1)
+        return -expected_value(torch.log_softmax(lowered, dim=-1), logps)
+
+    return mean_or_zero(over_scored(value, mask, logits, ref_logits, labels))
 
 
 def logit_margin_loss(logits: Tensor, mask: Tensor) -> Tensor:
@@ -166,8 +182,11 @@ def logit_margin_loss(logits: Tensor, mask: Tensor) -> Tensor:
         >>> logit_margin_loss(torch.tensor([[[4.0, 0.0]]]), torch.tensor([[True]]))
         tensor(4.)
     """
-    scored = upcast(logits[mask])
-    return mean_or_zero((scored.amax(dim=-1) - scored.mean(dim=-1)).square())
+
+    def value(row: Tensor) -> Tensor:
+        return (upcast(row).amax(dim=-1) - upcast(row).mean(dim=-1)).square()
+
+    return mean_or_zero(over_scored(value, mask, logits))
 
 
 def _log_probs(logits: Tensor) -> Tensor:

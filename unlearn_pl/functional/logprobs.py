@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn_pl.functional.scored_rows import over_scored
 from unlearn_pl.types import label_mask
 
 
@@ -26,10 +27,35 @@ def token_log_probs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         tensor([[0.2500, 1.0000]])
     """
     mask = label_mask(labels)
-    # Only scored positions are upcast: prompts and padding never cost an fp32 row of the vocabulary.
-    scored = upcast(logits[:, :-1][mask])
-    logps = -F.cross_entropy(scored, labels[:, 1:][mask], reduction="none")
+    logps = label_log_probs(logits[:, :-1], labels[:, 1:], mask)
     return logps.new_zeros(mask.shape).masked_scatter(mask, logps), mask
+
+
+def label_log_probs(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """``log softmax(logits)`` at the labels, some positions at a time.
+
+    Args:
+        logits: ``[..., V]``.
+        labels: ``[...]`` the token that each row speaks about; only the scored ones are read.
+        mask: ``[...]`` True for the N rows that are scored.
+
+    Returns:
+        ``[N]``, fp32 or better.
+
+    Example:
+        >>> label_log_probs(torch.zeros(2, 4), torch.tensor([1, -100]), torch.tensor([True, False])).exp()
+        tensor([0.2500])
+    """
+
+    def value(row: Tensor, label: Tensor) -> Tensor:
+        return -F.cross_entropy(upcast(row), label, reduction="none")
+
+    def gradient(row: Tensor, label: Tensor) -> Tensor:
+        one_hot = label.unsqueeze(-1)
+        minus_probs = torch.softmax(upcast(row), dim=-1).neg_()
+        return minus_probs.scatter_add_(-1, one_hot, torch.ones_like(one_hot, dtype=minus_probs.dtype))
+
+    return over_scored(value, mask, logits, labels, gradient=gradient)
 
 
 def sequence_log_probs(logits: Tensor, labels: Tensor) -> Tensor:

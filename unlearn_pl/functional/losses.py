@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from unlearn_pl.functional.logprobs import expected_value, masked_mean, mean_or_zero, upcast
+from unlearn_pl.functional.scored_rows import over_scored
 
 
 def uce_loss(logps: Tensor, mask: Tensor) -> Tensor:
@@ -47,6 +48,13 @@ def kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
         >>> kl_divergence(logits, torch.zeros(1, 2, 2), torch.tensor([[True, False]]))
         tensor(0.)
     """
-    logps = torch.log_softmax(upcast(logits[mask]), dim=-1)
-    ref_logps = torch.log_softmax(upcast(ref_logits[mask]), dim=-1)
-    return mean_or_zero(expected_value(ref_logps, ref_logps - logps))
+
+    def value(row: Tensor, ref_row: Tensor) -> Tensor:
+        logps = torch.log_softmax(upcast(row), dim=-1)
+        ref_logps = torch.log_softmax(upcast(ref_row), dim=-1)
+        return expected_value(ref_logps, ref_logps - logps)
+
+    def gradient(row: Tensor, ref_row: Tensor) -> Tensor:
+        return torch.softmax(upcast(row), dim=-1) - torch.softmax(upcast(ref_row), dim=-1)
+
+    return mean_or_zero(over_scored(value, mask, logits, ref_logits, gradient=gradient))

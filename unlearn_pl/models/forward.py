@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from unlearn_pl.functional import label_log_probs
 from unlearn_pl.types import StreamView, TokenBatch, label_mask
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def stream_forward(
     values = logits = None
     wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[mask]
 
-    def values_of(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
-        return _with_statistics(_label_log_probs(logits, labels), logits, labels, statistics, wanted)
+    def values_of(logits: Tensor, labels: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+        logps = label_log_probs(logits, labels, mask)
+        if statistics is None:
+            return logps.unsqueeze(-1)
+        return _with_statistics(logps, logits[mask], labels[mask], statistics, wanted)
 
     if "logits" not in needs and (head := _plain_output_head(cast("PreTrainedModel", model))) is not None:
         with _head_on_labels(head, labels, mask, wanted, values_of, chunk_size) as results:
@@ -76,7 +79,7 @@ def stream_forward(
     if values is None:
         given, states = _call(model, batch, with_hidden=bool(layers))
         full = given[:, :-1]
-        values = _spread(values_of(full[mask], labels[mask], wanted), mask)
+        values = _spread(values_of(full, labels, mask, wanted), mask)
         logits = full if "logits" in needs else None
     return StreamView(
         labels=labels,
@@ -109,7 +112,7 @@ def _head_on_labels(
     labels: Tensor,
     mask: Tensor,
     wanted: Tensor,
-    values_of: Callable[[Tensor, Tensor, Tensor], Tensor],
+    values_of: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
     chunk_size: int,
 ) -> Iterator[list[Tensor]]:
     """Let ``head`` give ``[B, T-1, 1+C]`` values of the labels instead of ``[B, T, V]`` logits.
@@ -125,7 +128,7 @@ def _head_on_labels(
     results: list[Tensor] = []
 
     def chunk_values(hidden: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
-        return values_of(plain_forward(hidden), targets, wanted)
+        return values_of(plain_forward(hidden), targets, torch.ones_like(targets, dtype=torch.bool), wanted)
 
     def forward(hidden: Tensor) -> Tensor:
         parts = (hidden[:, :-1][mask], labels[mask], wanted)
@@ -148,18 +151,10 @@ def _head_on_labels(
             head.forward = own_forward
 
 
-def _label_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-probabilities ``[N]`` of ``labels [N]`` under ``logits [N, V]``, fp32 or better."""
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return -F.cross_entropy(exact, labels, reduction="none")
-
-
 def _with_statistics(
-    logps: Tensor, logits: Tensor, labels: Tensor, statistics: TokenStatistics | None, wanted: Tensor
+    logps: Tensor, logits: Tensor, labels: Tensor, statistics: TokenStatistics, wanted: Tensor
 ) -> Tensor:
     """``logps [N]`` and the statistics of the labels side by side, ``[N, 1+C]``; 0 where they are not wanted."""
-    if statistics is None:
-        return logps.unsqueeze(-1)
     with torch.no_grad():
         found = statistics(logits[wanted], labels[wanted]).to(logps)
         more = found.new_zeros(len(logps), found.shape[-1])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from unlearn_pl.functional.scored_rows import ROWS
 from unlearn_pl.models.forward import HEAD_CHUNK
 from unlearn_pl.models.model_shape import ModelShape
 
@@ -16,7 +17,7 @@ class BackwardPass(NamedTuple):
 
     Attributes:
         graphs: streams whose activations exist at the same time.
-        logits: the objective, or one after it on the same streams, reads logits of the whole vocabulary.
+        logits: an objective on the same streams reads logits of the whole vocabulary.
         rows: gradients of other objectives that are kept meanwhile.
     """
 
@@ -136,18 +137,20 @@ class MemoryPlan:
     def logits(self, backward: BackwardPass) -> float:
         """Logits of one pass and what is computed from them, at its peak.
 
-        Without an objective that reads logits: the logits of a chunk, their log-softmax and its gradient, or logits
-        and the gradient of the head. With one: logits of model and reference, both log-softmaxes, the divergence
-        before it is summed, and their gradients, 38 bytes per entry in fp32; and the gradient of the head.
+        Without an objective that reads logits: those of a chunk and their gradient, or logits and the gradient of the
+        head. With one: logits of the model and of the reference, and the gradient twice, before and after the last
+        position is added. What a softmax needs exists for some rows at a time.
         """
         of_head = self.shape.outside_layers * self.gradient_bytes * self.shape.trains_all
+        rows = self._scored(ROWS) * 3 * EXACT
         if backward.logits:
-            return self._scored(self.tokens) * (2 * self.compute_bytes + 7.5 * EXACT) + of_head
-        chunk = self._scored(min(self.tokens, HEAD_CHUNK))
-        return max(chunk * 3 * EXACT, chunk * EXACT + of_head)
+            reference_bytes = self.compute_bytes if self.reference else EXACT  # one from a cache is in fp32
+            return self._scored(self.tokens) * (3 * self.compute_bytes + reference_bytes) + of_head + rows
+        chunk = self._scored(HEAD_CHUNK) * self.compute_bytes
+        return chunk + max(chunk, of_head) + rows
 
     def _scored(self, tokens: int) -> int:
-        return tokens * self.shape.vocab_size
+        return min(tokens, self.tokens) * self.shape.vocab_size
 
     @property
     def _gradients(self) -> float:

@@ -80,11 +80,11 @@ def backward_passes(objectives: dict[str, Objective], keeps_rows: bool, accumula
     """
     passes: list[BackwardPass] = []
     for group in group_streams(objectives):
-        reading = ["logits" in objectives[name].needs for name in group.objectives]
-        for i in range(len(group.objectives) if keeps_rows else 1):
+        logits = any("logits" in objectives[name].needs for name in group.objectives)
+        for _ in range(len(group.objectives) if keeps_rows else 1):
             done = len(passes) if keeps_rows else int(bool(passes))
             rows = min(done + accumulates, len(objectives) - 1 if keeps_rows else 1)
-            passes.append(BackwardPass(len(group.streams), any(reading[i:]), rows))
+            passes.append(BackwardPass(len(group.streams), logits, rows))
     return passes
 
 

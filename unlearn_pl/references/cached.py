@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from unlearn_pl.functional.scored_rows import row_chunks
 from unlearn_pl.functional.top_k import TopK, complete_top_k
 from unlearn_pl.models.causal_lm import DTypeName
 from unlearn_pl.references.base import Reference
@@ -130,9 +131,10 @@ class CachedReference(Reference):
         assert view.logits is not None
         rows = {name: values.to(view.logits.device) for name, values in self._rows(stream, batch).items()}
         known = TopK(rows["tokens"].long(), rows["top_logps"], rows["rest"])
-        completed = complete_top_k(known, view.logits[view.mask])
-        view.ref_logits = completed.new_zeros(view.logits.shape)
-        view.ref_logits[view.mask] = completed
+        dtype = torch.promote_types(view.logits.dtype, torch.float32)
+        view.ref_logits = torch.zeros_like(view.logits, dtype=dtype)
+        for part, index in row_chunks(view.mask):
+            view.ref_logits[index] = complete_top_k(TopK(*(field[part] for field in known)), view.logits[index])
 
     def _rows(self, stream: str, batch: TokenBatch) -> dict[str, Tensor]:
         keys = keys_of(batch)

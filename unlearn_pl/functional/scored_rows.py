@@ -1,0 +1,78 @@
+"""Functions of next-token distributions, some positions at a time: fp32 rows of the vocabulary never pile up.
+
+A vocabulary has so many entries that every intermediate result of a softmax takes as much memory as many layers. Here
+none of them is kept: the backward pass computes them again, which is cheap, from logits that exist anyway.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+ROWS = 64
+"""Positions at a time: of a usual vocabulary so many MiB as a processor's caches hold."""
+
+RowFunction = Callable[..., Tensor]
+"""Rows ``[n, V]`` of logits, and those of further fields, to ``[n]`` values or to their derivatives ``[n, V]``."""
+
+
+def over_scored(
+    value: RowFunction, mask: Tensor, logits: Tensor, *fields: Tensor, gradient: RowFunction | None = None
+) -> Tensor:
+    """``value(logits[mask], *(field[mask] for field in fields))``, where no row depends on another one.
+
+    Args:
+        value: what to compute of each row, ``[n, V], ... -> [n]``.
+        mask: ``[...]`` True for the N rows that are read.
+        logits: ``[..., V]``; the gradient flows to them alone.
+        fields: ``[...]`` or ``[..., V]``, such as labels or the logits of a reference.
+        gradient: derivative of each value by the logits of its row, ``[n, V], ... -> [n, V]``; None to let autograd
+            find it.
+
+    Returns:
+        ``[N]``; can be differentiated once.
+    """
+    values: Tensor = _OverScored.apply(value, gradient or _derivative(value), mask.nonzero(), logits, *fields)
+    return values
+
+
+def row_chunks(mask: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+    """The True entries of ``mask [...]``, some at a time: which of all N they are, and the index that selects them."""
+    return _chunks(mask.nonzero())
+
+
+class _OverScored(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: RowFunction, gradient: RowFunction, positions: Tensor, logits: Tensor, *fields: Tensor
+    ) -> Tensor:
+        ctx.gradient = gradient
+        ctx.save_for_backward(positions, logits, *fields)
+        return torch.cat([value(*(field[index] for field in (logits, *fields))) for _, index in _chunks(positions)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        positions, *fields = ctx.saved_tensors
+        result = torch.zeros_like(fields[0])
+        for part, index in _chunks(positions):
+            gradient = ctx.gradient(*(field[index] for field in fields)) * outer[0][part].unsqueeze(-1)
+            result[index] = gradient.to(result.dtype)
+        return None, None, None, result, *(None for _ in fields[1:])
+
+
+def _chunks(positions: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+    for start in range(0, max(len(positions), 1), ROWS):  # an empty chunk where there are none
+        part = slice(start, start + ROWS)
+        yield part, positions[part].unbind(-1)
+
+
+def _derivative(value: RowFunction) -> RowFunction:
+    def derivative(logits: Tensor, *fields: Tensor) -> Tensor:
+        with torch.enable_grad():
+            row = logits.detach().requires_grad_()
+            return torch.autograd.grad(value(row, *fields).sum(), row)[0]
+
+    return derivative
