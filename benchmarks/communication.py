@@ -8,14 +8,11 @@ What travels depends on the algorithm; a ring over N ranks sends 2 (N - 1)/N tim
 (N - 1)/N times those of a reduce-scatter or an all-gather, per rank. Writes its section of ``RESULTS.md``.
 """
 
-import argparse
 import json
-import logging
 import math
 import os
 import subprocess
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable
 
@@ -23,7 +20,7 @@ import lightning.pytorch as pl
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.harness import RESULTS, machine, publish, table
+from benchmarks.harness import RESULTS, command_line, machine, report, table
 from benchmarks.step_cost_loops import make_module
 from benchmarks.step_cost_task import RandomTokens, Task
 from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
@@ -105,7 +102,7 @@ def predicted(combiner: str, strategy: str, ranks: int, scattered: bool = False)
         return {}
     sizes = [p.numel() for p in TASK.make_model(torch.device("meta")).parameters()]
     weights, k, streams = SINGLE * sum(sizes), TASK.objectives, len(TASK.streams)
-    backwards, gradients, products = (k, k, k * k) if combiner == "MinNorm" else (streams, 1, 1)
+    backwards, gradients, products = (k, k, k * (k + 1) // 2) if combiner == "MinNorm" else (streams, 1, 1)
     facts = DOUBLE * (2 * k + products)
     if scattered:
         return {"all_gather": weights // ranks, "all_reduce": facts, "all_to_all": k * weights}
@@ -131,14 +128,9 @@ def measured(combiner: str, strategy: str, ranks: int, scattered: bool = False) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--print", action="store_true", help="write nothing")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # Lightning's advice on workers and logging
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    options = command_line(__doc__).parse_args()
     if options.child:
-        if (found := answer(json.loads(options.child))) is not None:
+        if (found := answer(options.child)) is not None:
             print(json.dumps(found), flush=True)
         return
     rows = []
@@ -153,9 +145,7 @@ def main() -> None:
         f"reference, gloo. {machine()}.\n\n"
         + table(["combiner", "strategy", "ranks", "collective", "bytes per rank", "predicted"], rows)
     )
-    print(text)
-    if not options.print:
-        publish("communication", text)
+    report("communication", text, options)
 
 
 if __name__ == "__main__":

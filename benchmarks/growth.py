@@ -6,19 +6,16 @@
 The steps with 2 to 6 objectives take turns in one process. Writes its section of ``RESULTS.md``.
 """
 
-import argparse
 import json
-import logging
 import statistics
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Contestant, Turns, best_device, in_fresh_process, machine, publish, table
+from benchmarks.harness import Contestant, Turns, best_device, command_line, in_fresh_process, machine, report, table
 from benchmarks.step_cost_loops import fit
 from benchmarks.step_cost_task import Task
 from unlearn_pl.combiners import MinNorm
@@ -92,17 +89,13 @@ def answer(request: dict) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--model", default="12m", choices=["tiny", "12m", "135m", "1b"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--print", action="store_true", help="write nothing")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # Lightning's advice on workers and logging
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if options.child:
-        print(json.dumps(answer(json.loads(options.child))))
+        print(json.dumps(answer(options.child)))
         return
     request = {"task": asdict(Task(options.model)), "rounds": options.rounds, "warm_up": options.warm_up}
     found = in_fresh_process("benchmarks.growth", request)
@@ -123,9 +116,7 @@ def main() -> None:
         + f"\n\nAs a linear function of the tokens: R^2 = {fits['seconds']:.4f} (wall clock), "
         f"{fits['processor']:.4f} (processor)."
     )
-    print(text)
-    if not options.print:
-        publish(f"growth, {options.model}", text)
+    report(f"growth, {options.model}", text, options)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ takes a step and wakes the next one. The ratio of their times is taken round by 
 machine, which slows neighbouring steps alike, cancels. Everything between two steps counts, loops and hooks included.
 """
 
+import argparse
 import gc
 import json
+import logging
 import os
 import platform
 import re
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,6 +238,23 @@ def in_fresh_process(module: str, request: Mapping[str, object], threads: int = 
     if done.returncode:
         raise RuntimeError(f"{module} failed on {request}:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """What the command line of every script has. Lightning's advice is silenced."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--print", action="store_true", help="write nothing")
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    return parser
+
+
+def report(section: str, text: str, options: argparse.Namespace) -> None:
+    """Print the results, and publish them unless the command line says otherwise."""
+    print(text)
+    if not options.print:
+        publish(section, text)
 
 
 def best_device() -> torch.device:

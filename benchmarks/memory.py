@@ -7,18 +7,25 @@
 Every loop runs in a process of its own. Writes its section of ``RESULTS.md``.
 """
 
-import argparse
 import json
-import logging
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 
 import torch
 
-from benchmarks.harness import MIB, PeakMemory, best_device, in_fresh_process, machine, publish, table, take_steps
+from benchmarks.harness import (
+    MIB,
+    PeakMemory,
+    best_device,
+    command_line,
+    in_fresh_process,
+    machine,
+    report,
+    table,
+    take_steps,
+)
 from benchmarks.step_cost import MEMORY_STEPS, measure_memory
 from benchmarks.step_cost_loops import fit, make_module
 from benchmarks.step_cost_task import Task
@@ -106,17 +113,13 @@ def answer(request: dict) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--model", default="12m", choices=["12m", "135m", "1b"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--quick", action="store_true", help="two estimates only")
-    parser.add_argument("--print", action="store_true", help="write nothing")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # Lightning's advice on workers and logging
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if options.child:
-        print(json.dumps(answer(json.loads(options.child))))
+        print(json.dumps(answer(options.child)))
         return
     total, _ = weights(Task(options.model))
     head = (
@@ -127,9 +130,7 @@ def main() -> None:
     texts = [] if options.quick else [against_plain(options.model, options.dtype)]
     texts.append(against_estimate(options.model, options.dtype, 2 if options.quick else None))
     text = "\n\n".join([head, *texts])
-    print(text)
-    if not options.print:
-        publish(f"memory, {options.model}", text)
+    report(f"memory, {options.model}", text, options)
 
 
 if __name__ == "__main__":

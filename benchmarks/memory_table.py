@@ -4,11 +4,10 @@ python -m benchmarks.memory_table          # writes its section of RESULTS.md
 python -m benchmarks.memory_table --print
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.harness import publish, table
+from benchmarks.harness import command_line, report, table
 from unlearn_pl.models.memory_plan import BackwardPass, MemoryPlan
 from unlearn_pl.models.model_shape import ModelShape
 from unlearn_pl.modules.memory import backward_passes
@@ -113,9 +112,7 @@ PARTS = ["parameters", "optimizer", "gradients", "reference", "activations", "lo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--print", action="store_true", help="write nothing")
-    options = parser.parse_args()
+    options = command_line(__doc__).parse_args()
     text = (
         "`python -m benchmarks.memory_table`: GiB per GPU, estimated, nothing of it measured. UCE, KL and NLL, a "
         "gradient each, `bf16-true`, AdamW, cached reference, activation checkpointing, one example of 1024 tokens per "
@@ -123,9 +120,7 @@ def main() -> None:
         f"gradients and optimizer state. Bold fits {GPU_GIB} GiB.\n\n"
         + table(["model", "training", *PARTS, "1 GPU", "8 GPUs", "64 GPUs"], rows())
     )
-    print(text)
-    if not options.print:
-        publish("memory of large models", text)
+    report("memory of large models", text, options)
 
 
 if __name__ == "__main__":

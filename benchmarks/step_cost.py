@@ -8,12 +8,9 @@ Every comparison has a process of its own, in which the loops take turns; the pe
 more process, where it runs alone. Writes its section of ``RESULTS.md``.
 """
 
-import argparse
 import json
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -25,10 +22,11 @@ from benchmarks.harness import (
     PeakMemory,
     Turns,
     best_device,
+    command_line,
     compare,
     in_fresh_process,
     machine,
-    publish,
+    report,
     table,
     take_steps,
 )
@@ -195,7 +193,7 @@ def _memory_cell(case: Case, threads: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--model", default="12m", choices=["12m", "135m", "1b"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--warm-up", type=int, default=2)
@@ -203,13 +201,9 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--quick", action="store_true", help="three rounds, four cases")
     parser.add_argument("--only", help="only cases whose title contains this")
-    parser.add_argument("--print", action="store_true", help="write nothing")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # Lightning's advice on workers and logging
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if options.child:
-        print(json.dumps(answer(json.loads(options.child))))
+        print(json.dumps(answer(options.child)))
         return
     sums, others = against_sum(options.model, options.dtype), against_others(options.model, options.dtype)
     if options.quick:
@@ -218,6 +212,7 @@ def main() -> None:
         sums, others = ([case for case in cases if options.only in case.title] for cases in (sums, others))
     measure = options.warm_up, options.rounds, options.threads
     command = f"python -m benchmarks.step_cost --model {options.model} --threads {options.threads}"
+    command += f" --only '{options.only}'" if options.only else ""
     text = "\n\n".join(
         [
             f"`{command} --rounds {options.rounds}`: {options.dtype}, AdamW, clipping, 4 examples of 128 tokens per "
@@ -227,9 +222,7 @@ def main() -> None:
             *([peer_table(others, *measure)] if others else []),
         ]
     )
-    print(text)
-    if not options.print:
-        publish(f"step cost, {options.model}, {options.threads} thread(s)", text)
+    report(f"step cost, {options.model}, {options.threads} thread(s)", text, options)
 
 
 if __name__ == "__main__":

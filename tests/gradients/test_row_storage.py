@@ -7,17 +7,18 @@ import torch
 from torch import nn
 
 from tests import kit
-from unlearn_pl.combiners import SAGO, MinNorm
+from unlearn_pl.combiners import SAGO, MinNorm, Scalarization
 from unlearn_pl.gradients import BFloat16Rows, OffloadedRows, ScatteredRows, SharpnessAware, gramian, mix
 from unlearn_pl.modules import MOLLM, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
-from unlearn_pl.optim import Constant
+from unlearn_pl.optim import Constant, DualOptim
 
 SGD = functools.partial(torch.optim.SGD, lr=0.05)
 
 
 def train(row_storage=None, **options):
-    module = MOLLM(kit.model(), optimizer=SGD, schedule=Constant(), row_storage=row_storage, **options)
+    options = {"optimizer": SGD} | options
+    module = MOLLM(kit.model(), schedule=Constant(), row_storage=row_storage, **options)
     data = kit.Questions(batch_size=8, micro_batch_size=4)
     kit.trainer(max_epochs=2).fit(module, data)
     return torch.cat([p.detach().flatten() for p in module.model.parameters()])
@@ -84,3 +85,22 @@ def test_readers_of_elements_are_named(options, message):
     objectives = {"forget": UnlearningCrossEntropyLoss(), "retain": CausalLMLoss()}
     with pytest.raises(ValueError, match=message):
         UnlearningModule(kit.model(), objectives, **({"combiner": MinNorm()} | options), row_storage=ScatteredRows())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"combiner": Scalarization()},
+            r"would store rows, but combiner=Scalarization\(\) keeps none",
+        ),
+        ({"gramian": "sketch"}, "gramian='sketch' keeps none"),
+    ],
+)
+def test_a_storage_without_rows_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        train(BFloat16Rows(), **options)
+
+
+def test_moments_per_role_keep_rows_under_any_combiner():
+    train(BFloat16Rows(), combiner=Scalarization(), optimizer=functools.partial(DualOptim, lr=1e-3))

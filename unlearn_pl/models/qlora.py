@@ -1,6 +1,5 @@
 """Training a low-rank change of a model whose own weights are kept in 4 bits."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearn_pl.models.lora import LoRA
@@ -13,24 +12,11 @@ if TYPE_CHECKING:
 class QLoRA(LoRA):
     """LoRA on frozen weights in 4-bit NormalFloat, with quantized constants, computed in bfloat16.
 
-    Args:
-        r: rank of the change.
-        alpha: numerator of its scale.
-        dropout: probability of dropping an input of the adapters while training.
-        target_modules: names of the linear layers that get one; all but the output head by default.
+    The arguments are those of :class:`LoRA`.
 
     References:
         Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", 2023, section 3.
     """
-
-    def __init__(
-        self,
-        r: int = 16,
-        alpha: int = 32,
-        dropout: float = 0.0,
-        target_modules: Sequence[str] | str = "all-linear",
-    ) -> None:
-        super().__init__(r, alpha, dropout, target_modules)
 
     def apply(self, model: "PreTrainedModel") -> "PeftModel":
         """As in :class:`LoRA`."""

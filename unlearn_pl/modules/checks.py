@@ -210,6 +210,23 @@ def check_row_storage(storage: RowStorage, combiner: Combiner, gradient: Gradien
         )
 
 
+def check_rows_kept(storage: RowStorage, optimizer: Optimizer, combiner: Combiner, gramian: GramianKind) -> None:
+    """Refuse a storage of rows where no rows are kept.
+
+    Raises:
+        ValueError: naming the storage and why there are no rows.
+    """
+    if isinstance(storage, WholeRows):
+        return
+    weighs_losses = not combiner.uses_gramian and not isinstance(optimizer, DualOptim)
+    if weighs_losses or gramian == "sketch":
+        reason = f"combiner={type(combiner).__name__}()" if weighs_losses else "gramian='sketch'"
+        raise ValueError(
+            f"row_storage={type(storage).__name__}() would store rows, but {reason} keeps none. "
+            "Accepted with it: row_storage=WholeRows()."
+        )
+
+
 def check_scattering(storage: RowStorage, trainer: pl.Trainer) -> None:
     """Refuse to scatter rows that are sharded already.
 

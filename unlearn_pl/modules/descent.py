@@ -42,6 +42,7 @@ from unlearn_pl.modules.checks import (
     check_optimizer,
     check_options,
     check_row_storage,
+    check_rows_kept,
     check_scattering,
     check_streams,
 )
@@ -163,6 +164,7 @@ class DescentModule(TrainingModule):
         super().check_optimizer(optimizer)
         without_rows = self._refresh.every > 1 or self.gramian == "sketch"
         check_optimizer(optimizer, self.combiner, self.metric, without_rows=without_rows)
+        check_rows_kept(self.row_storage, optimizer, self.combiner, self.gramian)
 
     def _optimize(self) -> None:
         replay = self._replay()

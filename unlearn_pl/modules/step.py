@@ -91,11 +91,13 @@ def measure(
     """
     local = block_gramians(rows, geometry.blocks, geometry.metric)
     share = local if sharded else local / world_size
-    packed = torch.cat([torch.stack([losses[name].to(local.device) for name in names]), share.flatten()])
+    i, j = torch.triu_indices(*local.shape[1:], device=local.device)  # one half of a symmetric matrix
+    packed = torch.cat([torch.stack([losses[name].to(local.device) for name in names]), share[:, i, j].flatten()])
     if world_size > 1:
         torch.distributed.all_reduce(packed)
     packed = packed.cpu()
-    gramians = packed[len(names) :].view(local.shape)
+    gramians, (i, j) = torch.empty_like(local, device="cpu"), torch.triu_indices(*local.shape[1:])
+    gramians[:, i, j] = gramians[:, j, i] = packed[len(names) :].view(len(local), -1)
     return Step(names, packed[: len(names)], gramians, torch.zeros(len(local), len(names)).double())
 
 
