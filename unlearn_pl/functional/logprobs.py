@@ -31,13 +31,13 @@ def token_log_probs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return logps.new_zeros(mask.shape).masked_scatter(mask, logps), mask
 
 
-def label_log_probs(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+def label_log_probs(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
     """``log softmax(logits)`` at the labels, some positions at a time.
 
     Args:
         logits: ``[..., V]``.
         labels: ``[...]`` the token that each row speaks about; only the scored ones are read.
-        mask: ``[...]`` True for the N rows that are scored.
+        mask: ``[...]`` True for the N rows that are scored; None for all rows of ``logits [N, V]``.
 
     Returns:
         ``[N]``, fp32 or better.

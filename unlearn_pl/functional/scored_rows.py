@@ -19,13 +19,13 @@ RowFunction = Callable[..., Tensor]
 
 
 def over_scored(
-    value: RowFunction, mask: Tensor, logits: Tensor, *fields: Tensor, gradient: RowFunction | None = None
+    value: RowFunction, mask: Tensor | None, logits: Tensor, *fields: Tensor, gradient: RowFunction | None = None
 ) -> Tensor:
     """``value(logits[mask], *(field[mask] for field in fields))``, where no row depends on another one.
 
     Args:
         value: what to compute of each row, ``[n, V], ... -> [n]``.
-        mask: ``[...]`` True for the N rows that are read.
+        mask: ``[...]`` True for the N rows that are read; None for all rows of ``logits [N, V]``.
         logits: ``[..., V]``; the gradient flows to them alone.
         fields: ``[...]`` or ``[..., V]``, such as labels or the logits of a reference.
         gradient: derivative of each value by the logits of its row, ``[n, V], ... -> [n, V]``; None to let autograd
@@ -34,7 +34,8 @@ def over_scored(
     Returns:
         ``[N]``; can be differentiated once.
     """
-    values: Tensor = _OverScored.apply(value, gradient or _derivative(value), mask.nonzero(), logits, *fields)
+    positions = torch.arange(len(logits), device=logits.device)[:, None] if mask is None else mask.nonzero()
+    values: Tensor = _OverScored.apply(value, gradient or _derivative(value), positions, logits, *fields)
     return values
 
 

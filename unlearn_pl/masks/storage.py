@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from unlearn_pl.results.atomic_file import atomic_file
 
 FORMAT = "unlearn_pl mask 1"
 
@@ -63,13 +64,8 @@ def write_mask_file(path: Path, packed: Mapping[str, Tensor], header: MaskHeader
         packed: name of a parameter to its packed mask.
         header: what the file says about itself.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with atomic_file(path) as unfinished:
         save_file(dict(packed), unfinished, {"format": FORMAT, "header": json.dumps(asdict(header))})
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read_mask_header(path: Path) -> MaskHeader:

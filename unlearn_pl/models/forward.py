@@ -63,23 +63,24 @@ def stream_forward(
     labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
     layers = sorted(int(need.removeprefix("hidden.")) for need in needs if need.startswith("hidden."))
     values = logits = None
-    wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[mask]
+    scored = mask.nonzero(as_tuple=True)  # once, because a GPU is waited for here
+    wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[scored]
 
-    def values_of(logits: Tensor, labels: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
-        logps = label_log_probs(logits, labels, mask)
-        if statistics is None:
-            return logps.unsqueeze(-1)
-        return _with_statistics(logps, logits[mask], labels[mask], statistics, wanted)
+    def values_of(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+        return _with_statistics(label_log_probs(logits, labels), logits, labels, statistics, wanted)
 
     if "logits" not in needs and (head := _plain_output_head(cast("PreTrainedModel", model))) is not None:
-        with _head_on_labels(head, labels, mask, wanted, values_of, chunk_size) as results:
+        with _head_on_labels(head, labels, scored, wanted, values_of, chunk_size) as results:
             given, states = _call(model, batch, with_hidden=bool(layers))
         if results and given is results[-1]:  # else the model changes its logits in a way that its config does not show
             values = given
     if values is None:
         given, states = _call(model, batch, with_hidden=bool(layers))
         full = given[:, :-1]
-        values = _spread(values_of(full, labels, mask, wanted), mask)
+        if statistics is None:
+            values = _spread(label_log_probs(full, labels, mask).unsqueeze(-1), labels, scored)
+        else:
+            values = _spread(values_of(full[scored], labels[scored], wanted), labels, scored)
         logits = full if "logits" in needs else None
     return StreamView(
         labels=labels,
@@ -110,9 +111,9 @@ def _plain_output_head(model: "PreTrainedModel") -> nn.Module | None:
 def _head_on_labels(
     head: nn.Module,
     labels: Tensor,
-    mask: Tensor,
+    scored: tuple[Tensor, ...],
     wanted: Tensor,
-    values_of: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    values_of: Callable[[Tensor, Tensor, Tensor], Tensor],
     chunk_size: int,
 ) -> Iterator[list[Tensor]]:
     """Let ``head`` give ``[B, T-1, 1+C]`` values of the labels instead of ``[B, T, V]`` logits.
@@ -128,17 +129,17 @@ def _head_on_labels(
     results: list[Tensor] = []
 
     def chunk_values(hidden: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
-        return values_of(plain_forward(hidden), targets, torch.ones_like(targets, dtype=torch.bool), wanted)
+        return values_of(plain_forward(hidden), targets, wanted)
 
     def forward(hidden: Tensor) -> Tensor:
-        parts = (hidden[:, :-1][mask], labels[mask], wanted)
+        parts = (hidden[:, :-1][scored], labels[scored], wanted)
         chunks = list(zip(*(part.split(chunk_size) for part in parts), strict=True))
         if len(chunks) > 1 and torch.is_grad_enabled():
             # The logits of a chunk are computed again in its backward, so that only one chunk's exist at a time.
             values = [checkpoint(chunk_values, *chunk, use_reentrant=False) for chunk in chunks]
         else:
             values = [chunk_values(*chunk) for chunk in chunks]
-        results.append(_spread(torch.cat(values), mask))
+        results.append(_spread(torch.cat(values), labels, scored))
         return results[-1]
 
     head.forward = forward
@@ -152,9 +153,11 @@ def _head_on_labels(
 
 
 def _with_statistics(
-    logps: Tensor, logits: Tensor, labels: Tensor, statistics: TokenStatistics, wanted: Tensor
+    logps: Tensor, logits: Tensor, labels: Tensor, statistics: TokenStatistics | None, wanted: Tensor
 ) -> Tensor:
     """``logps [N]`` and the statistics of the labels side by side, ``[N, 1+C]``; 0 where they are not wanted."""
+    if statistics is None:
+        return logps.unsqueeze(-1)
     with torch.no_grad():
         found = statistics(logits[wanted], labels[wanted]).to(logps)
         more = found.new_zeros(len(logps), found.shape[-1])
@@ -162,6 +165,6 @@ def _with_statistics(
     return torch.cat([logps.unsqueeze(-1), more], dim=-1)
 
 
-def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """``values [N, C]`` at the N True positions of ``mask [B, T-1]``, 0 elsewhere: ``[B, T-1, C]``."""
-    return values.new_zeros(*mask.shape, values.shape[-1]).masked_scatter(mask.unsqueeze(-1), values)
+def _spread(values: Tensor, labels: Tensor, scored: tuple[Tensor, ...]) -> Tensor:
+    """``values [N, C]`` at the ``scored`` positions of ``labels [B, T-1]``, 0 elsewhere: ``[B, T-1, C]``."""
+    return values.new_zeros(*labels.shape, values.shape[-1]).index_put(scored, values)

@@ -1,7 +1,10 @@
-"""The type of a model's weights."""
+"""The type of a model's weights, and which one a Trainer's precision asks for."""
 
 import torch
 from torch import Tensor, nn
+
+WEIGHTS_OF_PRECISION = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
+"""Precision of a Trainer to the type of the weights, where that is not float32."""
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -14,12 +14,11 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.models import CausalLM, generate, shard, shared_context_log_probs, stream_forward
+from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules.checks import check_context
 from unlearn_pl.modules.details import token_statistics, with_details
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
 from unlearn_pl.types import Detail, Generation, PromptBatch, Reads, Score, TokenBatch, right_answers
-
-_DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
 
 @dataclass
@@ -79,7 +78,9 @@ class LanguageModule(Recorded, pl.LightningModule):
     def _built(self) -> nn.Module:
         """A new model with the original weights, in the type that the Trainer's precision asks for."""
         assert self.spec is not None
-        return self.spec.build(_DTYPES.get(str(self._trainer.precision)) if self._trainer is not None else None)
+        return self.spec.build(
+            WEIGHTS_OF_PRECISION.get(str(self._trainer.precision)) if self._trainer is not None else None
+        )
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in PyTorch; with LoRA, ``state_dict`` holds the adapters, all of them, and may leave out the rest."""

@@ -1,7 +1,6 @@
 """What a model said about the scored tokens of many examples, in memory and as a file."""
 
 import hashlib
-import os
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unlearn_pl.references.context import TokenExample
+from unlearn_pl.results.atomic_file import atomic_file
 from unlearn_pl.types import TokenBatch
 
 Key = tuple[int, int]
@@ -61,13 +61,8 @@ class ReferenceCache:
             path: where to; folders are made as needed.
             facts: what the cache was made from.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with atomic_file(path) as unfinished:
             save_file({"keys": self.keys, "lengths": self.lengths, **self.values}, unfinished, dict(facts))
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: Path) -> tuple["ReferenceCache", dict[str, str]]:

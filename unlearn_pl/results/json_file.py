@@ -3,11 +3,12 @@
 import gzip
 import json
 import math
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from unlearn_pl.results.atomic_file import atomic_file
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -39,14 +40,8 @@ def write_json(path: str | Path, content: object) -> None:
         path: where to write.
         content: nested mappings (with keys that are written as strings), sequences and scalars.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with atomic_file(path) as unfinished:
         unfinished.write_text(json.dumps(json_safe(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def json_safe(content: object) -> object:

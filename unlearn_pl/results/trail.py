@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearn_pl.results.atomic_file import atomic_file
 from unlearn_pl.results.json_file import json_safe
 
 PREVIOUS = "previous"
@@ -42,20 +43,15 @@ def append_to_trail(path: str | Path, entry: Mapping[str, object]) -> None:
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with FileLock(path.with_name(f".{path.name}.lock")):
         before = path.read_bytes() if path.exists() else b""
         _entries(before, path)
         lines = before.splitlines()
         line = json.dumps(json_safe({**entry, PREVIOUS: _seal(lines)}), allow_nan=False).encode()
-        try:
-            with unfinished.open("wb") as file:
-                file.write(b"\n".join([*lines, line, b""]))  # editors may have removed the last line break
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with atomic_file(path) as unfinished, unfinished.open("wb") as file:
+            file.write(b"\n".join([*lines, line, b""]))  # editors may have removed the last line break
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _entries(content: bytes, path: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from unlearn_pl.data import EvaluationRow, StreamSource, UnlearningDataModule, d
 from unlearn_pl.data.evaluation_row import load_split
 from unlearn_pl.data.rows import Encoder
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve
+from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules import LanguageModule, PretrainedModule
 from unlearn_pl.robustness.audit_data import AuditData
 from unlearn_pl.robustness.leakage import LeakageEvaluation
@@ -116,8 +117,7 @@ class Subject:
 
     def build(self) -> nn.Module:
         """The model, loaded from its folder, in the type that the precision asks for."""
-        dtypes = {"bf16-true": torch.bfloat16, "64-true": torch.float64}
-        return CausalLM(self.model).build(dtypes.get(self.precision))
+        return CausalLM(self.model).build(WEIGHTS_OF_PRECISION.get(self.precision))
 
     def pretrained(self, model: nn.Module | None = None) -> PretrainedModule:
         """A module for :meth:`score`.
