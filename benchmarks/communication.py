@@ -1,20 +1,25 @@
-"""What the ranks send to each other in a step: counted by PyTorch's profiler, and predicted.
+"""What the ranks send to each other in a step: counted by PyTorch's profiler, predicted, and what time it takes.
 
     python -m benchmarks.communication          # one and two gloo ranks on this machine
     python -m benchmarks.communication --print
 
 Counted are the bytes that enter a collective operation on a rank, whoever calls it (DDP and FSDP2 do it from C++).
 What travels depends on the algorithm; a ring over N ranks sends 2 (N - 1)/N times the bytes of an all-reduce, and
-(N - 1)/N times those of a reduce-scatter or an all-gather, per rank. Writes its section of ``RESULTS.md``.
+(N - 1)/N times those of a reduce-scatter or an all-gather, per rank. The steps after the counted one are timed; every
+configuration runs in processes of its own, all of them in turn, several times. Writes its section of ``RESULTS.md``.
 """
 
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -42,11 +47,14 @@ RUNS = [
 ]
 """Combiner, strategy, ranks, and whether the rows are scattered over them."""
 PROFILED_STEP = 2
-STEPS = 3
+STEPS = 9
 
 
 class CountBytes(pl.Callback):
-    """Profiles one step."""
+    """Profiles one step, and times those that follow."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: UnlearnBatch, batch_idx: int
@@ -60,6 +68,12 @@ class CountBytes(pl.Callback):
     ) -> None:
         if batch_idx == PROFILED_STEP:
             self.profile.stop()
+        if batch_idx >= PROFILED_STEP:
+            self.ends.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        """Median of a step."""
+        return statistics.median(end - start for start, end in pairwise(self.ends))
 
     def bytes(self) -> dict[str, int]:
         """Kind of collective to the bytes that this rank put into it, as gloo ran it."""
@@ -73,8 +87,8 @@ class CountBytes(pl.Callback):
         return dict(total)
 
 
-def answer(request: dict) -> dict[str, int] | None:
-    """Bytes of one step on rank 0; None on the others."""
+def answer(request: dict) -> dict[str, Any] | None:
+    """Bytes and seconds of one step on rank 0; None on the others."""
     torch.set_num_threads(1)
     count = CountBytes()
     trainer = pl.Trainer(
@@ -93,7 +107,7 @@ def answer(request: dict) -> dict[str, int] | None:
     device = torch.device("cpu")
     options = {"row_storage": ScatteredRows()} if request["strategy"] == "ddp" and request["scattered"] else {}
     trainer.fit(make_module(COMBINERS[request["combiner"]](), TASK, device, **options), RandomTokens(TASK))
-    return count.bytes() if trainer.is_global_zero else None
+    return {"bytes": count.bytes(), "seconds": count.seconds()} if trainer.is_global_zero else None
 
 
 def predicted(combiner: str, strategy: str, ranks: int, scattered: bool = False) -> dict[str, int]:
@@ -114,8 +128,8 @@ def predicted(combiner: str, strategy: str, ranks: int, scattered: bool = False)
     return {"all_gather": gathered // ranks, "all_reduce": backwards * weights + facts + norms}
 
 
-def measured(combiner: str, strategy: str, ranks: int, scattered: bool = False) -> dict[str, int]:
-    """Kind of collective to bytes, of rank 0."""
+def measured(combiner: str, strategy: str, ranks: int, scattered: bool = False) -> dict[str, Any]:
+    """``bytes``, kind of collective to how many, and ``seconds``, of rank 0."""
     print(f"bytes: {combiner}, {strategy}, {ranks} rank(s)", file=sys.stderr, flush=True)
     request = json.dumps({"combiner": combiner, "strategy": strategy, "ranks": ranks, "scattered": scattered})
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
@@ -128,22 +142,31 @@ def measured(combiner: str, strategy: str, ranks: int, scattered: bool = False) 
 
 
 def main() -> None:
-    options = command_line(__doc__).parse_args()
+    parser = command_line(__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
     if options.child:
         if (found := answer(options.child)) is not None:
             print(json.dumps(found), flush=True)
         return
-    rows = []
-    for combiner, strategy, ranks, scattered in RUNS:
-        found = measured(combiner, strategy, ranks, scattered)
-        formula = predicted(combiner, strategy, ranks, scattered)
+    rounds = [[measured(*run) for run in RUNS] for _ in range(options.rounds)]
+    counts, times = [], []
+    for i, (combiner, strategy, ranks, scattered) in enumerate(RUNS):
+        found, formula = rounds[0][i]["bytes"], predicted(combiner, strategy, ranks, scattered)
         name = f"{combiner}, ScatteredRows" if scattered else combiner
         for kind in sorted({*found, *formula}) or ["none"]:
-            rows.append([name, strategy, ranks, kind, found.get(kind, 0), formula.get(kind, 0)])
+            counts.append([name, strategy, ranks, kind, found.get(kind, 0), formula.get(kind, 0)])
+        seconds = sorted(of_round[i]["seconds"] for of_round in rounds)
+        times.append(
+            [name, strategy, ranks, f"{statistics.median(seconds):.3f}", f"{seconds[0]:.3f} to {seconds[-1]:.3f}"]
+        )
     text = (
         f"`python -m benchmarks.communication`: {TASK.objectives} objectives on {len(TASK.streams)} streams, given "
         f"reference, gloo. {machine()}.\n\n"
-        + table(["combiner", "strategy", "ranks", "collective", "bytes per rank", "predicted"], rows)
+        + table(["combiner", "strategy", "ranks", "collective", "bytes per rank", "predicted"], counts)
+        + f"\n\nSeconds per step with {TASK.batch_size} examples of {TASK.length} tokens per stream and rank, so that "
+        f"communication weighs much, and one thread per rank; median and range of {options.rounds} runs.\n\n"
+        + table(["combiner", "strategy", "ranks", "seconds", "range"], times)
     )
     report("communication", text, options)
 
