@@ -85,3 +85,15 @@ def test_only_the_given_logits_are_kept_for_the_backward_pass():
         kl_divergence(logits, ref_logits, mask)
     large = {tensor.data_ptr() for tensor in kept if tensor.numel() >= mask.sum() * V}
     assert large == {logits.data_ptr(), ref_logits.data_ptr()}
+
+
+@pytest.mark.parametrize("positions", [0, 1, ROWS, 2 * ROWS + 1])
+def test_without_a_mask_all_rows_are_read(positions):
+    logits, _, labels, _ = make_logits(positions)
+    rows, targets = logits.detach()[0].requires_grad_(), labels[0]
+    masked = rows.detach().clone().requires_grad_()
+    everywhere = torch.ones(positions, dtype=torch.bool)
+    weights = torch.arange(1.0, positions + 1).double()
+    values, expected = label_log_probs(rows, targets), label_log_probs(masked, targets, everywhere)
+    torch.testing.assert_close(values, expected, rtol=0, atol=0)
+    torch.testing.assert_close(gradient(values @ weights, rows), gradient(expected @ weights, masked), rtol=0, atol=0)

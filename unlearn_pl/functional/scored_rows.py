@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 ROWS = 64
 """Positions at a time: of a usual vocabulary so many MiB as a processor's caches hold."""
 
+Index = slice | tuple[Tensor, ...]
 RowFunction = Callable[..., Tensor]
 """Rows ``[n, V]`` of logits, and those of further fields, to ``[n]`` values or to their derivatives ``[n, V]``."""
 
@@ -34,40 +35,42 @@ def over_scored(
     Returns:
         ``[N]``; can be differentiated once.
     """
-    positions = torch.arange(len(logits), device=logits.device)[:, None] if mask is None else mask.nonzero()
+    positions = None if mask is None else mask.nonzero()
     values: Tensor = _OverScored.apply(value, gradient or _derivative(value), positions, logits, *fields)
     return values
 
 
-def row_chunks(mask: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+def row_chunks(mask: Tensor) -> Iterator[tuple[slice, Index]]:
     """The True entries of ``mask [...]``, some at a time: which of all N they are, and the index that selects them."""
-    return _chunks(mask.nonzero())
+    positions = mask.nonzero()
+    return _chunks(len(positions), positions)
 
 
 class _OverScored(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, value: RowFunction, gradient: RowFunction, positions: Tensor, logits: Tensor, *fields: Tensor
+        ctx: Any, value: RowFunction, gradient: RowFunction, positions: Tensor | None, logits: Tensor, *fields: Tensor
     ) -> Tensor:
         ctx.gradient = gradient
         ctx.save_for_backward(positions, logits, *fields)
-        return torch.cat([value(*(field[index] for field in (logits, *fields))) for _, index in _chunks(positions)])
+        chunks = _chunks(len(logits) if positions is None else len(positions), positions)
+        return torch.cat([value(*(field[index] for field in (logits, *fields))) for _, index in chunks])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         positions, *fields = ctx.saved_tensors
-        result = torch.zeros_like(fields[0])
-        for part, index in _chunks(positions):
+        result = torch.empty_like(fields[0]) if positions is None else torch.zeros_like(fields[0])
+        for part, index in _chunks(len(outer[0]), positions):
             gradient = ctx.gradient(*(field[index] for field in fields)) * outer[0][part].unsqueeze(-1)
             result[index] = gradient.to(result.dtype)
         return None, None, None, result, *(None for _ in fields[1:])
 
 
-def _chunks(positions: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
-    for start in range(0, max(len(positions), 1), ROWS):  # an empty chunk where there are none
+def _chunks(count: int, positions: Tensor | None) -> Iterator[tuple[slice, Index]]:
+    for start in range(0, max(count, 1), ROWS):  # an empty chunk where there are none
         part = slice(start, start + ROWS)
-        yield part, positions[part].unbind(-1)
+        yield part, part if positions is None else positions[part].unbind(-1)
 
 
 def _derivative(value: RowFunction) -> RowFunction:
