@@ -69,14 +69,16 @@ def stream_forward(
     def values_of(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         return _with_statistics(label_log_probs(logits, labels), logits, labels, statistics, wanted)
 
-    if "logits" not in needs and (head := _plain_output_head(cast("PreTrainedModel", model))) is not None:
+    head = _plain_output_head(cast("PreTrainedModel", model))
+    if "logits" not in needs and head is not None:
         with _head_on_labels(head, labels, scored, wanted, values_of, chunk_size) as results:
             given, states = _call(model, batch, with_hidden=bool(layers))
         if results and given is results[-1]:  # else the model changes its logits in a way that its config does not show
             values = given
     if values is None:
-        given, states = _call(model, batch, with_hidden=bool(layers))
-        full = given[:, :-1]
+        with _head_without_last(head):
+            given, states = _call(model, batch, with_hidden=bool(layers))
+        full = given if given.shape[1] == labels.shape[1] else given[:, :-1]
         if statistics is None:
             values = _spread(label_log_probs(full, labels, mask).unsqueeze(-1), labels, scored)
         else:
@@ -118,14 +120,12 @@ def _head_on_labels(
 ) -> Iterator[list[Tensor]]:
     """Let ``head`` give ``[B, T-1, 1+C]`` values of the labels instead of ``[B, T, V]`` logits.
 
-    Only its ``forward`` is replaced: hooks (FSDP2 gathers weights in one) live around ``__call__`` and go on working.
     The values leave the model as its output, for FSDP2 prepares its backward on the tensors that do.
 
     Yields:
         What the head has returned so far.
     """
     plain_forward = head.forward
-    own_forward = head.__dict__.get("forward")  # present when another library has replaced it too
     results: list[Tensor] = []
 
     def chunk_values(hidden: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
@@ -142,9 +142,28 @@ def _head_on_labels(
         results.append(_spread(torch.cat(values), labels, scored))
         return results[-1]
 
+    with _forward_replaced(head, forward):
+        yield results
+
+
+@contextmanager
+def _head_without_last(head: nn.Module | None) -> Iterator[None]:
+    """Let ``head``, where there is a plain one, leave out the last position, whose logits nobody reads."""
+    if head is None:
+        yield
+        return
+    plain_forward = head.forward
+    with _forward_replaced(head, lambda hidden: plain_forward(hidden[:, :-1])):
+        yield
+
+
+@contextmanager
+def _forward_replaced(head: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace ``forward`` alone: hooks (FSDP2 gathers weights in one) live around ``__call__`` and go on working."""
+    own_forward = head.__dict__.get("forward")  # present when another library has replaced it too
     head.forward = forward
     try:
-        yield results
+        yield
     finally:
         if own_forward is None:
             del head.forward

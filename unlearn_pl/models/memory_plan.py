@@ -138,8 +138,8 @@ class MemoryPlan:
         """Logits of one pass and what is computed from them, at its peak.
 
         Without an objective that reads logits: those of a chunk and their gradient, or logits and the gradient of the
-        head. With one: logits of the model and of the reference, and the gradient twice, before and after the last
-        position is added. What a softmax needs exists for some rows at a time.
+        head. With one: logits of the model and of the reference, and two tensors of their size on the way back, as
+        measured. What a softmax needs exists for some rows at a time.
         """
         of_head = self.shape.outside_layers * self.gradient_bytes * self.shape.trains_all
         rows = self._scored(ROWS) * 3 * EXACT
