@@ -76,8 +76,8 @@ def test_wmdp_letters_are_forgotten(here):
     before = learned("wmdp", SMALL)
     assert min(before["wmdp_bio_accuracy"], before["retain_bio_accuracy"]) > 0.8
 
-    for method, options in (("mollm", []), ("npo", ["--model.forget_weight=1"])):
-        after = unlearned("wmdp", method, "--trainer.max_epochs=20", *options)
+    for method in METHODS:
+        after = unlearned("wmdp", method, "--trainer.max_epochs=30")
         assert after["wmdp_bio_accuracy"] < 0.6 * before["wmdp_bio_accuracy"]
         assert after["retain_bio_accuracy"] > 0.8 * before["retain_bio_accuracy"]
 

@@ -97,3 +97,11 @@ def test_without_a_mask_all_rows_are_read(positions):
     values, expected = label_log_probs(rows, targets), label_log_probs(masked, targets, everywhere)
     torch.testing.assert_close(values, expected, rtol=0, atol=0)
     torch.testing.assert_close(gradient(values @ weights, rows), gradient(expected @ weights, masked), rtol=0, atol=0)
+
+
+def test_a_reference_that_asks_for_a_gradient_is_refused():
+    logits, ref_logits, _, mask = make_logits(4)
+    with pytest.raises(ValueError, match="flows to the first logits only"):
+        kl_divergence(ref_logits, logits, mask)
+    with torch.no_grad():
+        kl_divergence(ref_logits, logits, mask)

@@ -1,6 +1,6 @@
 """Divergences of next-token distributions as losses; each is to be minimised and finite wherever logits are.
 
-All of them read logits at scored positions only, and at some of these at a time.
+All of them read logits at scored positions only, and at some of these at a time. No gradient flows to a reference.
 """
 
 import math

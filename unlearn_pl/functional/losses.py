@@ -37,7 +37,7 @@ def kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         logits: ``[B, T-1, V]`` of the model.
-        ref_logits: ``[B, T-1, V]`` of the reference.
+        ref_logits: ``[B, T-1, V]`` of the reference; no gradient flows to them.
         mask: ``[B, T-1]`` True where a position is scored; the others are never upcast.
 
     Returns:

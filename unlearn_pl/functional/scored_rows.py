@@ -34,7 +34,15 @@ def over_scored(
 
     Returns:
         ``[N]``; can be differentiated once.
+
+    Raises:
+        ValueError: if one of the fields asks for a gradient.
     """
+    if torch.is_grad_enabled() and any(field.requires_grad for field in fields):
+        raise ValueError(
+            "A gradient flows to the first logits only, but what they are compared with asks for one, too. "
+            "Detach it, or compute it under torch.no_grad()."
+        )
     positions = None if mask is None else mask.nonzero()
     values: Tensor = _OverScored.apply(value, gradient or _derivative(value), positions, logits, *fields)
     return values
