@@ -10,9 +10,11 @@ more process, where it runs alone. Writes its section of ``RESULTS.md``.
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cache
 
 import torch
@@ -188,6 +190,10 @@ def _time_cells(time: Comparison) -> list[str]:
     ]
 
 
+def _named(case: Case, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(case.title, pattern) for pattern in patterns)
+
+
 def _memory_cell(case: Case, threads: int) -> str:
     return ", ".join(f"{measure_memory(loop, case.task, threads):.0f}" for loop in (case.loop, case.peer))
 
@@ -200,7 +206,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--quick", action="store_true", help="three rounds, four cases")
-    parser.add_argument("--only", help="only cases whose title contains this")
+    parser.add_argument("--only", nargs="+", help="only cases with such a title; * stands for anything")
     options = parser.parse_args()
     if options.child:
         print(json.dumps(answer(options.child)))
@@ -209,10 +215,11 @@ def main() -> None:
     if options.quick:
         options.rounds, options.warm_up, sums, others = 3, 1, sums[:2], others[:2]
     if options.only:
-        sums, others = ([case for case in cases if options.only in case.title] for cases in (sums, others))
+        sums, others = ([case for case in cases if _named(case, options.only)] for cases in (sums, others))
     measure = options.warm_up, options.rounds, options.threads
     command = f"python -m benchmarks.step_cost --model {options.model} --threads {options.threads}"
-    command += f" --only '{options.only}'" if options.only else ""
+    if options.only:
+        command += f" --only {shlex.join(options.only)}"
     text = "\n\n".join(
         [
             f"`{command} --rounds {options.rounds}`: {options.dtype}, AdamW, clipping, 4 examples of 128 tokens per "
