@@ -105,3 +105,13 @@ def test_a_reference_that_asks_for_a_gradient_is_refused():
         kl_divergence(ref_logits, logits, mask)
     with torch.no_grad():
         kl_divergence(ref_logits, logits, mask)
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    logits, ref_logits, labels, mask = make_logits(6)
+    with pytest.raises(ValueError, match="shift all of them or none"):
+        kl_divergence(logits, ref_logits, mask[:, 1:])
+    with pytest.raises(ValueError, match="shift all of them or none"):
+        kl_divergence(logits, ref_logits[:, 1:], mask)
+    with pytest.raises(ValueError, match="shift all of them or none"):
+        label_log_probs(logits[0], labels[0, 1:])

@@ -92,3 +92,9 @@ def matrix_signs(count: int) -> torch.Tensor:
 def test_sizes_out_of_range_are_refused(size):
     with pytest.raises(ValueError, match=f"{size}; accepted: 1 to"):
         CountSketch(size)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 23])
+def test_a_seed_that_leaves_no_room_for_the_parts_is_refused(seed):
+    with pytest.raises(ValueError, match="accepted: 0 to 8388607"):
+        CountSketch(16, seed)

@@ -294,3 +294,12 @@ def test_statistics_of_no_label_are_zero(tiny_model):
     statistics = stream_forward(tiny_model(), batch, frozenset(), statistics=two_statistics).statistics
     assert statistics.shape == (4, 13, 2)
     assert not statistics.any()
+
+
+@pytest.mark.parametrize("needs", [frozenset(), frozenset({"logits"})])
+def test_virtual_tokens_before_the_input_are_refused(tiny_model, needs):
+    from peft import PromptTuningConfig, get_peft_model
+
+    model = get_peft_model(tiny_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4))
+    with pytest.raises(ValueError, match="one output per token"):
+        stream_forward(model, make_batch(), needs)

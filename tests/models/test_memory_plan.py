@@ -56,6 +56,11 @@ def test_rows_that_wait_in_less_memory():
     assert whole.peak - halved.peak == 2 * 2000
 
 
+def test_rows_that_more_micro_batches_are_added_to_are_whole():
+    finished = replace(PLAN, passes=[BackwardPass(rows=2)], gradients=3, batch_size=50, row_share=0.5)
+    assert replace(finished, passes=[BackwardPass(unfinished=2)]).peak - finished.peak == 4000
+
+
 def test_every_saving_saves_on_a_large_plan():
     shape = ModelShape(7 * 10**9, 7 * 10**9, 32, 4096, 11008, 4096, 32000)
     plan = MemoryPlan(shape, 8, 1024, (BackwardPass(1, False, 1),), gradients=2, reference=True)

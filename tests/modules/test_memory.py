@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests import kit
-from unlearn_pl.combiners import MinNorm, Scalarization
-from unlearn_pl.gradients import SharpnessAware
+from unlearn_pl.combiners import SAGO, MinNorm, Scalarization
+from unlearn_pl.gradients import RandomSmoothing, SharpnessAware
 from unlearn_pl.models.memory_plan import BackwardPass
-from unlearn_pl.modules import MOLLM, GradDiff
+from unlearn_pl.modules import MOLLM, RMU, GradDiff
 from unlearn_pl.modules.memory import advice, backward_passes, memory_line, memory_plan, optimizer_bytes
 from unlearn_pl.objectives import CausalLMLoss, DPOLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import DualOptim
@@ -20,13 +20,17 @@ THREE = {"forget": UnlearningCrossEntropyLoss(), "normal": KLDivergenceLoss(), "
 def test_the_rows_that_are_held_in_each_backward_pass():
     alone = [BackwardPass(1, False, 0), BackwardPass(1, True, 1), BackwardPass(1, True, 2)]
     assert backward_passes(THREE, keeps_rows=True, accumulates=False) == alone
-    assert [b.rows for b in backward_passes(THREE, keeps_rows=True, accumulates=True)] == [1, 2, 2]
+    assert backward_passes(THREE, keeps_rows=True, accumulates=True) == [
+        BackwardPass(1, False, 0, 1),
+        BackwardPass(1, True, 1, 2),  # KL and NLL of earlier micro-batches, which share their forward pass
+        BackwardPass(1, True, 1, 2),
+    ]
 
 
 def test_a_sum_has_a_pass_per_stream_and_a_single_gradient():
     assert backward_passes(THREE, keeps_rows=False, accumulates=False) == [
         BackwardPass(1, False, 0),
-        BackwardPass(1, True, 1),
+        BackwardPass(1, True, 0, 1),
     ]
 
 
@@ -85,6 +89,26 @@ def test_a_weighted_sum_that_is_made_of_rows_holds_all_of_them(options):
     module = GradDiff(kit.model(), combiner=Scalarization(), **options)
     fitted(module)
     assert memory_plan(module).gradients == 2
+
+
+@pytest.mark.parametrize("gradient", [SharpnessAware(), RandomSmoothing()])
+def test_perturbed_weights_are_counted_beside_the_rows(gradient):
+    plain, perturbed = GradDiff(kit.model(), combiner=MinNorm()), GradDiff(kit.model(), gradient=gradient)
+    fitted(plain)
+    fitted(perturbed)
+    more = memory_plan(perturbed).parts()["gradients"] - memory_plan(plain).parts()["gradients"]
+    assert more == 2 * memory_plan(plain).gradient
+
+
+def test_what_would_be_refused_is_not_advised():
+    rows = "row_storage=BFloat16Rows()"
+    plain, merged = GradDiff(kit.model(), combiner=MinNorm()), GradDiff(kit.model(), combiner=SAGO())
+    states = RMU(kit.model(), mask=None, layer=1)
+    for module in (plain, merged, states):
+        fitted(module)
+    assert rows in memory_plan(plain).savings()
+    assert rows not in memory_plan(merged).savings()
+    assert not any("CachedReference" in change for change in memory_plan(states).savings())
 
 
 def test_a_warning_says_what_to_change(monkeypatch):

@@ -36,8 +36,15 @@ def over_scored(
         ``[N]``; can be differentiated once.
 
     Raises:
-        ValueError: if one of the fields asks for a gradient.
+        ValueError: if one of the fields asks for a gradient, or the shapes do not belong together.
     """
+    leading = logits.shape[:-1]
+    for tensor in fields if mask is None else (mask, *fields):
+        if tensor.shape[: len(leading)] != leading:
+            raise ValueError(
+                f"logits {list(logits.shape)} have rows {list(leading)}, which the shape {list(tensor.shape)} does not "
+                "begin with. Logits, labels and mask must speak about the same positions: shift all of them or none."
+            )
     if torch.is_grad_enabled() and any(field.requires_grad for field in fields):
         raise ValueError(
             "A gradient flows to the first logits only, but what they are compared with asks for one, too. "

@@ -9,7 +9,13 @@ from unlearn_pl.recording import Recorded
 
 
 class GradientSource(Recorded, ABC):
-    """Turns a window into gradient rows; it may run the window several times, at other weights."""
+    """Turns a window into gradient rows; it may run the window several times, at other weights.
+
+    Attributes:
+        copies: of the trained weights, which it holds beside the rows while it runs the window.
+    """
+
+    copies: int = 0
 
     @abstractmethod
     def rows(self, replay: Replay) -> dict[str, Row]:

@@ -33,6 +33,8 @@ class RandomSmoothing(GradientSource):
         Fan et al., Towards LLM Unlearning Resilient to Relearning Attacks, ICML 2025, arXiv 2502.05374.
     """
 
+    copies = 2  # the original weights, and the noise
+
     def __init__(self, sigma: float = 0.01, samples: int = 1, seed: int = 0) -> None:
         if not 0 < sigma < math.inf:
             raise ValueError(f"sigma is {sigma}; accepted: a positive standard deviation.")

@@ -31,6 +31,8 @@ class SharpnessAware(GradientSource):
         Foret et al., Sharpness-Aware Minimization, ICLR 2021, arXiv 2010.01412, equation 2.
     """
 
+    copies = 2  # the original weights, and the direction
+
     def __init__(self, rho: float = 0.01) -> None:
         if not 0 < rho < math.inf:
             raise ValueError(f"rho is {rho}; accepted: a positive radius.")

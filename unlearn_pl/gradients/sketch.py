@@ -24,7 +24,7 @@ class CountSketch:
         seed: of signs and rotations.
 
     Raises:
-        ValueError: if ``size`` is not in 1 to 2^22 - 1.
+        ValueError: if ``size`` is not in 1 to 2^22 - 1, or ``seed`` not in 0 to 2^23 - 1.
 
     References:
         Charikar, Chen and Farach-Colton, Finding Frequent Items in Data Streams, ICALP 2002.
@@ -33,6 +33,8 @@ class CountSketch:
     def __init__(self, size: int, seed: int = 0) -> None:
         if not 1 <= size < SIGNS:
             raise ValueError(f"The size of a sketch is {size}; accepted: 1 to {SIGNS - 1}.")
+        if not 0 <= seed < 1 << 23:
+            raise ValueError(f"The seed of a sketch is {seed}; accepted: 0 to {(1 << 23) - 1}.")
         self.size = size
         self.seed = seed
 

@@ -24,6 +24,8 @@ LOGIT_TRANSFORMS = (
     "lm_head_multiplier",
     "logit_scale",
     "logits_scaling",
+    "logits_soft_cap",
+    "output_logit_soft_cap",
     "output_multiplier",
     "softcap",
 )
@@ -76,9 +78,10 @@ def stream_forward(
         if results and given is results[-1]:  # else the model changes its logits in a way that its config does not show
             values = given
     if values is None:
-        with _head_without_last(head):
+        with _head_without_last(head, labels):
             given, states = _call(model, batch, with_hidden=bool(layers))
         full = given if given.shape[1] == labels.shape[1] else given[:, :-1]
+        _check_positions(full.shape[1], labels.shape[1])
         if statistics is None:
             values = _spread(label_log_probs(full, labels, mask).unsqueeze(-1), labels, scored)
         else:
@@ -132,6 +135,7 @@ def _head_on_labels(
         return values_of(plain_forward(hidden), targets, wanted)
 
     def forward(hidden: Tensor) -> Tensor:
+        _check_positions(hidden.shape[1] - 1, labels.shape[1])
         parts = (hidden[:, :-1][scored], labels[scored], wanted)
         chunks = list(zip(*(part.split(chunk_size) for part in parts), strict=True))
         if len(chunks) > 1 and torch.is_grad_enabled():
@@ -147,14 +151,27 @@ def _head_on_labels(
 
 
 @contextmanager
-def _head_without_last(head: nn.Module | None) -> Iterator[None]:
+def _head_without_last(head: nn.Module | None, labels: Tensor) -> Iterator[None]:
     """Let ``head``, where there is a plain one, leave out the last position, whose logits nobody reads."""
     if head is None:
         yield
         return
     plain_forward = head.forward
-    with _forward_replaced(head, lambda hidden: plain_forward(hidden[:, :-1])):
+
+    def forward(hidden: Tensor) -> Tensor:
+        _check_positions(hidden.shape[1] - 1, labels.shape[1])
+        return plain_forward(hidden[:, :-1])
+
+    with _forward_replaced(head, forward):
         yield
+
+
+def _check_positions(given: int, wanted: int) -> None:
+    if given != wanted:
+        raise ValueError(
+            f"The model has {given + 1} positions for {wanted + 1} tokens. Adapters that put virtual tokens before the "
+            "input (prompt tuning) are not supported; accepted: models that give one output per token, also with LoRA."
+        )
 
 
 @contextmanager

@@ -19,11 +19,13 @@ class BackwardPass(NamedTuple):
         graphs: streams whose activations exist at the same time.
         logits: an objective on the same streams reads logits of the whole vocabulary.
         rows: gradients of other objectives that are kept meanwhile.
+        unfinished: gradients, whole, that further micro-batches will be added to.
     """
 
     graphs: int = 1
     logits: bool = False
     rows: int = 0
+    unfinished: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,10 @@ class MemoryPlan:
         gradient_bytes: per trained weight.
         optimizer_bytes: per trained weight, of the optimizer's state.
         checkpointing: activations are computed again in the backward pass.
+        held: copies of the trained weights that the gradient source holds.
         reference: whether a second, frozen model is held.
+        reference_states: whether hidden states of the reference are read, which no cache has.
+        whole_rows: whether rows are read element by element, and so cannot wait in less memory.
         shards: devices that share weights, gradients and optimizer state (FSDP2).
         bucketed: DDP holds one more gradient, in the buckets that it sends.
     """
@@ -61,7 +66,10 @@ class MemoryPlan:
     gradient_bytes: float = 4
     optimizer_bytes: float = 8
     checkpointing: bool = False
+    held: int = 0
     reference: bool = False
+    reference_states: bool = False
+    whole_rows: bool = False
     shards: int = 1
     bucketed: bool = False
 
@@ -164,13 +172,14 @@ class MemoryPlan:
         them. The optimizer takes one more gradient's memory for its own computations.
         """
         backward = max(
-            b.rows * self.row_share * self.gradient + b.graphs * self.activations + self.logits(b) for b in self.passes
+            (b.rows * self.row_share + b.unfinished) * self.gradient + b.graphs * self.activations + self.logits(b)
+            for b in self.passes
         )
         return (
             self.parameters
             + self.optimizer
             + self.frozen
-            + self.bucketed * self.gradient
+            + (self.bucketed + self.held) * self.gradient
             + max(backward, max(2, self._gradients) * self.gradient)
         )
 
@@ -189,7 +198,7 @@ class MemoryPlan:
             "parameters": self.parameters,
             "optimizer": self.optimizer,
             "reference": self.frozen,
-            "gradients": (self._gradients + self.bucketed) * self.gradient,
+            "gradients": (self._gradients + self.bucketed + self.held) * self.gradient,
             "activations": max(b.graphs for b in self.passes) * self.activations,
             "logits": max(self.logits(b) for b in self.passes),
         }
@@ -201,7 +210,7 @@ class MemoryPlan:
             plans["CausalLM(gradient_checkpointing=True)"] = replace(self, checkpointing=True)
         if self.batch_size > 1:
             plans[f"micro_batch_size={self.batch_size // 2}"] = replace(self, batch_size=self.batch_size // 2)
-        if self.reference:
+        if self.reference and not self.reference_states:
             plans["CachedReference() instead of FrozenReference()"] = replace(self, reference=False)
         if self.weight_bytes > 2:
             plans["Trainer(precision='bf16-true')"] = replace(
@@ -210,7 +219,7 @@ class MemoryPlan:
         if self.shape.trains_all:
             adapters = replace(self.shape, trained=self.shape.parameters // 100)
             plans["CausalLM(lora=LoRA())"] = replace(self, shape=adapters)
-        if self.gradients > 1 and self.row_share == 1:
+        if self.gradients > 1 and self.row_share == 1 and not self.whole_rows:
             plans["row_storage=BFloat16Rows()"] = replace(self, row_share=2 / max(2, self.gradient_bytes))
         if self.shards == 1:
             plans["Trainer(strategy='fsdp2', devices=8)"] = replace(self, shards=8, bucketed=False)

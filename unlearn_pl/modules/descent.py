@@ -151,6 +151,9 @@ class DescentModule(TrainingModule):
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
         """Called before the rows are combined, if there are whole ones; passes them to callbacks that observe rows.
 
+        There are none with ``gramian="sketch"``, another ``row_storage`` or a plain sum; with ``refresh_every``, only at
+        steps that ask the combiner.
+
         Args:
             rows: name to gradient row, averaged over the window and all ranks, masked.
             weights: ``[K]`` weights of the raw gradients, averaged over the blocks of ``scope``.
@@ -227,8 +230,10 @@ class DescentModule(TrainingModule):
         row = harvest(replay.parameters)
         step = self._measure(replay, [row], geometry, sharded=replay.sharded)
         length = step.norms.item()
-        scale = min(1.0, longest / length if length > 0 else 1.0) if self._may_step(step) else 0.0
+        may_step = self._may_step(step) and bool(step.finite[weights != 0].all())  # a sum has no row to drop
+        scale = min(1.0, longest / length if length > 0 else 1.0) if may_step else 0.0
         step.weights = (scale * weights).unsqueeze(0) if scale else torch.zeros(1, len(weights)).double()
+        step.gramians = scale**2 * step.gramians if scale else step.gramians  # that of the gradient that is taken
         combine(replay.parameters, [row], [[scale]])
         return step
 

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from unlearn_pl.combiners import RowCombiner
 from unlearn_pl.gradients import BFloat16Rows, FirstOrder, OffloadedRows, group_streams
 from unlearn_pl.models.memory_plan import BackwardPass, MemoryPlan
 from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
@@ -64,7 +65,10 @@ def memory_plan(module: "DescentModule") -> MemoryPlan | None:
         gradient_bytes=trained[0].element_size(),
         optimizer_bytes=optimizer_bytes(optimizer, trained[0].element_size()),
         checkpointing=gradient_checkpointing_enabled(module.model),
+        held=module.gradient.copies,
         reference=isinstance(getattr(module, "reference", None), FrozenReference),
+        reference_states=any("ref_hidden" in need for o in module.objectives.values() for need in o.needs),
+        whole_rows=isinstance(module.combiner, RowCombiner) or not isinstance(module.gradient, FirstOrder),
         shards=module.trainer.world_size if any(isinstance(p, DTensor) for p in trained) else 1,
         bucketed=isinstance(module.trainer.strategy, DDPStrategy),
     )
@@ -76,15 +80,21 @@ def backward_passes(objectives: dict[str, Objective], keeps_rows: bool, accumula
     Args:
         objectives: name to objective.
         keeps_rows: a gradient of each is kept; otherwise only that of their sum.
-        accumulates: a gradient is made of several micro-batches, so that its row is there from the second one on.
+        accumulates: gradients are made of several micro-batches, so that from the second one on those of all
+            objectives on the same streams are there, whole.
     """
     passes: list[BackwardPass] = []
     for group in group_streams(objectives):
         logits = any("logits" in objectives[name].needs for name in group.objectives)
-        for _ in range(len(group.objectives) if keeps_rows else 1):
-            done = len(passes) if keeps_rows else int(bool(passes))
-            rows = min(done + accumulates, len(objectives) - 1 if keeps_rows else 1)
-            passes.append(BackwardPass(len(group.streams), logits, rows))
+        before = len(passes)
+        for i in range(len(group.objectives) if keeps_rows else 1):
+            if not keeps_rows:
+                rows, unfinished = 0, int(before > 0 or accumulates)
+            elif accumulates:
+                rows, unfinished = before, len(group.objectives)
+            else:
+                rows, unfinished = before + i, 0
+            passes.append(BackwardPass(len(group.streams), logits, rows, unfinished))
     return passes
 
 

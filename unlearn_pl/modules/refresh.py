@@ -48,9 +48,12 @@ class Refresh:
         return self.weights is None
 
     def solved(self, step: Step, length: float) -> None:
-        """Take in a step whose weights are the combiner's, and the length of its gradient."""
+        """Take in a step whose weights are the combiner's, and the length of its gradient.
+
+        Weights that were found without an objective whose loss or gradient was not finite are not used again.
+        """
         self.reset()
-        if self.every > 1 and step.weights.any():
+        if self.every > 1 and step.weights.any() and step.finite.all():
             self.weights, self._losses, self.longest = step.weights[0], step.losses, length
 
     def reused(self, step: Step, goals_changed: bool, satisfied: Tensor) -> None:
