@@ -151,8 +151,8 @@ class DescentModule(TrainingModule):
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
         """Called before the rows are combined, if there are whole ones; passes them to callbacks that observe rows.
 
-        There are none with ``gramian="sketch"``, another ``row_storage`` or a plain sum; with ``refresh_every``, only at
-        steps that ask the combiner.
+        There are none with ``gramian="sketch"``, another ``row_storage`` or a plain sum; with ``refresh_every``, only
+        at steps that ask the combiner.
 
         Args:
             rows: name to gradient row, averaged over the window and all ranks, masked.
