@@ -288,3 +288,9 @@ def test_the_module_is_left_as_it_was_when_it_fails():
         fail()
     assert module.objectives is objectives
     assert module.mask is mask
+
+
+def test_a_trainer_that_takes_no_step_is_named(tmp_path):
+    data = kit.Questions(batch_size=8, micro_batch_size=4)
+    with pytest.raises(ValueError, match=r"took no step.*max_epochs=0"):
+        write_mask(tmp_path / "mask.safetensors", SNIP(0.1), MOLLM(kit.model()), data, kit.trainer(max_epochs=0))

@@ -41,7 +41,8 @@ def write_mask(
         What the file says about itself, on every rank.
 
     Raises:
-        ValueError: if ``module`` is none that computes gradients per objective, or the weights cannot be scored.
+        ValueError: if ``module`` is none that computes gradients per objective, the weights cannot be scored, or the
+            Trainer takes no step.
         RuntimeError: if a gradient is not finite.
     """
     if not isinstance(module, UnlearningModule):
@@ -77,6 +78,11 @@ def write_mask(
     finally:
         callbacks.remove(measurement)
         measurement.close()
+    if not written:
+        raise ValueError(
+            f"The Trainer took no step (max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}), so that there "
+            "are no gradients to score with. Accepted: a Trainer that runs one epoch."
+        )
     return written[0]
 
 
