@@ -40,6 +40,13 @@ def test_a_gradient_is_counted_instead_of_fewer_activations():
     assert PLAN.peak == 4000 + 8000 + 2 * 4000  # the combined gradient, and as much for the optimizer's step
 
 
+def test_with_few_activations_a_backward_pass_takes_most_at_its_end():
+    passes = (BackwardPass(rows=0), BackwardPass(1, True, 1), BackwardPass(1, True, 2))
+    plan = replace(PLAN, batch_size=1, length=1, passes=passes, gradients=3, checkpointing=True)
+    logits, embedding = 10 * (4 + 4), 10 * 4 * 4
+    assert plan.peak == 4000 + 8000 + 3 * 4000 + logits + embedding
+
+
 def test_shards_share_what_belongs_to_the_weights_and_nothing_else():
     sharded = replace(PLAN, shards=4)
     gathered = (2 * (1000 - 40) / 2 + 40) * 4 + (1000 - 40) / 2 * 4

@@ -152,8 +152,7 @@ class MemoryPlan:
         of_head = self.shape.outside_layers * self.gradient_bytes * self.shape.trains_all
         rows = self._scored(ROWS) * 3 * EXACT
         if backward.logits:
-            reference_bytes = self.compute_bytes if self.reference else EXACT  # one from a cache is in fp32
-            return self._scored(self.tokens) * (3 * self.compute_bytes + reference_bytes) + of_head + rows
+            return self._scored(self.tokens) * (3 * self.compute_bytes + self._reference_bytes) + of_head + rows
         chunk = self._scored(HEAD_CHUNK) * self.compute_bytes
         return chunk + max(chunk, of_head) + rows
 
@@ -166,15 +165,12 @@ class MemoryPlan:
 
     @property
     def peak(self) -> float:
-        """The most memory at a time: in a backward pass, when all gradients are there, or in the optimizer's step.
+        """The most memory at a time: at the beginning or the end of a backward pass, or in the optimizer's step.
 
         A gradient grows as its backward pass frees activations, so that the one in the making is not counted beside
         them. The optimizer takes one more gradient's memory for its own computations.
         """
-        backward = max(
-            (b.rows * self.row_share + b.unfinished) * self.gradient + b.graphs * self.activations + self.logits(b)
-            for b in self.passes
-        )
+        backward = max(max(self._beginning(b), self._end(b)) for b in self.passes)
         return (
             self.parameters
             + self.optimizer
@@ -182,6 +178,21 @@ class MemoryPlan:
             + (self.bucketed + self.held) * self.gradient
             + max(backward, max(2, self._gradients) * self.gradient)
         )
+
+    def _beginning(self, backward: BackwardPass) -> float:
+        rows = backward.rows * self.row_share + backward.unfinished
+        return rows * self.gradient + backward.graphs * self.activations + self.logits(backward)
+
+    def _end(self, backward: BackwardPass) -> float:
+        """The gradient is complete; logits are still there, and the embedding's part, before a tied head's is added."""
+        rows = backward.rows * self.row_share + max(1, backward.unfinished)
+        logits = self._scored(self.tokens) * (self.compute_bytes + self._reference_bytes) * backward.logits
+        embedding = self.shape.vocab_size * self.shape.hidden_size * self.gradient_bytes * self.shape.trains_all
+        return rows * self.gradient + logits + embedding
+
+    @property
+    def _reference_bytes(self) -> int:
+        return self.compute_bytes if self.reference else EXACT  # one from a cache is in fp32
 
     @property
     def _gathered(self) -> float:
