@@ -65,7 +65,7 @@ def stream_forward(
     labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
     layers = sorted(int(need.removeprefix("hidden.")) for need in needs if need.startswith("hidden."))
     values = logits = None
-    scored = mask.nonzero(as_tuple=True)  # once, because a GPU is waited for here
+    scored = mask.nonzero(as_tuple=True)  # found once for states, labels and statistics: a GPU is waited for here
     wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[scored]
 
     def values_of(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
