@@ -9,7 +9,7 @@ import torch
 from scipy.special import xlogy
 
 from unlearn_pl.functional import FDivergence, flat_losses, mean_probability
-from unlearn_pl.functional.f_divergence import conjugate, variational
+from unlearn_pl.functional.losses.f_divergence import conjugate, variational
 
 GENERATORS = {
     "kl": lambda t: xlogy(t, t),

@@ -11,7 +11,7 @@ from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallb
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.retain import check_questions
 from unlearn_pl.functional import Compat
-from unlearn_pl.functional.compat import follows_openunlearning
+from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.metrics import (
     ExactMemorization,
     ExtractionStrength,

@@ -10,8 +10,8 @@ from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallb
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.retain import check_questions
 from unlearn_pl.functional import Compat
-from unlearn_pl.functional.compat import follows_openunlearning
-from unlearn_pl.functional.tofu import TruthRatioAverage
+from unlearn_pl.functional.evaluation.compat import follows_openunlearning
+from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
 from unlearn_pl.metrics import (
     CandidateNLL,
     ExactMemorization,

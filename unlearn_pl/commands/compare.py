@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from unlearn_pl.functional.tofu import TruthRatioAverage
+    from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
     from unlearn_pl.results import PerExample, Results
 
 Format = Literal["text", "markdown", "csv", "json"]

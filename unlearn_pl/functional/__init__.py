@@ -1,6 +1,6 @@
 """Pure tensor functions: log-probabilities, losses, and the solvers that combine gradients."""
 
-from unlearn_pl.functional.aggregate import (
+from unlearn_pl.functional.evaluation.aggregate import (
     auc_closeness,
     harmonic_mean,
     memorization_score,
@@ -8,24 +8,10 @@ from unlearn_pl.functional.aggregate import (
     privacy_score,
     utility_score,
 )
-from unlearn_pl.functional.bootstrap import bootstrap_interval
-from unlearn_pl.functional.compat import Compat
-from unlearn_pl.functional.divergences import (
-    js_divergence,
-    kl_from_uniform,
-    kl_to_uniform,
-    logit_margin_loss,
-    one_hot_js_divergence,
-    skewed_kl_divergence,
-    undial_loss,
-)
-from unlearn_pl.functional.dual_basis import dual_basis_weights
-from unlearn_pl.functional.dual_cone import dual_cone_projection
-from unlearn_pl.functional.f_divergence import FDivergence, flat_losses, mean_probability
-from unlearn_pl.functional.fluency import corpus_perplexity, perplexity, repetition_rate, text_fluency
-from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean, sequence_log_probs, token_log_probs
-from unlearn_pl.functional.losses import kl_divergence, uce_loss
-from unlearn_pl.functional.membership import (
+from unlearn_pl.functional.evaluation.bootstrap import bootstrap_interval
+from unlearn_pl.functional.evaluation.compat import Compat
+from unlearn_pl.functional.evaluation.fluency import corpus_perplexity, perplexity, repetition_rate, text_fluency
+from unlearn_pl.functional.evaluation.membership import (
     auc,
     gradient_norm_attack,
     log_prob_moments,
@@ -36,14 +22,10 @@ from unlearn_pl.functional.membership import (
     reference_attack,
     zlib_attack,
 )
-from unlearn_pl.functional.memorization import exact_memorization, extraction_strength, greedy_matches
-from unlearn_pl.functional.min_norm import min_norm_weights
-from unlearn_pl.functional.multiple_choice import choice_correct, chosen_options, multiple_choice_accuracy
-from unlearn_pl.functional.overlap import rouge_l_f1, rouge_l_recall
-from unlearn_pl.functional.preference import dpo_loss, kto_loss, npo_loss, simnpo_loss
-from unlearn_pl.functional.representations import control_vector, hidden_state_error, steering_target
-from unlearn_pl.functional.rescale import Rescale, rescale_weights
-from unlearn_pl.functional.tofu import (
+from unlearn_pl.functional.evaluation.memorization import exact_memorization, extraction_strength, greedy_matches
+from unlearn_pl.functional.evaluation.multiple_choice import choice_correct, chosen_options, multiple_choice_accuracy
+from unlearn_pl.functional.evaluation.overlap import rouge_l_f1, rouge_l_recall
+from unlearn_pl.functional.evaluation.tofu import (
     answer_probability,
     forget_quality,
     forget_truth_ratio,
@@ -53,8 +35,26 @@ from unlearn_pl.functional.tofu import (
     truth_ratio,
     utility_truth_ratio,
 )
+from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean, sequence_log_probs, token_log_probs
+from unlearn_pl.functional.losses.distribution import (
+    js_divergence,
+    kl_from_uniform,
+    kl_to_uniform,
+    logit_margin_loss,
+    one_hot_js_divergence,
+    skewed_kl_divergence,
+    undial_loss,
+)
+from unlearn_pl.functional.losses.f_divergence import FDivergence, flat_losses, mean_probability
+from unlearn_pl.functional.losses.preference import dpo_loss, kto_loss, npo_loss, simnpo_loss
+from unlearn_pl.functional.losses.representation import control_vector, hidden_state_error, steering_target
+from unlearn_pl.functional.losses.token import kl_divergence, uce_loss
+from unlearn_pl.functional.losses.weighted_token import ceu_loss, satimp_loss, tnpo_loss, wga_loss
+from unlearn_pl.functional.solvers.dual_basis import dual_basis_weights
+from unlearn_pl.functional.solvers.dual_cone import dual_cone_projection
+from unlearn_pl.functional.solvers.min_norm import min_norm_weights
+from unlearn_pl.functional.solvers.rescale import Rescale, rescale_weights
 from unlearn_pl.functional.top_k import TopK, complete_top_k, top_k_log_probs
-from unlearn_pl.functional.weighted_losses import ceu_loss, satimp_loss, tnpo_loss, wga_loss
 
 __all__ = [
     "Compat",

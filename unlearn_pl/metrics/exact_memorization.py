@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from unlearn_pl.functional import Compat, exact_memorization
-from unlearn_pl.functional.compat import follows_openunlearning
+from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.types import Detail, Score
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unlearn_pl.functional import Compat, gradient_norm_attack
-from unlearn_pl.functional.compat import follows_openunlearning, without_last
+from unlearn_pl.functional.evaluation.compat import follows_openunlearning, without_last
 from unlearn_pl.metrics.base import PerExampleMetric
 from unlearn_pl.models import stream_forward
 from unlearn_pl.types import Reads, TokenBatch, right_answers

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from unlearn_pl.functional import Compat, min_k
-from unlearn_pl.functional.compat import follows_openunlearning
+from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.types import Score
 

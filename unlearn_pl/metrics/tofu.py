@@ -20,7 +20,7 @@ from unlearn_pl.functional import (
     truth_ratio,
     utility_truth_ratio,
 )
-from unlearn_pl.functional.tofu import TruthRatioAverage
+from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
 from unlearn_pl.metrics.scores import Scores
 
 ANSWER, PARAPHRASE, FIRST_PERTURBED = 0, 1, 2

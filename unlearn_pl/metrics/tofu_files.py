@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearn_pl.functional.tofu import TruthRatioAverage
+from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
 from unlearn_pl.metrics.candidate_nll import CandidateTable
 from unlearn_pl.metrics.tofu import ANSWER, FIRST_PERTURBED, PARAPHRASE, tofu_scores
 from unlearn_pl.results import Results, evaluation_arguments, read_json, read_results

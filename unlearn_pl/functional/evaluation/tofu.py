@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unlearn_pl.functional.aggregate import harmonic_mean
+from unlearn_pl.functional.evaluation.aggregate import harmonic_mean
 
 TruthRatioAverage = Literal["geometric", "arithmetic"]
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from unlearn_pl.functional.compat import Compat, follows_openunlearning, without_last
+from unlearn_pl.functional.evaluation.compat import Compat, follows_openunlearning, without_last
 from unlearn_pl.functional.logprobs import expected_value, upcast
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unlearn_pl.functional.min_norm import MAX_OBJECTIVES
+from unlearn_pl.functional.solvers.min_norm import MAX_OBJECTIVES
 
 INFEASIBLE = 1e-6
 """Margins that are missed by more than this fraction of the changes to be made cannot be met."""

@@ -8,7 +8,7 @@ counts, the one that ends the answer included; a NaN at a scored position makes 
 import torch
 from torch import Tensor
 
-from unlearn_pl.functional.compat import Compat, follows_openunlearning, without_last
+from unlearn_pl.functional.evaluation.compat import Compat, follows_openunlearning, without_last
 
 
 def greedy_matches(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Losses as functions of log-probabilities, logits and hidden states; all are minimized."""

@@ -1,0 +1,1 @@
+"""Weights of gradients from their Gramian."""
