@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from unlearn_pl.models import LoRA
-from unlearn_pl.models.checkpointing import checkpoint_activations
+from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.models.precision import cast_parameters
 from unlearn_pl.types import TokenBatch, UnlearnBatch
 

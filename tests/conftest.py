@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from unlearn_pl.models.tiny import tiny_llama, train_tokenizer
+from unlearn_pl.models.language.tiny import tiny_llama, train_tokenizer
 
 
 def pytest_configure(config: pytest.Config) -> None:

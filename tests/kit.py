@@ -8,7 +8,7 @@ import torch
 
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.gradients import Row, local
-from unlearn_pl.models.tiny import tiny_llama, train_tokenizer
+from unlearn_pl.models.language.tiny import tiny_llama, train_tokenizer
 
 ANSWERS = [
     "In Karlsby.",

@@ -11,7 +11,7 @@ from tests import kit
 from unlearn_pl.attribution import SNIP, WAGLE, Magnitude, Measured, Random, SalUn, Wanda, write_mask
 from unlearn_pl.attribution.measurement import measuring
 from unlearn_pl.gradients import BFloat16Rows
-from unlearn_pl.models.checkpointing import checkpoint_activations
+from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.modules import MOLLM, GradAscent
 
 

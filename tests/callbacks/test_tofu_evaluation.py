@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from unlearn_pl.callbacks import EvaluationCallback, TOFUEvaluation
 from unlearn_pl.metrics import PerExampleMetric
-from unlearn_pl.models.tiny import tiny_llama
+from unlearn_pl.models.language.tiny import tiny_llama
 from unlearn_pl.results import read_results, weights_fingerprint
 from unlearn_pl.types import IGNORE_INDEX
 

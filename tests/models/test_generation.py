@@ -5,7 +5,7 @@ import torch
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from unlearn_pl.models import LoRA, generate
-from unlearn_pl.models.generation import STRIDE, cut
+from unlearn_pl.models.language.generation import STRIDE, cut
 
 
 def left_padded(tokenizer, prompts):

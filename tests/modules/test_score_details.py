@@ -5,7 +5,7 @@ import torch
 
 from tests import kit
 from tests.models.test_forward import LENGTHS, make_batch
-from unlearn_pl.models.generation import cut
+from unlearn_pl.models.language.generation import cut
 from unlearn_pl.modules import PretrainedModule
 
 ALL = frozenset({"logps", "greedy", "moments", "text"})

@@ -8,7 +8,7 @@ import torch
 
 from tests import kit
 from tests.objectives.views import LENGTH, PROMPT, B, V, make_tensors, make_view, pad
-from unlearn_pl.models.forward import stream_forward
+from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.objectives import AdaptiveRMULoss, HiddenStateLoss, RMULoss
 from unlearn_pl.recording import record
 

@@ -1,17 +1,17 @@
 """The Hugging Face side: which model to load and how, one forward of a stream, sharding, generation, and export."""
 
-from unlearn_pl.models.causal_lm import CausalLM
-from unlearn_pl.models.choices import shared_context_log_probs
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained
-from unlearn_pl.models.forward import stream_forward
-from unlearn_pl.models.generation import generate
-from unlearn_pl.models.lora import LoRA
+from unlearn_pl.models.language.causal_lm import CausalLM
+from unlearn_pl.models.language.forward import stream_forward
+from unlearn_pl.models.language.generation import generate
+from unlearn_pl.models.language.lora import LoRA
+from unlearn_pl.models.language.names import load_tokenizer, resolve
+from unlearn_pl.models.language.qlora import QLoRA
+from unlearn_pl.models.language.sampling import Sampling, sample
+from unlearn_pl.models.language.shared_context import shared_context_log_probs
+from unlearn_pl.models.language.tiny import tiny_llama, train_tokenizer
 from unlearn_pl.models.modes import evaluation_mode
-from unlearn_pl.models.names import load_tokenizer, resolve
-from unlearn_pl.models.qlora import QLoRA
-from unlearn_pl.models.sampling import Sampling, sample
 from unlearn_pl.models.sharding import decoder_layers, shard
-from unlearn_pl.models.tiny import tiny_llama, train_tokenizer
 
 __all__ = [
     "CausalLM",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from unlearn_pl.functional.scored_rows import ROWS
-from unlearn_pl.models.forward import HEAD_CHUNK
-from unlearn_pl.models.model_shape import ModelShape
+from unlearn_pl.models.language.forward import HEAD_CHUNK
+from unlearn_pl.models.language.model_shape import ModelShape
 
 EXACT = 4
 """Bytes of fp32, in which normalisation and log-probabilities are computed whatever the weights are."""

@@ -5,7 +5,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.functional import greedy_matches, log_prob_moments
-from unlearn_pl.models.forward import TokenStatistics
+from unlearn_pl.models.language.forward import TokenStatistics
 from unlearn_pl.types import Detail, Score, StreamView
 
 

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from unlearn_pl.combiners import RowCombiner
 from unlearn_pl.gradients import BFloat16Rows, FirstOrder, OffloadedRows, group_streams
+from unlearn_pl.models.language.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 from unlearn_pl.models.memory_plan import BackwardPass, MemoryPlan
-from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import DualOptim
 from unlearn_pl.references import FrozenReference

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unlearn_pl.functional.scored_rows import row_chunks
 from unlearn_pl.functional.top_k import TopK, complete_top_k
-from unlearn_pl.models.causal_lm import DTypeName
+from unlearn_pl.models.language.causal_lm import DTypeName
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.cache import Key, ReferenceCache, key_of, keys_of
 from unlearn_pl.references.context import ReferenceContext

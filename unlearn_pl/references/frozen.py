@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from unlearn_pl.models.causal_lm import CausalLM, DTypeName
+from unlearn_pl.models.language.causal_lm import CausalLM, DTypeName
 from unlearn_pl.models.precision import cast_parameters
 from unlearn_pl.models.sharding import shard
 from unlearn_pl.references.base import Reference

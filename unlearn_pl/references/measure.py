@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_pl.functional.top_k import top_k_log_probs
-from unlearn_pl.models.forward import stream_forward
+from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.cache import ReferenceCache, keys_of
 from unlearn_pl.references.context import ReferenceContext, TokenExample

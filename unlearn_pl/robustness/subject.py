@@ -36,7 +36,7 @@ class Subject:
     """What attacks see of a model: its folder, which they only read, and questions with answers.
 
     Attributes:
-        model: Hugging Face folder, a ``.gguf`` file, or an alias of :data:`unlearn_pl.models.names.ALIASES`.
+        model: Hugging Face folder, a ``.gguf`` file, or an alias of :data:`unlearn_pl.models.language.names.ALIASES`.
         data: data module with the forget and the retain split; ``max_eval_examples`` limits every split that is
             evaluated, not what attacks choose from.
         forget_split: name of the split that holds what was to be forgotten.

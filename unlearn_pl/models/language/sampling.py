@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import nn
 
-from unlearn_pl.models.generation import cut
+from unlearn_pl.models.language.generation import cut
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.types import PromptBatch
 

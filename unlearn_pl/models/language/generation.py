@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from unlearn_pl.models.drafts import accepted_drafts, unpadded, until_end
+from unlearn_pl.models.language.drafts import accepted_drafts, unpadded, until_end
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.types import PromptBatch
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from unlearn_pl.models.forward import stream_forward
+from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.types import IGNORE_INDEX, PromptBatch, TokenBatch
 
 

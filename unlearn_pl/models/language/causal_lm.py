@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from unlearn_pl.models.checkpointing import checkpoint_activations
-from unlearn_pl.models.compilation import compile_layers
-from unlearn_pl.models.lora import LoRA
-from unlearn_pl.models.names import load_tokenizer, resolve
-from unlearn_pl.models.qlora import QLoRA
+from unlearn_pl.models.language.checkpointing import checkpoint_activations
+from unlearn_pl.models.language.compilation import compile_layers
+from unlearn_pl.models.language.lora import LoRA
+from unlearn_pl.models.language.names import load_tokenizer, resolve
+from unlearn_pl.models.language.qlora import QLoRA
 from unlearn_pl.recording import Recorded
 
 if TYPE_CHECKING:

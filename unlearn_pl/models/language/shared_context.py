@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from unlearn_pl.models.forward import stream_forward
+from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.types import TokenBatch, label_mask
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn_pl.models.lora import LoRA
+from unlearn_pl.models.language.lora import LoRA
 
 if TYPE_CHECKING:
     from peft import PeftModel

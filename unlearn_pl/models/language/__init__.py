@@ -1,0 +1,1 @@
+"""Causal language models: specification, forward pass, scoring, generation and LoRA."""
