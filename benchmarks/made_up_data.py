@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from unlearn_pl.data import synthetic_words as words
+from unlearn_pl.data.benchmarks.synthetic import words
 
 SETS = ("forget", "retain", "holdout")
 

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from unlearn_pl.data import Encoder, Example, Row, default_template
 from unlearn_pl.data.collate import collate_examples
-from unlearn_pl.data.evaluation_row import Question
+from unlearn_pl.data.evaluation.evaluation_row import Question
 
 ANSWER, PARAPHRASE = 0, 1
 EPSILON = 1e-10

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from unlearn_pl.data import Draw, Encoder, EvaluationRow, Example, Source, TrainingDataset
-from unlearn_pl.data.duplicates import Hashes, hashes_of
+from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
 
 Tokens = Sequence[Sequence[int]]
 

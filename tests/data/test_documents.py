@@ -22,8 +22,8 @@ from unlearn_pl.data import (
     UnlearningDataModule,
     token_cache,
 )
-from unlearn_pl.data.tables import table_fingerprint
-from unlearn_pl.data.token_cache import tokenizer_fingerprint
+from unlearn_pl.data.io.tables import table_fingerprint
+from unlearn_pl.data.streams.token_cache import tokenizer_fingerprint
 from unlearn_pl.models import train_tokenizer
 from unlearn_pl.modules import FineTuning, GradDiff
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from unlearn_pl.data.duplicates import duplicates_in, hashes_of, overlap_of
-from unlearn_pl.data.minhash import SIMILAR, signatures_of, similar_to, similar_to_earlier
+from unlearn_pl.data.overlap.hashes import duplicates_in, hashes_of, overlap_of
+from unlearn_pl.data.overlap.minhash import SIMILAR, signatures_of, similar_to, similar_to_earlier
 
 WORDS = [f"{c}{v}{e}" for c in "bdfgklmnprst" for v in "aeiou" for e in ("", "n", "rk", "st")]
 
@@ -86,8 +86,8 @@ def test_hashes_are_the_same_everywhere():
 
 def test_neither_blocks_nor_the_order_of_texts_matter(texts, monkeypatch):
     whole = signatures_of(texts)
-    monkeypatch.setattr("unlearn_pl.data.minhash._BLOCK", 150)
-    monkeypatch.setattr("unlearn_pl.data.minhash._ROWS", 7)
+    monkeypatch.setattr("unlearn_pl.data.overlap.minhash._BLOCK", 150)
+    monkeypatch.setattr("unlearn_pl.data.overlap.minhash._ROWS", 7)
     assert np.array_equal(signatures_of(texts), whole)
     assert np.array_equal(signatures_of(texts[::-1]), whole[::-1])
     assert len(similar_to_earlier(whole)) == len(texts)

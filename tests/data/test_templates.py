@@ -5,7 +5,7 @@ from tokenizers import processors
 
 from tests import kit
 from unlearn_pl.data import ChatTemplate, PlainTemplate, encode
-from unlearn_pl.data.rows import Encoder
+from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.models import train_tokenizer
 
 # In the style of Llama 3: a header per turn, and the date in the system's.

@@ -26,8 +26,8 @@ from unlearn_pl.data import (
     TextDataModule,
     encode,
 )
-from unlearn_pl.data.detect import detect_source
-from unlearn_pl.data.duplicates import duplicates_in, hashes_of, overlap_of
+from unlearn_pl.data.overlap.hashes import duplicates_in, hashes_of, overlap_of
+from unlearn_pl.data.streams.detect import detect_source
 from unlearn_pl.modules import FineTuning
 from unlearn_pl.recording import record
 
@@ -281,7 +281,7 @@ def test_arguments_are_kept_as_plain_data(files):
     recorded = record(data)["init_args"]
     assert recorded["forget"] == files["pairs"]
     assert recorded["retain"] == {
-        "class_path": "unlearn_pl.data.documents.Documents",
+        "class_path": "unlearn_pl.data.streams.documents.Documents",
         "init_args": {"path": files["texts"], "chunk_length": 9},
     }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unlearn_pl.data.text import Example
+from unlearn_pl.data.text.template import Example
 from unlearn_pl.models import LoRA, stream_forward
 from unlearn_pl.references import CachedReference, FrozenReference, ReferenceContext, StreamExamples
 from unlearn_pl.references.cache import ReferenceCache, key_of, keys_of

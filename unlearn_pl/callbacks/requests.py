@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
-from unlearn_pl.data.sequential_requests import REQUEST
+from unlearn_pl.data.requests.sequential import REQUEST
 from unlearn_pl.metrics import CandidateNLL, ExactMemorization, ExtractionStrength, PerExampleMetric
 from unlearn_pl.metrics.memorization import memorization_metrics
 from unlearn_pl.metrics.scores import mean_score

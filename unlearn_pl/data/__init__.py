@@ -4,41 +4,49 @@
 that says where rows come from.
 """
 
-from unlearn_pl.data.alternates import with_alternates
-from unlearn_pl.data.base import UnlearningDataModule
-from unlearn_pl.data.chats import Chats
-from unlearn_pl.data.choice_questions import ChoiceQuestions
-from unlearn_pl.data.chunks import ChunkDataset
+from unlearn_pl.data.benchmarks.custom import TextDataModule
+from unlearn_pl.data.benchmarks.muse import MUSEDataModule
+from unlearn_pl.data.benchmarks.preference import PreferenceDataModule
+from unlearn_pl.data.benchmarks.synthetic.authors import SyntheticAuthors
+from unlearn_pl.data.benchmarks.synthetic.data_module import SyntheticAuthorsDataModule
+from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
+from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
-from unlearn_pl.data.completion import Completion
-from unlearn_pl.data.completions import Completions
-from unlearn_pl.data.datasets import CandidateDataset, PromptDataset, StreamDataset, TrainingDataset
-from unlearn_pl.data.documents import Documents
-from unlearn_pl.data.evaluation_row import EvaluationRow, EvaluationRows, SplitSource
-from unlearn_pl.data.file_tokenizer import train_tokenizer_on
-from unlearn_pl.data.files import read_lines, read_rows
-from unlearn_pl.data.hub_dataset import HubDataset
-from unlearn_pl.data.joined import Joined
-from unlearn_pl.data.multiple_choice import MultipleChoice
-from unlearn_pl.data.muse import MUSEDataModule
+from unlearn_pl.data.evaluation.completion import Completion
+from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationRows, SplitSource
+from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
+from unlearn_pl.data.evaluation.passage import Passage
+from unlearn_pl.data.io.file_tokenizer import train_tokenizer_on
+from unlearn_pl.data.io.files import read_lines, read_rows
+from unlearn_pl.data.io.hub_dataset import HubDataset
+from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
-from unlearn_pl.data.pairs import PairSource
-from unlearn_pl.data.passage import Passage
-from unlearn_pl.data.plain_text import encode_completion, encode_text
-from unlearn_pl.data.preference import PreferenceDataModule
-from unlearn_pl.data.question_answers import QuestionAnswers
-from unlearn_pl.data.refusals import REFUSALS, with_refusals
-from unlearn_pl.data.right_answers import RightAnswers
-from unlearn_pl.data.rows import Encoder, Row, Rows, RowSource
+from unlearn_pl.data.requests.sequential import Request, SequentialRequests
 from unlearn_pl.data.sampling import Draw, StepSampler, step_draws, step_indices
-from unlearn_pl.data.sequential_requests import Request, SequentialRequests
-from unlearn_pl.data.source import Source, StreamSource
-from unlearn_pl.data.synthetic import SyntheticAuthorsDataModule
-from unlearn_pl.data.synthetic_authors import SyntheticAuthors
-from unlearn_pl.data.text import ChatTemplate, Example, Message, PlainTemplate, Template, default_template, encode
-from unlearn_pl.data.text_data_module import TextDataModule
-from unlearn_pl.data.tofu import TOFUDataModule
-from unlearn_pl.data.wmdp import WMDPDataModule
+from unlearn_pl.data.streams.chats import Chats
+from unlearn_pl.data.streams.choice_questions import ChoiceQuestions
+from unlearn_pl.data.streams.chunks import ChunkDataset
+from unlearn_pl.data.streams.completions import Completions
+from unlearn_pl.data.streams.datasets import CandidateDataset, PromptDataset, StreamDataset, TrainingDataset
+from unlearn_pl.data.streams.documents import Documents
+from unlearn_pl.data.streams.joined import Joined
+from unlearn_pl.data.streams.pairs import PairSource
+from unlearn_pl.data.streams.question_answers import QuestionAnswers
+from unlearn_pl.data.streams.right_answers import RightAnswers
+from unlearn_pl.data.streams.source import Source, StreamSource
+from unlearn_pl.data.text.alternates import with_alternates
+from unlearn_pl.data.text.encoder import Encoder, Row, Rows, RowSource
+from unlearn_pl.data.text.plain import encode_completion, encode_text
+from unlearn_pl.data.text.refusals import REFUSALS, with_refusals
+from unlearn_pl.data.text.template import (
+    ChatTemplate,
+    Example,
+    Message,
+    PlainTemplate,
+    Template,
+    default_template,
+    encode,
+)
 
 __all__ = [
     "REFUSALS",

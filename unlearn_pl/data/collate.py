@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unlearn_pl.data.text import Example
+from unlearn_pl.data.text.template import Example
 from unlearn_pl.types import IGNORE_INDEX, PromptBatch, TokenBatch
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
-from unlearn_pl.data.text import Template
+from unlearn_pl.data.text.template import Template
 
 
 class DataOptions(TypedDict, total=False):

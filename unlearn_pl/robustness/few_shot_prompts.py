@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from unlearn_pl.data import EvaluationRow, Message, Row
-from unlearn_pl.data.evaluation_row import Question
+from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.robustness.prompt_attack import PromptAttack
 from unlearn_pl.robustness.questions import questions
 from unlearn_pl.robustness.subject import Subject

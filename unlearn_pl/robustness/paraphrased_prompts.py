@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from unlearn_pl.data import EvaluationRow, Row
-from unlearn_pl.data.evaluation_row import Question
+from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.robustness.data_set_paraphrases import DataSetParaphrases
 from unlearn_pl.robustness.paraphraser import Paraphraser
 from unlearn_pl.robustness.prompt_attack import PromptAttack

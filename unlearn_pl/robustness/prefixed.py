@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from unlearn_pl.data import EvaluationRow, Example
-from unlearn_pl.data.rows import Encoder
+from unlearn_pl.data.text.encoder import Encoder
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from unlearn_pl.data import EvaluationRow, Row
-from unlearn_pl.data.evaluation_row import Question
+from unlearn_pl.data.evaluation.evaluation_row import Question
 
 
 def questions(rows: Sequence[EvaluationRow], why: str) -> list[Row]:

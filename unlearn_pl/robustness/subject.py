@@ -14,8 +14,8 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from unlearn_pl.data import EvaluationRow, StreamSource, UnlearningDataModule, default_template
-from unlearn_pl.data.evaluation_row import load_split
-from unlearn_pl.data.rows import Encoder
+from unlearn_pl.data.evaluation.evaluation_row import load_split
+from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules import LanguageModule, PretrainedModule

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from unlearn_pl.data import Source
-from unlearn_pl.data.detect import detect_source
+from unlearn_pl.data.streams.detect import detect_source
 from unlearn_pl.robustness.relearning_set import RelearningSet, Selection
 from unlearn_pl.robustness.subject import Subject
 

@@ -1,0 +1,1 @@
+"""Data modules of the benchmarks, and of a user's own files."""

@@ -1,0 +1,124 @@
+"""A user's own files: what is to be forgotten, and what is to be retained."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Unpack
+
+from lightning.pytorch.utilities import rank_zero_warn
+from transformers import PreTrainedTokenizerBase
+
+from unlearn_pl.data.evaluation.evaluation_row import EvaluationRows, SplitSource
+from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row
+from unlearn_pl.data.module import UnlearningDataModule
+from unlearn_pl.data.options import DataOptions
+from unlearn_pl.data.overlap.hashes import duplicates_in, overlap_of
+from unlearn_pl.data.streams.detect import detect_source
+from unlearn_pl.data.streams.joined import Joined
+from unlearn_pl.data.streams.pairs import PairSource
+from unlearn_pl.data.streams.source import Source, StreamSource
+from unlearn_pl.data.text.alternates import with_alternates
+from unlearn_pl.data.text.encoder import Row
+from unlearn_pl.data.text.refusals import with_refusals
+
+
+class TextDataModule(UnlearningDataModule):
+    """Own forget and retain sets: questions with answers, conversations, or plain texts, from files.
+
+    A path is enough where the columns have their usual names: ``question`` and ``answer``, ``messages``, or ``text``.
+    :class:`~unlearn_pl.data.QuestionAnswers`, :class:`~unlearn_pl.data.Chats` and
+    :class:`~unlearn_pl.data.Documents` say more than a path::
+
+        TextDataModule(forget="tickets/forget.csv", retain=Documents("books/", chunk_length=512))
+
+    Training streams: ``forget``, ``retain``, ``normal`` (MOLLM's third stream), ``forget.alternate`` (other answers to
+    the forget questions) and ``train`` (the forget and the retain set, for the model that is to forget). Evaluation
+    splits: ``forget`` and ``retain``, the same examples, and ``eval_sets``. Of texts, the first chunk of each of the
+    first ``max_eval_examples`` (100) is scored.
+
+    Rows that repeat others, and rows that are both to be forgotten and to be retained, are counted in a warning: equal
+    ones, such as have the same words but other punctuation, case or white space, and such as are nearly the same: of
+    all pairs of neighbouring words that two rows have, about 80 % or more are in both (estimated, so between 65 and
+    95 % it may go either way).
+
+    Args:
+        tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
+        forget: what is to be forgotten; None for fine-tuning without it.
+        retain: what is to be retained; None for methods that need nothing.
+        normal: what the stream ``normal`` holds; None for no such stream.
+        alternates: other answers to the forget questions; None for refusals, which another is drawn of every round.
+        eval_sets: further evaluation splits by name; ``forget`` and ``retain`` take the place of the training sets.
+        on_bad_row: for paths: ``error`` refuses rows that cannot be used, ``skip`` leaves them out and counts them.
+        warn_of_duplicates: whether repeated and contradictory rows are looked for.
+        options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
+
+    Raises:
+        ValueError: if nothing is given; from ``setup``, if a file or a column is missing, or a row cannot be used.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str | PreTrainedTokenizerBase | None = None,
+        *,
+        forget: str | Source | Path | None = None,
+        retain: str | Source | Path | None = None,
+        normal: str | Source | Path | None = None,
+        alternates: str | PairSource | Path | None = None,
+        eval_sets: Mapping[str, str | Source | Path] | None = None,
+        on_bad_row: OnBadRow = "error",
+        warn_of_duplicates: bool = True,
+        **options: Unpack[DataOptions],
+    ) -> None:
+        super().__init__(tokenizer, **options)
+        check_on_bad_row(on_bad_row)
+        if forget is None and retain is None:
+            raise ValueError("forget=None and retain=None leave nothing to train on; accepted are paths or sources.")
+        self.forget = forget
+        self.retain = retain
+        self.normal = normal
+        self.alternates = alternates
+        self.eval_sets = dict(eval_sets or {})
+        self.on_bad_row: OnBadRow = on_bad_row
+        self.warn_of_duplicates = warn_of_duplicates
+
+    def load_streams(self) -> Mapping[str, StreamSource]:
+        """The streams of what was given."""
+        given = {"forget": self.forget, "retain": self.retain, "normal": self.normal}
+        sources = {name: self._source(source) for name, source in given.items() if source is not None}
+        streams: dict[str, StreamSource] = {**sources}
+        forget = sources.get("forget")
+        if isinstance(forget, PairSource):
+            streams["forget.alternate"] = partial(self._alternate, forget)
+        streams["train"] = Joined([sources[name] for name in ("retain", "forget") if name in sources])
+        return streams
+
+    def load_splits(self) -> Mapping[str, SplitSource]:
+        """The forget and the retain set, and ``eval_sets``."""
+        given = {"forget": self.forget, "retain": self.retain, **self.eval_sets}
+        return {name: partial(self._split, source) for name, source in given.items() if source is not None}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads and tokenizes what ``stage`` needs; warns of rows that repeat others."""
+        super().setup(stage)
+        if stage in (None, "fit") and self.warn_of_duplicates:
+            hashes = {name: self._training[name].hashes() for name in self.streams if name in ("forget", "retain")}
+            found = [duplicates_in(of, name) for name, of in hashes.items()]
+            if len(hashes) == 2:
+                found.append(overlap_of(hashes["forget"], hashes["retain"]))
+            for sentence in filter(None, found):
+                rank_zero_warn(sentence)
+
+    def _source(self, given: str | Source | Path) -> Source:
+        return given if isinstance(given, Source) else detect_source(given, self.on_bad_row)
+
+    def _split(self, given: str | Source | Path) -> EvaluationRows:
+        return self._source(given).evaluation_rows(self._encoder, self.max_eval_examples)
+
+    def _alternate(self, forget: PairSource) -> list[Row]:
+        questions = forget.rows_that_fit(self._encoder)  # those of forget, so that both streams have the same order
+        if self.alternates is None:
+            return with_refusals(questions)
+        alternates = self._source(self.alternates)
+        if not isinstance(alternates, PairSource):
+            raise ValueError(f"alternates={self.alternates!r} are not questions with answers but {alternates}.")
+        return with_alternates(questions, alternates.rows(), str(alternates))

@@ -1,0 +1,130 @@
+"""The MUSE benchmark: news articles, or the books of one series, that are to be forgotten."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Unpack
+
+from transformers import PreTrainedTokenizerBase
+
+from unlearn_pl.data.benchmarks.muse_files import PRIVLEAK, Corpus, MUSETexts, check_corpus, check_names, locate
+from unlearn_pl.data.evaluation.completion import Completion
+from unlearn_pl.data.evaluation.evaluation_row import SplitSource
+from unlearn_pl.data.evaluation.passage import Passage
+from unlearn_pl.data.io.bad_rows import text_of
+from unlearn_pl.data.io.benchmark_files import read_records
+from unlearn_pl.data.io.tables import Record
+from unlearn_pl.data.module import UnlearningDataModule, check_positive
+from unlearn_pl.data.options import DataOptions
+from unlearn_pl.data.streams.documents import Documents
+from unlearn_pl.data.streams.joined import Joined
+from unlearn_pl.data.streams.source import Source, StreamSource
+
+
+class MUSEDataModule(UnlearningDataModule):
+    """MUSE from the Hugging Face hub (``muse-bench/MUSE-News`` and ``-Books``), or from a folder with its files.
+
+    Training streams are texts, cut into chunks: ``forget``, ``retain`` and ``train`` (what a model is fine-tuned on).
+    They are named as the benchmark names its data, ``<configuration>/<split>``: of the News, the forget sets of the
+    scalability test are ``scal/forget_1`` to ``scal/forget_4`` (each contains the one before), the requests of the
+    sustainability test ``sust/forget_1`` to ``sust/forget_4`` (disjoint, but for 62 texts that the first two share).
+    Texts without a word are left out, and counted in the log.
+
+    Evaluation splits: ``verbmem_forget`` (the beginnings of forget texts, to be continued), ``knowmem_forget`` and
+    ``knowmem_retain`` (questions after ten answered ones), and ``privleak_forget``, ``privleak_retain`` and
+    ``privleak_holdout`` (texts, of which the first ``chunk_length`` tokens are scored).
+
+    Prompts are tokenized without a template and without the space at their end, which goes to the answer; the authors
+    leave it in the prompt. Where a continuation does not begin with white space it is joined by a space. No
+    end-of-sequence token is added to texts and answers, as in the authors' code.
+
+    Args:
+        tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
+        corpus: ``news`` or ``books``.
+        path: folder with a folder per configuration and a file per split, such as ``raw/forget.json``: a JSON list,
+            JSON Lines, Parquet or one text, the text formats also with ``.gz``. The names of the authors' older
+            repository are found, too. None for the hub.
+        forget: what the stream ``forget`` holds, or any :class:`~unlearn_pl.data.Source`.
+        retain: what the stream ``retain`` holds, likewise; ``raw/retain2`` is what the evaluation asks about.
+        train: what the stream ``train`` holds, one after the other, likewise. The default is for the model that is to
+            forget; without ``train/forget`` it is for the retain model (our reading of the data).
+        chunk_length: most tokens of an example.
+        shots: answered questions in front of each knowledge question, at most ten.
+        options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
+
+    Raises:
+        ValueError: if a corpus or a name is unknown, or a number out of its range; from ``setup``, if a file or a
+            column is missing.
+
+    References:
+        Shi et al., "MUSE: Machine Unlearning Six-Way Evaluation for Language Models", arXiv 2407.06460.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str | PreTrainedTokenizerBase | None = None,
+        corpus: Corpus = "news",
+        *,
+        path: str | None = None,
+        forget: str | Source = "raw/forget",
+        retain: str | Source = "raw/retain1",
+        train: Sequence[str | Source] = ("train/forget", "train/retain1", "train/retain2"),
+        chunk_length: int = 2048,
+        shots: int = 10,
+        **options: Unpack[DataOptions],
+    ) -> None:
+        super().__init__(tokenizer, **options)
+        check_corpus(corpus)
+        for argument, names in (("forget", [forget]), ("retain", [retain]), ("train", train)):
+            check_names(argument, names, corpus)
+        check_positive(least=2, chunk_length=chunk_length)  # one token has none before it that it could follow
+        if not 0 <= shots <= 10:
+            raise ValueError(f"shots={shots}; accepted are 0 to 10, the number of answered questions of the benchmark.")
+        self.corpus = corpus
+        self.path = path
+        self.forget = forget
+        self.retain = retain
+        self.train = list(train)
+        self.chunk_length = chunk_length
+        self.shots = shots
+
+    def load_streams(self) -> Mapping[str, StreamSource]:
+        """The three training streams, each read when it is asked for."""
+        return {
+            "forget": self._source(self.forget),
+            "retain": self._source(self.retain),
+            "train": Joined([self._source(given) for given in self.train]),
+        }
+
+    def load_splits(self) -> Mapping[str, SplitSource]:
+        """The six evaluation splits, each read when it is asked for."""
+        return {
+            "verbmem_forget": self._continuations,
+            "knowmem_forget": partial(self._questions, "knowmem/forget_qa"),
+            "knowmem_retain": partial(self._questions, "knowmem/retain_qa"),
+            **{f"privleak_{split}": partial(self._passages, f"privleak/{split}") for split in PRIVLEAK},
+        }
+
+    def _source(self, given: str | Source) -> Source:
+        if isinstance(given, Source):
+            return given
+        return Documents(MUSETexts(self.corpus, self.path, [given]), chunk_length=self.chunk_length)
+
+    def _continuations(self) -> list[Completion]:
+        def parse(row: Record) -> Completion:
+            return Completion.joined(text_of(row, "prompt"), text_of(row, "gt"))
+
+        return read_records(locate(self.corpus, self.path, "verbmem/forget"), parse, "verbmem/forget")
+
+    def _questions(self, name: str) -> list[Completion]:
+        answered = [] if not self.shots else self._pairs(f"{name}_icl")[: self.shots]
+        shots = "".join(f"Question: {question}\nAnswer: {answer}\n\n" for question, answer in answered)
+        return [
+            Completion(f"{shots}Question: {question}\nAnswer:", f" {answer}") for question, answer in self._pairs(name)
+        ]
+
+    def _pairs(self, name: str) -> list[tuple[str, str]]:
+        source = locate(self.corpus, self.path, name)
+        return read_records(source, lambda row: (text_of(row, "question"), text_of(row, "answer")), name)
+
+    def _passages(self, name: str) -> list[Passage]:
+        return [Passage(text, self.chunk_length, whole=False) for text in MUSETexts(self.corpus, self.path, [name])]

@@ -1,0 +1,1 @@
+"""A benchmark about fictitious authors, generated in code."""

@@ -1,0 +1,41 @@
+"""Ready-made prompts, and how they go on."""
+
+from dataclasses import dataclass
+
+from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow
+from unlearn_pl.data.text.encoder import Encoder
+from unlearn_pl.data.text.template import Example
+
+
+@dataclass(frozen=True)
+class Completion(EvaluationRow):
+    """A prompt and its right continuation, as they stand: no template, and no end-of-sequence token is scored.
+
+    Args:
+        text: the prompt; spaces at its end are tokenized with the answer.
+        answer: the continuation, with the white space that separates it from the prompt.
+    """
+
+    text: str
+    answer: str
+
+    @classmethod
+    def joined(cls, prompt: str, answer: str) -> "Completion":
+        """The two, with a space between them where there is no white space."""
+        return cls(prompt, answer if prompt[-1].isspace() or answer[0].isspace() else f" {answer}")
+
+    def examples(self, encoder: Encoder, where: str) -> list[Example]:
+        """The answer after the prompt, as candidate 0."""
+        return [encoder.completion(self.text, self.answer, where)]
+
+    def content(self) -> str:
+        """The prompt and the answer."""
+        return f"{self.text}\n{self.answer}"
+
+    def prompt(self, encoder: Encoder) -> list[int]:
+        """The prompt."""
+        return encoder.completion_prompt(self.text, self.answer)
+
+    def expected(self) -> str:
+        """The answer, without the white space around it."""
+        return self.answer.strip()

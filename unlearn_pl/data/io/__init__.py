@@ -1,0 +1,1 @@
+"""Rows from files and from the hub, each with the place where it was found."""

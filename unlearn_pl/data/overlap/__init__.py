@@ -1,0 +1,1 @@
+"""Rows that occur twice, or in two streams."""

@@ -1,0 +1,1 @@
+"""Deletion requests, and parts of another data module."""

@@ -1,0 +1,76 @@
+"""Conversations, from a user's own files."""
+
+from unlearn_pl.data.io.bad_rows import OnBadRow
+from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.streams.pairs import PairSource
+from unlearn_pl.data.text.encoder import Row
+from unlearn_pl.data.text.template import Message
+
+ROLES = ("system", "user", "assistant")
+
+
+class Chats(PairSource):
+    """Conversations, of which everything that the assistant says is scored.
+
+    Every turn of the assistant is an example of its own, with all turns before it as the prompt. A row has a list of
+    turns ``{"role": ..., "content": ...}``; roles are ``system`` (first turn only), ``user`` and ``assistant``.
+
+    Args:
+        path: a file (jsonl, json, parquet) or a folder of such files, a :class:`~unlearn_pl.data.HubDataset`, or rows
+            in memory.
+        column: column of the turns.
+        last_turn_only: score the last turn of the assistant alone.
+        encoding: encoding of text files.
+        on_bad_row: ``error`` refuses rows that cannot be read, in which the assistant says nothing, or that are too
+            long; ``skip`` leaves them out and counts them in the log.
+
+    Raises:
+        ValueError: if ``on_bad_row`` is unknown; when it is opened, if a row cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Table,
+        column: str = "messages",
+        *,
+        last_turn_only: bool = False,
+        encoding: str = "utf-8",
+        on_bad_row: OnBadRow = "error",
+    ) -> None:
+        super().__init__(path, encoding=encoding, on_bad_row=on_bad_row)
+        self.column = column
+        self.last_turn_only = last_turn_only
+
+    def parse(self, row: Record) -> list[Row]:
+        """A row for every turn of the assistant."""
+        turns = _turns(row, self.column)
+        rows = [
+            Row(question=turns[:i], answer=turn["content"])
+            for i, turn in enumerate(turns)
+            if turn["role"] == "assistant" and i > 0
+        ]
+        if not rows:
+            raise BadRowError(f"in {self.column!r} there is no answer of the assistant")
+        return rows[-1:] if self.last_turn_only else rows
+
+
+def _turns(row: Record, column: str) -> list[Message]:
+    if column not in row:
+        raise BadRowError(f"there is no column {column!r}, only {sorted(row)}")
+    given = row[column]
+    turns = [_turn(turn, column) for turn in given] if isinstance(given, list) else []
+    if not turns:
+        raise BadRowError(f"the column {column!r} has {given!r}; accepted is a list of turns")
+    if any(turn["role"] == "system" for turn in turns[1:]):
+        raise BadRowError(f"in {column!r}, a system message comes after the first turn")
+    return turns
+
+
+def _turn(turn: object, column: str) -> Message:
+    role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
+    if role not in ROLES or not isinstance(content, str) or not content.strip():
+        raise BadRowError(
+            f"in {column!r} there is {turn!r}; accepted is {{'role': ..., 'content': ...}}, with the roles "
+            f"{', '.join(ROLES)} and a text"
+        )
+    return Message(role=str(role), content=content)

@@ -1,0 +1,30 @@
+"""Multiple-choice questions, from files."""
+
+from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
+from unlearn_pl.data.evaluation.multiple_choice_files import read_questions
+from unlearn_pl.data.io.tables import Table
+from unlearn_pl.data.streams.right_answers import RightAnswers
+
+
+class ChoiceQuestions(RightAnswers):
+    """Multiple-choice questions in the columns of WMDP and MMLU, of which the letter of the right option is scored.
+
+    Args:
+        path: a file (jsonl, json, parquet), a :class:`~unlearn_pl.data.HubDataset`, or rows, with the columns
+            ``question``, ``choices`` and ``answer`` (a number from 0).
+        subject: what the questions are about, for their first line, where no column ``subject`` says it; empty for no
+            such line. WMDP's are about ``biology``, ``chemistry`` and ``cybersecurity``.
+        size: only the first rows; None for all.
+
+    Raises:
+        ValueError: if ``size`` is not positive; when it is opened, if a row cannot be used.
+    """
+
+    def __init__(self, path: Table, subject: str = "", *, size: int | None = None) -> None:
+        super().__init__(size)
+        self.path = path
+        self.subject = subject
+
+    def rows(self) -> list[MultipleChoice]:
+        """The questions."""
+        return read_questions(self.path, self.subject)

@@ -1,0 +1,40 @@
+"""Prompts with their right continuations, from files."""
+
+from unlearn_pl.data.evaluation.completion import Completion
+from unlearn_pl.data.io.bad_rows import text_of
+from unlearn_pl.data.io.benchmark_files import read_records
+from unlearn_pl.data.io.tables import Record, Table, name_of
+from unlearn_pl.data.streams.right_answers import RightAnswers
+
+
+class Completions(RightAnswers):
+    """Prompts as they stand, without a template, whose continuation is scored, without an end-of-sequence token.
+
+    Such as the passages that MUSE's VerbMem asks for.
+
+    Args:
+        path: a file or folder (jsonl, json, csv, tsv, parquet), a :class:`~unlearn_pl.data.HubDataset`, or rows.
+        prompt: column of the prompt.
+        answer: column of the continuation; it is joined by a space where there is no white space between both.
+        size: only the first rows; None for all.
+
+    Raises:
+        ValueError: if ``size`` is not positive; when it is opened, if a row cannot be used.
+    """
+
+    def __init__(self, path: Table, prompt: str = "prompt", answer: str = "gt", *, size: int | None = None) -> None:
+        super().__init__(size)
+        self.path = path
+        self.prompt = prompt
+        self.answer = answer
+
+    def rows(self) -> list[Completion]:
+        """The prompts with their continuations."""
+
+        def parse(row: Record) -> Completion:
+            return Completion.joined(text_of(row, self.prompt), text_of(row, self.answer))
+
+        return read_records(self.path, parse, str(self))
+
+    def __str__(self) -> str:
+        return f"Completions of {name_of(self.path)}"

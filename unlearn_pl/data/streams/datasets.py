@@ -1,0 +1,206 @@
+"""The tokenized data sets: training streams, teacher-forced candidates, and prompts."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Dataset
+
+from unlearn_pl.data.collate import Prompt
+from unlearn_pl.data.evaluation.evaluation_row import EvaluationRows, load_split
+from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
+from unlearn_pl.data.sampling import Draw, stable_hash
+from unlearn_pl.data.text.encoder import Encoder, Rows
+from unlearn_pl.data.text.template import Example
+
+
+class TrainingDataset(Dataset[Example], ABC):
+    """A training stream, tokenized; ``longest_sequence`` is the number of tokens of its longest example."""
+
+    longest_sequence: int
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, draw: Draw | int) -> Example: ...
+
+    @abstractmethod
+    def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
+        """What ``draws`` show, each example and answer once, in the order of the dataset.
+
+        Args:
+            draws: None for every example with every answer.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 of all examples, as template and tokenizer lay them out."""
+
+    @abstractmethod
+    def hashes(self) -> Hashes:
+        """Of the rows or documents that the examples are made of; they tell which ones are the same."""
+
+    def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which examples hold something of the given rows or documents, ``[N]``; by default an example is a row.
+
+        Args:
+            rows: ``[R]``, a mark per row or document, in the order of :meth:`hashes`.
+        """
+        return rows
+
+
+class StreamDataset(TrainingDataset):
+    """A training stream of questions and answers.
+
+    Of a row with several answers, the one that is shown depends on the seed, the round and the index alone.
+
+    Args:
+        name: name of the stream.
+        rows: its rows.
+        encoder: tokenizes them.
+        seed: seed of the draw among several answers.
+    """
+
+    def __init__(self, name: str, rows: Rows, encoder: Encoder, seed: int = 0) -> None:
+        self.name = name
+        self.seed = seed
+        self._encoder = encoder
+        self._questions = [row["question"] for row in rows]
+        self._answers = [_as_list(row["answer"]) for row in rows]
+        self._encoded: dict[tuple[int, int], Example] = {}
+        self.longest_sequence = self._encode_longest()
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def __getitem__(self, draw: Draw | int) -> Example:
+        index, round_number = draw if isinstance(draw, Draw) else (draw, 0)
+        return self._encode(index, self._choice(index, round_number))
+
+    def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
+        """What ``draws`` show, each example and answer once, in the order of the dataset.
+
+        Args:
+            draws: None for every example with every answer.
+        """
+        if draws is None:
+            choices = {(index, choice) for index, answers in enumerate(self._answers) for choice in range(len(answers))}
+        else:
+            choices = {(draw.example, self._choice(draw.example, draw.round)) for draw in draws}
+        return [self._encode(index, choice) for index, choice in sorted(choices)]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all questions and answers, and of how template and tokenizer lay them out."""
+        digest = hashlib.sha256()
+        for index, answers in enumerate(self._answers):
+            longest = self._encode(index, _longest(answers))
+            row = [self._questions[index], list(answers), longest.input_ids, longest.prompt_length]
+            digest.update(json.dumps(row).encode())
+        return digest.hexdigest()
+
+    def hashes(self) -> Hashes:
+        """Of every question with its answers."""
+        return hashes_of(
+            "\n".join([str(question), *answers])
+            for question, answers in zip(self._questions, self._answers, strict=True)
+        )
+
+    def _choice(self, index: int, round_number: int) -> int:
+        return stable_hash(self.seed, self.name, round_number, index) % len(self._answers[index])
+
+    def _encode(self, index: int, choice: int) -> Example:
+        if (index, choice) not in self._encoded:
+            where = f"row {index} of the stream {self.name!r}"
+            example = self._encoder.example(self._questions[index], self._answers[index][choice], where)
+            self._encoded[index, choice] = replace(example, index=index)
+        return self._encoded[index, choice]
+
+    def _encode_longest(self) -> int:
+        # All pairs of a question and one of many answers would take long: each question gets its longest answer,
+        # and the longest question all of them. Errors and the length are then known before training.
+        for index, answers in enumerate(self._answers):
+            self._encode(index, _longest(answers))
+        (longest, _), _ = max(self._encoded.items(), key=lambda item: item[1].prompt_length)
+        for choice in range(len(self._answers[longest])):
+            self._encode(longest, choice)
+        return max(map(len, self._encoded.values()))
+
+
+class CandidateDataset(Dataset[Example]):
+    """One example per candidate answer of every row, the shortest first.
+
+    Of a question, candidate 0 is the answer, 1 its paraphrase (where there is one), 2 and up are the wrong answers.
+
+    Args:
+        name: name of the evaluation split.
+        rows: its rows.
+        encoder: tokenizes them.
+    """
+
+    def __init__(self, name: str, rows: EvaluationRows, encoder: Encoder) -> None:
+        examples = [
+            replace(example, index=index)
+            for index, row in enumerate(load_split(rows, f"split {name!r}"))
+            for example in row.examples(encoder, f"row {index} of the split {name!r}")
+        ]
+        self._examples = sorted(examples, key=len)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, position: int) -> Example:
+        return self._examples[position]
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens in the longest example."""
+        return len(self._examples[-1])
+
+    def first_candidates(self) -> dict[int, list[int]]:
+        """Index of every row to the tokens of its candidate 0, the prompt included."""
+        return {example.index: example.input_ids for example in self._examples if not example.choice}
+
+
+class PromptDataset(Dataset[Prompt]):
+    """What the rows of an evaluation split let the model continue; nothing for some kinds of rows.
+
+    The prompts with the shortest right answers come first, for generated ones tend to be as long.
+
+    Args:
+        rows: the split's rows.
+        encoder: tokenizes them.
+        right: index of the row to the tokens of prompt and right answer, which speed up generation.
+    """
+
+    def __init__(self, rows: EvaluationRows, encoder: Encoder, right: Mapping[int, list[int]] | None = None) -> None:
+        prompts = [
+            Prompt(ids, index, row.expected(), _continuation(ids, (right or {}).get(index, [])))
+            for index, row in enumerate(load_split(rows, "split"))
+            if (ids := row.prompt(encoder)) is not None
+        ]
+        self._prompts = sorted(prompts, key=lambda prompt: (len(prompt.draft), len(prompt)))
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    def __getitem__(self, position: int) -> Prompt:
+        return self._prompts[position]
+
+
+def _continuation(prompt: list[int], whole: list[int]) -> list[int]:
+    """What follows ``prompt`` in ``whole``; nothing where it does not begin with it."""
+    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
+
+
+def _longest(answers: Sequence[str]) -> int:
+    """Position of the answer with the most characters."""
+    return max(range(len(answers)), key=lambda choice: len(answers[choice]))
+
+
+def _as_list(answer: str | Sequence[str]) -> Sequence[str]:
+    return [answer] if isinstance(answer, str) else answer

@@ -1,0 +1,39 @@
+"""What a user's file holds, by its columns."""
+
+from pathlib import Path
+
+from unlearn_pl.data.io.bad_rows import OnBadRow
+from unlearn_pl.data.io.tables import BadRowError, read_entries
+from unlearn_pl.data.streams.chats import Chats
+from unlearn_pl.data.streams.documents import Documents
+from unlearn_pl.data.streams.question_answers import QuestionAnswers
+from unlearn_pl.data.streams.source import Source
+
+
+def detect_source(path: str | Path, on_bad_row: OnBadRow = "error") -> Source:
+    """Questions with answers, conversations or texts, whichever the columns of the first row that can be read say.
+
+    Args:
+        path: a file or a folder.
+        on_bad_row: what becomes of rows that cannot be used.
+
+    Raises:
+        ValueError: if there is no such file, or its columns have other names.
+    """
+    columns: set[str] = set()
+    for where, row in read_entries(path):
+        if not isinstance(row, BadRowError):
+            columns = set(row)
+            break
+        if on_bad_row == "error":
+            raise ValueError(f"{where}: {row}. on_bad_row='skip' leaves such rows out.")
+    if {"question", "answer"} <= columns:
+        return QuestionAnswers(path, on_bad_row=on_bad_row)
+    if "messages" in columns:
+        return Chats(path, on_bad_row=on_bad_row)
+    if "text" in columns:
+        return Documents(path, on_bad_row=on_bad_row)
+    raise ValueError(
+        f"{path} has the columns {sorted(columns)}; understood are question and answer, messages, or text. Name others "
+        "with QuestionAnswers(path, question=..., answer=...), Chats(path, column=...) or Documents(path, column=...)."
+    )

@@ -1,0 +1,171 @@
+"""Streams of plain texts."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from unlearn_pl.data.evaluation.passage import Passage
+from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, text_of, usable
+from unlearn_pl.data.io.tables import Table, name_of, read_entries, table_fingerprint
+from unlearn_pl.data.streams.chunks import ChunkDataset
+from unlearn_pl.data.streams.source import Source
+from unlearn_pl.data.streams.token_cache import TokenCache, tokenizer_fingerprint, write_tokens
+from unlearn_pl.data.text.encoder import Encoder
+from unlearn_pl.data.text.template import tokens_of
+
+CACHE = "UNLEARN_PL_CACHE"
+"""Variable of the environment with the folder of tokenized documents."""
+_VERSION = 2
+"""Of what the cache holds; a change makes the files of before unknown."""
+_LONGEST_CHUNK = 2048
+_EVALUATED = 100
+
+
+class Documents(Source):
+    """Texts that a model reads, every token scored, cut into chunks at the level of tokens.
+
+    Each document is tokenized once, by several processes when there is much of it, and kept in a folder of the cache
+    that is named after the contents of the files and the tokenizer; a second run maps it into memory at once. How
+    documents are cut does not matter to the cache. See :class:`~unlearn_pl.data.ChunkDataset` for what is scored. The
+    cache holds the texts, as tokens: remove it where they must not be kept.
+
+    Args:
+        path: a file (jsonl, json, csv, tsv, parquet, txt, md) or a folder of such files, a
+            :class:`~unlearn_pl.data.HubDataset`, or rows or texts in memory.
+        column: column that holds the text; files of plain text have only ``text``.
+        chunk_length: most tokens of an example; None for the data module's ``max_length``, or 2048 without one.
+        packed: whether documents are one long text, so that all chunks but the last have the same length, and some
+            hold the end of a document and the beginning of the next.
+        eos: whether every document ends with an end-of-sequence token.
+        max_chunks: chunks of a document that are kept, from its beginning; None for all, 1 for its beginning alone.
+        one_per_line: whether every line of a text file is a document, or the whole file; None for lines of a single
+            file, and whole files of a folder.
+        encoding: encoding of text files.
+        on_bad_row: ``error`` refuses rows that cannot be read or have no token to score, ``skip`` leaves them out and
+            counts them in the log.
+        cache_dir: folder of tokenized documents; None for the one named by ``UNLEARN_PL_CACHE``, or else a folder in
+            the cache of the ``datasets`` library.
+        num_proc: most processes that tokenize; None for one per core.
+
+    Raises:
+        ValueError: if an argument is out of its range; when it is opened, if there is no text to train on.
+    """
+
+    def __init__(
+        self,
+        path: Table,
+        column: str = "text",
+        *,
+        chunk_length: int | None = None,
+        packed: bool = False,
+        eos: bool = False,
+        max_chunks: int | None = None,
+        one_per_line: bool | None = None,
+        encoding: str = "utf-8",
+        on_bad_row: OnBadRow = "error",
+        cache_dir: str | None = None,
+        num_proc: int | None = None,
+    ) -> None:
+        for name, value, least in (
+            ("chunk_length", chunk_length, 2),
+            ("max_chunks", max_chunks, 1),
+            ("num_proc", num_proc, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value} must be at least {least}.")
+        check_on_bad_row(on_bad_row)
+        self.path = path
+        self.column = column
+        self.chunk_length = chunk_length
+        self.packed = packed
+        self.eos = eos
+        self.max_chunks = max_chunks
+        self.one_per_line = one_per_line
+        self.encoding = encoding
+        self.on_bad_row: OnBadRow = on_bad_row
+        self.cache_dir = cache_dir
+        self.num_proc = num_proc
+
+    def texts(self, notes: list[str] | None = None) -> Iterator[str]:
+        """The documents, read one after the other.
+
+        Args:
+            notes: gets a sentence about rows that are left out, once all are read.
+        """
+        entries = read_entries(self.path, one_per_line=self.one_per_line, encoding=self.encoding)
+        return usable(entries, lambda row: text_of(row, self.column), self.on_bad_row, str(self), notes)
+
+    def prepare(self, name: str, encoder: Encoder) -> None:
+        """Tokenizes the documents, unless the cache has them."""
+        self._chunk_length(encoder)
+        self._cached(encoder, self._identity(encoder))
+
+    def dataset(self, name: str, encoder: Encoder, seed: int = 0) -> ChunkDataset:
+        """The chunks of all documents."""
+        length, identity = self._chunk_length(encoder), self._identity(encoder)
+        tokens = self._cached(encoder, identity)
+        chunks = ChunkDataset(tokens, length, packed=self.packed, max_chunks=self.max_chunks, identity=identity)
+        size = f"{len(tokens)} documents, {tokens.lengths.sum()} tokens, {len(chunks)} chunks"
+        unused = f"{chunks.unused_documents} of them have less than two tokens, and so none that is scored"
+        if not len(chunks) or (chunks.unused_documents and self.on_bad_row == "error"):
+            raise ValueError(f"{self}: {size}; {unused}. on_bad_row='skip' leaves them out when there are others.")
+        for note in [*tokens.notes, size, *([unused] if chunks.unused_documents else [])]:
+            rank_zero_info(f"stream {name!r}: {note}")
+        return chunks
+
+    def evaluation_rows(self, encoder: Encoder, limit: int | None) -> list[Passage]:
+        """The beginnings of the first documents, every token scored: ``limit`` of them, or 100."""
+        length = self._chunk_length(encoder)
+        texts = self.texts()
+        if self.on_bad_row == "skip":
+            texts = (text for text in texts if len(tokens_of(encoder.tokenizer, text)) > 1)
+        return [Passage(text, length, whole=False) for text in islice(texts, limit or _EVALUATED)]
+
+    def __str__(self) -> str:
+        return f"Documents of {name_of(self.path)}"
+
+    def _chunk_length(self, encoder: Encoder) -> int:
+        longest = encoder.max_length
+        if self.chunk_length is None:
+            return min(_LONGEST_CHUNK, encoder.tokenizer.model_max_length) if longest is None else longest
+        if longest is not None and self.chunk_length > longest:
+            raise ValueError(f"chunk_length={self.chunk_length} is more than max_length={longest}.")
+        return self.chunk_length
+
+    def _identity(self, encoder: Encoder) -> str:
+        """SHA-256 of the contents of the files, how they are read, and the tokenizer."""
+        read = [self.column, self.eos, self.one_per_line, self.encoding, self.on_bad_row, _VERSION]
+        state = [table_fingerprint(self.path), tokenizer_fingerprint(encoder.tokenizer), *read]
+        return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+    def _cached(self, encoder: Encoder, identity: str) -> TokenCache:
+        from filelock import FileLock
+
+        folder = _cache_folder(self.cache_dir) / identity[:32]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                notes: list[str] = []
+                processes = self.num_proc or _cores()
+                texts = self.texts(notes)
+                write_tokens(texts, encoder.tokenizer, folder, eos=self.eos, num_proc=processes, notes=notes)
+        return TokenCache(folder)
+
+
+def _cache_folder(given: str | None) -> Path:
+    if given is not None:
+        return Path(given)
+    if CACHE in os.environ:
+        return Path(os.environ[CACHE])
+    import datasets
+
+    return Path(datasets.config.HF_DATASETS_CACHE) / "unlearn_pl"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,89 @@
+"""Sources whose rows fit into memory: questions with answers."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
+from unlearn_pl.data.io.tables import Record, Table, name_of, read_entries
+from unlearn_pl.data.streams.datasets import StreamDataset
+from unlearn_pl.data.streams.source import Source
+from unlearn_pl.data.text.encoder import Encoder, Row, TooLongError
+
+
+class PairSource(Source):
+    """Rows in which something is asked and something is answered.
+
+    Args:
+        path: a file or folder, a :class:`~unlearn_pl.data.HubDataset`, or rows in memory.
+        encoding: encoding of text files.
+        on_bad_row: ``error`` refuses rows that cannot be used, ``skip`` leaves them out and counts them in the log.
+
+    Raises:
+        ValueError: if ``on_bad_row`` is unknown.
+    """
+
+    def __init__(self, path: Table, *, encoding: str = "utf-8", on_bad_row: OnBadRow = "error") -> None:
+        check_on_bad_row(on_bad_row)
+        self.path = path
+        self.encoding = encoding
+        self.on_bad_row: OnBadRow = on_bad_row
+
+    @abstractmethod
+    def parse(self, row: Record) -> Sequence[Row]:
+        """The questions and answers that a row of the file holds.
+
+        Raises:
+            BadRowError: if it cannot be used.
+        """
+
+    def rows(self) -> list[Row]:
+        """All questions and answers.
+
+        Raises:
+            ValueError: naming file, line and reason, if a row cannot be used; if there are none.
+        """
+        entries = read_entries(self.path, encoding=self.encoding)
+        return [row for rows in usable(entries, self.parse, self.on_bad_row, str(self)) for row in rows]
+
+    def dataset(self, name: str, encoder: Encoder, seed: int = 0) -> StreamDataset:
+        """The rows, laid out by the template; with ``on_bad_row='skip'`` those that are not too long."""
+        return StreamDataset(name, self.rows_that_fit(encoder), encoder, seed)
+
+    def evaluation_rows(self, encoder: Encoder, limit: int | None) -> list[Row]:
+        """The same rows, each with its answer as the only candidate."""
+        return self.rows_that_fit(encoder)[:limit]
+
+    def rows_that_fit(self, encoder: Encoder) -> list[Row]:
+        """What is trained on: :meth:`rows`, with ``on_bad_row='skip'`` those that are not too long.
+
+        Args:
+            encoder: what will tokenize them.
+
+        Raises:
+            ValueError: as :meth:`rows`; if all are too long.
+        """
+        rows = self.rows()
+        if self.on_bad_row == "error" or encoder.max_length is None:
+            return rows
+        fitting = [row for row in rows if _fits(row, encoder)]
+        if not fitting:
+            raise ValueError(f"{self}: all {len(rows)} examples have more than max_length={encoder.max_length} tokens.")
+        if len(fitting) < len(rows):
+            longer = f"{len(rows) - len(fitting)} of {len(rows)} examples"
+            rank_zero_info(f"{self}: {longer} have more than max_length={encoder.max_length} tokens and are left out")
+        return fitting
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} of {name_of(self.path)}"
+
+
+def _fits(row: Row, encoder: Encoder) -> bool:
+    answers = row["answer"]
+    try:
+        for answer in [answers] if isinstance(answers, str) else answers:
+            encoder.example(row["question"], answer, "a row")
+    except TooLongError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""From questions, answers and texts to tokens."""
