@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unlearn_pl.robustness import curve_area, steps_to_level
-from unlearn_pl.robustness.relearning import summarize
+from unlearn_pl.robustness.attacks.relearning import summarize
 
 STEPS, VALUES = [0, 3, 10, 12], [0.1, 0.4, 0.2, 0.9]
 

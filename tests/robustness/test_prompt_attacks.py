@@ -21,7 +21,7 @@ from unlearn_pl.robustness import (
     Subject,
     Unattacked,
 )
-from unlearn_pl.robustness.sampled_answers import sample_statistics
+from unlearn_pl.robustness.attacks.sampled_answers import sample_statistics
 
 
 def asked(given, attack) -> list[str]:

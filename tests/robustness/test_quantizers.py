@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from tests.robustness.subjects import authors, subject
 from unlearn_pl.models import save_pretrained
 from unlearn_pl.robustness import BitsAndBytes, IntegerRounding, NormalFloat4, Quantization
-from unlearn_pl.robustness.normal_float4 import LEVELS
+from unlearn_pl.robustness.quantizers.normal_float4 import LEVELS
 
 
 def weights(rows: int = 5, columns: int = 37) -> torch.Tensor:
@@ -100,7 +100,7 @@ def test_bitsandbytes_loads_a_model_that_leaks_about_as_much(tmp_path):
 
 
 def test_a_missing_backend_is_named(folder, monkeypatch):
-    monkeypatch.setattr("unlearn_pl.robustness.bits_and_bytes.find_spec", lambda name: None)
+    monkeypatch.setattr("unlearn_pl.robustness.quantizers.bits_and_bytes.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"bitsandbytes is not installed.*IntegerRounding"):
         Quantization(BitsAndBytes()).check(subject(folder))
 

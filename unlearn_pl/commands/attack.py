@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
-from unlearn_pl.robustness.subject import Precision
+from unlearn_pl.robustness.target import Precision
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

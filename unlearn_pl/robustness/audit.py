@@ -8,10 +8,10 @@ from pathlib import Path
 
 from unlearn_pl.recording import record
 from unlearn_pl.results import config_hash, weights_fingerprint
-from unlearn_pl.robustness.attack import Attack
+from unlearn_pl.robustness.attacks.attack import Attack
+from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
-from unlearn_pl.robustness.subject import Subject
-from unlearn_pl.robustness.unattacked import Unattacked
+from unlearn_pl.robustness.target import Subject
 
 AUDITED, RETAIN_MODEL, ORIGINAL = "audited", "retain", "original"
 

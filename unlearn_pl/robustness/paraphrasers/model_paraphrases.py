@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 
 from unlearn_pl.data import Prompt, Row, collate_prompts, default_template
 from unlearn_pl.models import CausalLM, generate, load_tokenizer
-from unlearn_pl.robustness.paraphraser import Paraphraser, check_plain
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.paraphrasers.paraphraser import Paraphraser, check_plain
+from unlearn_pl.robustness.target import Subject
 
 INSTRUCTION = (
     "Rewrite the following question in other words. Keep its meaning and every name, date and title in it. "

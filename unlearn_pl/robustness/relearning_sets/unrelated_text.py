@@ -4,8 +4,8 @@ from pathlib import Path
 
 from unlearn_pl.data import Source
 from unlearn_pl.data.streams.detect import detect_source
-from unlearn_pl.robustness.relearning_set import RelearningSet, Selection
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet, Selection
+from unlearn_pl.robustness.target import Subject
 
 
 class UnrelatedText(RelearningSet):

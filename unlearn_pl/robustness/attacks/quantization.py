@@ -1,9 +1,9 @@
 """Does what was forgotten come back when the weights are rounded?"""
 
-from unlearn_pl.robustness.attack import Attack, Findings
-from unlearn_pl.robustness.integer_rounding import IntegerRounding
-from unlearn_pl.robustness.quantizer import Quantizer
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.attacks.attack import Attack, Findings
+from unlearn_pl.robustness.quantizers.integer_rounding import IntegerRounding
+from unlearn_pl.robustness.quantizers.quantizer import Quantizer
+from unlearn_pl.robustness.target import Subject
 
 
 class Quantization(Attack):

@@ -5,11 +5,11 @@ from typing import cast
 
 from unlearn_pl.data import EvaluationRow, Row
 from unlearn_pl.data.evaluation.evaluation_row import Question
-from unlearn_pl.robustness.data_set_paraphrases import DataSetParaphrases
-from unlearn_pl.robustness.paraphraser import Paraphraser
-from unlearn_pl.robustness.prompt_attack import PromptAttack
+from unlearn_pl.robustness.attacks.prompt_attack import PromptAttack
+from unlearn_pl.robustness.paraphrasers.data_set_paraphrases import DataSetParaphrases
+from unlearn_pl.robustness.paraphrasers.paraphraser import Paraphraser
 from unlearn_pl.robustness.questions import questions
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.target import Subject
 
 
 class ParaphrasedPrompts(PromptAttack):

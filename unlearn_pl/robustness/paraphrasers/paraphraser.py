@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from unlearn_pl.data import Row
 from unlearn_pl.recording import Recorded
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.target import Subject
 
 
 class Paraphraser(Recorded, ABC):

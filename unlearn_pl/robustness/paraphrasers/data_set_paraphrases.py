@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from unlearn_pl.data import Row
-from unlearn_pl.robustness.paraphraser import Paraphraser
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.paraphrasers.paraphraser import Paraphraser
+from unlearn_pl.robustness.target import Subject
 
 
 class DataSetParaphrases(Paraphraser):

@@ -1,8 +1,8 @@
 """The forget rows with the shortest answers."""
 
 from unlearn_pl.robustness.questions import questions
-from unlearn_pl.robustness.relearning_set import RelearningSet, Selection, check_fraction, share_of
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet, Selection, check_fraction, share_of
+from unlearn_pl.robustness.target import Subject
 
 
 class ShortestFraction(RelearningSet):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unlearn_pl.robustness.quantizer import RoundingQuantizer
+from unlearn_pl.robustness.quantizers.quantizer import RoundingQuantizer
 
 
 class IntegerRounding(RoundingQuantizer):

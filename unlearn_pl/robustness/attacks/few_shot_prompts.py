@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from unlearn_pl.data import EvaluationRow, Message, Row
 from unlearn_pl.data.evaluation.evaluation_row import Question
-from unlearn_pl.robustness.prompt_attack import PromptAttack
+from unlearn_pl.robustness.attacks.prompt_attack import PromptAttack
 from unlearn_pl.robustness.questions import questions
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.target import Subject
 
 
 class FewShotPrompts(PromptAttack):

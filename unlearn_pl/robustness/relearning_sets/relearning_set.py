@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from unlearn_pl.data import StreamSource
 from unlearn_pl.recording import Recorded
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.target import Subject
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlearn_pl.robustness.quantizer import RoundingQuantizer
+from unlearn_pl.robustness.quantizers.quantizer import RoundingQuantizer
 
 LEVELS = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,

@@ -3,8 +3,8 @@
 import random
 
 from unlearn_pl.robustness.questions import questions
-from unlearn_pl.robustness.relearning_set import RelearningSet, Selection, check_fraction, share_of
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet, Selection, check_fraction, share_of
+from unlearn_pl.robustness.target import Subject
 
 
 class RandomFraction(RelearningSet):

@@ -3,9 +3,9 @@
 from statistics import mean, pstdev
 
 from unlearn_pl.models import CausalLM, Sampling
-from unlearn_pl.robustness.attack import Attack, Findings
-from unlearn_pl.robustness.sampling_module import SamplingModule
-from unlearn_pl.robustness.subject import FORGET, Subject
+from unlearn_pl.robustness.attacks.attack import Attack, Findings
+from unlearn_pl.robustness.attacks.sampling_module import SamplingModule
+from unlearn_pl.robustness.target import FORGET, Subject
 
 
 class SampledAnswers(Attack):

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from unlearn_pl.data import EvaluationRow, Example
-from unlearn_pl.robustness.prefixed import Prefixed
-from unlearn_pl.robustness.prompt_attack import PromptAttack
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.attacks.prefixed import Prefixed
+from unlearn_pl.robustness.attacks.prompt_attack import PromptAttack
+from unlearn_pl.robustness.target import Subject
 
 
 class PrefixAttack(PromptAttack):

@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from torch import nn
 
 from unlearn_pl.models import resolve
-from unlearn_pl.robustness.quantizer import Quantizer
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.quantizers.quantizer import Quantizer
+from unlearn_pl.robustness.target import Subject
 
 
 class BitsAndBytes(Quantizer):

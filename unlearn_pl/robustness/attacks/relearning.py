@@ -10,13 +10,13 @@ from unlearn_pl.data import EvaluationRow
 from unlearn_pl.models import CausalLM, LoRA
 from unlearn_pl.modules import FineTuning
 from unlearn_pl.optim import Constant
-from unlearn_pl.robustness.attack import Attack, Findings
+from unlearn_pl.robustness.attacks.attack import Attack, Findings
 from unlearn_pl.robustness.audit_data import STREAM, AuditData
 from unlearn_pl.robustness.curve import Curve, curve_area, steps_to_level
 from unlearn_pl.robustness.leakage import LeakageEvaluation
-from unlearn_pl.robustness.random_fraction import RandomFraction
-from unlearn_pl.robustness.relearning_set import RelearningSet
-from unlearn_pl.robustness.subject import FORGET, Subject
+from unlearn_pl.robustness.relearning_sets.random_fraction import RandomFraction
+from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet
+from unlearn_pl.robustness.target import FORGET, Subject
 
 SHOWN = "shown"
 """Name in metrics of the forget rows that the attack trains on."""

@@ -4,8 +4,8 @@ import re
 
 from unlearn_pl.data import Row
 from unlearn_pl.robustness.questions import questions
-from unlearn_pl.robustness.relearning_set import RelearningSet, Selection, check_fraction, share_of
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet, Selection, check_fraction, share_of
+from unlearn_pl.robustness.target import Subject
 
 _WORD = re.compile(r"\w+")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.target import Subject
 
 
 class Quantizer(Recorded, ABC):

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from unlearn_pl.data import EvaluationRow
-from unlearn_pl.robustness.attack import Attack, Findings
-from unlearn_pl.robustness.subject import FORGET, Subject
+from unlearn_pl.robustness.attacks.attack import Attack, Findings
+from unlearn_pl.robustness.target import FORGET, Subject
 
 
 class PromptAttack(Attack):

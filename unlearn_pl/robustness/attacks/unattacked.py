@@ -1,7 +1,7 @@
 """The model as it stands: what attacks are compared with."""
 
-from unlearn_pl.robustness.attack import Attack, Findings
-from unlearn_pl.robustness.subject import Subject
+from unlearn_pl.robustness.attacks.attack import Attack, Findings
+from unlearn_pl.robustness.target import Subject
 
 
 class Unattacked(Attack):

@@ -1,0 +1,1 @@
+"""Training sets of relearning attacks."""
