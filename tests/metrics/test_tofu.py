@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from unlearn_pl.metrics import tofu_metrics, tofu_scores
-from unlearn_pl.metrics.tofu import SPLITS, UTILITY_METRICS
+from unlearn_pl.metrics.tofu.scores import SPLITS, UTILITY_METRICS
 
 
 def candidates(count: int, num_perturbed: int, paraphrase: bool, seed: int = 0) -> dict[int, dict[int, float]]:

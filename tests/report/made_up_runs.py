@@ -3,7 +3,7 @@
 import numpy as np
 
 from unlearn_pl.metrics import tofu_metrics
-from unlearn_pl.metrics.tofu import SPLITS
+from unlearn_pl.metrics.tofu.scores import SPLITS
 from unlearn_pl.results import Results
 
 SIZES = dict(zip(SPLITS, (23, 17, 9, 12), strict=True))

@@ -8,7 +8,7 @@ from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallb
 from unlearn_pl.metrics import CandidateNLL, PerExampleMetric, RefusalRate
 from unlearn_pl.metrics.candidate_nll import CandidateTable
 from unlearn_pl.metrics.scores import mean_score
-from unlearn_pl.metrics.tofu import ANSWER, FIRST_PERTURBED
+from unlearn_pl.metrics.tofu.scores import ANSWER, FIRST_PERTURBED
 from unlearn_pl.results import PerExample
 
 SPLITS = ("forget", "retain", "normal")

@@ -8,7 +8,7 @@ from unlearn_pl.data.requests.sequential import REQUEST
 from unlearn_pl.metrics import CandidateNLL, ExactMemorization, ExtractionStrength, PerExampleMetric
 from unlearn_pl.metrics.memorization import memorization_metrics
 from unlearn_pl.metrics.scores import mean_score
-from unlearn_pl.metrics.tofu import tofu_scores
+from unlearn_pl.metrics.tofu.scores import tofu_scores
 from unlearn_pl.results import PerExample
 
 

@@ -31,7 +31,7 @@ from unlearn_pl.metrics import (
     tofu_scores,
 )
 from unlearn_pl.metrics.scores import Scores
-from unlearn_pl.metrics.tofu import SPLITS, UTILITY_METRICS
+from unlearn_pl.metrics.tofu.scores import SPLITS, UTILITY_METRICS
 from unlearn_pl.results import PerExample
 
 MEMBERS, NONMEMBERS = "forget", "holdout"
@@ -45,7 +45,7 @@ class TOFUEvaluation(EvaluationCallback):
     ``validate`` computes what needs no generation, for curves over the epochs: probabilities, truth ratios and forget
     quality; ``{split}_exact_memorization`` and ``{split}_extraction_strength`` of the forget, retain and holdout
     answers. ``test`` adds ROUGE, the model utility and ``forget_fluency``, whether the generated answers repeat
-    themselves. Aggregates are those of :func:`~unlearn_pl.metrics.tofu_aggregates`.
+    themselves. Aggregates are those of :func:`~unlearn_pl.metrics.tofu.aggregates`.
 
     With a split ``holdout``, of questions like the forget set's that no model was trained on, membership inference and
     PrivLeak come in, see :func:`~unlearn_pl.metrics.membership_metrics`; ``test`` gives every AUC an interval, see

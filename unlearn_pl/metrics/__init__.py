@@ -22,9 +22,9 @@ from unlearn_pl.metrics.reference_attack import ReferenceAttack
 from unlearn_pl.metrics.refusal_rate import RefusalRate, is_refusal
 from unlearn_pl.metrics.rouge_f1 import RougeF1
 from unlearn_pl.metrics.rouge_recall import RougeRecall
-from unlearn_pl.metrics.tofu import tofu_metrics, tofu_scores
-from unlearn_pl.metrics.tofu_aggregates import paraphrase_scores, tofu_aggregates
-from unlearn_pl.metrics.tofu_files import read_questions, read_tofu_log, read_truth_ratios
+from unlearn_pl.metrics.tofu.aggregates import paraphrase_scores, tofu_aggregates
+from unlearn_pl.metrics.tofu.files import read_questions, read_tofu_log, read_truth_ratios
+from unlearn_pl.metrics.tofu.scores import tofu_metrics, tofu_scores
 from unlearn_pl.metrics.token_count import TokenCount
 from unlearn_pl.metrics.zlib_attack import ZlibAttack
 

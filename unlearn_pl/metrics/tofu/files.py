@@ -6,7 +6,7 @@ from typing import Any
 
 from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
 from unlearn_pl.metrics.candidate_nll import CandidateTable
-from unlearn_pl.metrics.tofu import ANSWER, FIRST_PERTURBED, PARAPHRASE, tofu_scores
+from unlearn_pl.metrics.tofu.scores import ANSWER, FIRST_PERTURBED, PARAPHRASE, tofu_scores
 from unlearn_pl.results import Results, evaluation_arguments, read_json, read_results
 
 LOG_NAMES = {

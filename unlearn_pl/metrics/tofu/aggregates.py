@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from unlearn_pl.functional import memorization_score, overall_score, utility_score
 from unlearn_pl.metrics.candidate_nll import CandidateTable
 from unlearn_pl.metrics.scores import Scores, mean_score
-from unlearn_pl.metrics.tofu import PARAPHRASE, tofu_scores
+from unlearn_pl.metrics.tofu.scores import PARAPHRASE, tofu_scores
 
 _MEMORIZATION = ("extraction_strength", "exact_memorization", "paraphrase_probability", "paraphrase_share")
 
