@@ -20,9 +20,9 @@ from unlearn_pl.data import (
     PlainTemplate,
     StepSampler,
     UnlearningDataModule,
-    token_cache,
 )
 from unlearn_pl.data.io.tables import table_fingerprint
+from unlearn_pl.data.streams import token_cache
 from unlearn_pl.data.streams.token_cache import tokenizer_fingerprint
 from unlearn_pl.models import train_tokenizer
 from unlearn_pl.modules import FineTuning, GradDiff
