@@ -1,4 +1,4 @@
-"""A model that answers at random instead of greedily."""
+"""Module that samples its answers instead of decoding greedily."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from unlearn_pl.types import Generation, PromptBatch
 
 
 class SamplingModule(PretrainedModule):
-    """Evaluates a model whose answers are drawn from its distribution.
+    """Evaluates a model whose answers are sampled from its distribution.
 
     Args:
         model: as in :class:`~unlearn_pl.modules.PretrainedModule`.
-        sampling: how tokens are drawn, from PyTorch's global random state.
-        max_new_tokens: length of the answers.
+        sampling: sampling parameters; draws use PyTorch's global random state.
+        max_new_tokens: largest length of the answers, in tokens.
     """
 
     def __init__(self, model: CausalLM | str | nn.Module, sampling: Sampling, max_new_tokens: int = 200) -> None:
@@ -28,7 +28,7 @@ class SamplingModule(PretrainedModule):
         Args:
             batch: prompts.
             max_new_tokens: longest continuation; None for the module's own.
-            stop: texts before which a continuation is cut off.
+            stop: texts that end a continuation and are cut off.
         """
         assert self.model is not None
         longest = self.max_new_tokens if max_new_tokens is None else max_new_tokens
