@@ -54,7 +54,7 @@ def stream_forward(
         needs: fields of the view beyond ``logps``: ``logits``, and ``hidden.7`` for entry 7 of transformers'
             ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Reference fields are ignored.
         chunk_size: labeled positions per pass of the output head, unless ``logits`` are needed.
-        statistics: further statistics to compute from each chunk of logits before it is freed.
+        statistics: maps a chunk of logits ``[N, V]`` and labels ``[N]``, before it is freed, to statistics ``[N, C]``.
         statistics_of: ``[B]`` True for the rows that ``statistics`` are computed for; None for all.
 
     Returns:
