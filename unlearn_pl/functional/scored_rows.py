@@ -43,7 +43,8 @@ def over_scored(
         if tensor.shape[: len(leading)] != leading:
             raise ValueError(
                 f"logits {list(logits.shape)} have rows {list(leading)}, but another argument has the shape "
-                f"{list(tensor.shape)}. Logits, labels and mask must refer to the same positions: shift all or none."
+                f"{list(tensor.shape)}. Logits, labels and mask must refer to the same positions: shift all of them or "
+                "none."
             )
     if torch.is_grad_enabled() and any(field.requires_grad for field in fields):
         raise ValueError(

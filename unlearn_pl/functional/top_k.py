@@ -1,4 +1,4 @@
-"""Top-k distributions: the most probable tokens and the mass of the rest, completed later from another model."""
+"""Top-k distributions: the most probable tokens and the mass of the rest, completed later from another one."""
 
 import math
 from typing import NamedTuple

@@ -24,8 +24,8 @@ class UNDIALLoss(Objective):
 
     References:
         Dong et al., UNDIAL: Self-Distillation with Adjusted Logits for Robust Unlearning in Large Language Models,
-        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; OpenUnlearning also distills
-        prompts and padding.
+        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; OpenUnlearning also distills prompts
+        and padding.
     """
 
     stream = "forget"

@@ -12,7 +12,7 @@ from unlearn_pl.optim.dual_optim import DualOptim
 
 
 def mask_weight_decay(optimizer: Optimizer, mask: Mask, names: Mapping[nn.Parameter, str]) -> None:
-    """Restrict weight decay to unmasked weights: ``theta <- theta - lr * weight_decay * mask * theta``.
+    """Restrict weight decay to the weights that may change: ``theta <- theta - lr * weight_decay * mask * theta``.
 
     Just before every step the decay is applied here, and the optimizer takes that step without one. Between steps its
     groups hold the user's settings, so that schedules, logs and checkpoints are not affected.

@@ -42,7 +42,7 @@ class Subject:
         forget_split: name of the forget split.
         retain_split: name of the retain split; None for none.
         seed: random seed of the attacks.
-        max_new_tokens: largest length of generated answers, in tokens.
+        max_new_tokens: maximum length of generated answers, in tokens.
         accelerator: the Trainer's.
         precision: the Trainer's.
         full: leakage that counts as complete, by metric of the forget split (``forget_probability``); 1 for other

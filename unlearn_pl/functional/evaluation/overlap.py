@@ -38,8 +38,8 @@ def rouge_l_f1(reference: str, generated: str, use_stemmer: bool = False) -> flo
     Args:
         reference: the correct text.
         generated: the text to score.
-        use_stemmer: whether words that share a Porter stem are equal: not for MUSE's authors, but in OpenUnlearning's
-            numbers on MUSE.
+        use_stemmer: whether words that share a Porter stem are equal. MUSE's authors do not use it, OpenUnlearning's
+            numbers on MUSE do.
 
     Returns:
         A number from 0 to 1; 0 when either text has no words.

@@ -50,7 +50,7 @@ def satimp_loss(logps: Tensor, mask: Tensor, beta1: float = 5.0, beta2: float = 
         Yang et al., Exploring Criteria of Loss Reweighting to Enhance LLM Unlearning, ICML 2025, arXiv 2505.11953.
     """
     constant = logps.detach()
-    # Rounding may leave a log-probability slightly above 0; a power of its negative complement would be NaN.
+    # Rounding may leave a log-probability slightly above 0: the complement is then negative, and its power NaN.
     complement = (-constant.expm1()).clamp(min=0.0)
     return _weighted_ascent(logps, (beta1 * constant).exp() * complement**beta2, mask)
 

@@ -15,7 +15,7 @@ class SamplingModule(PretrainedModule):
     Args:
         model: as in :class:`~unlearn_pl.modules.PretrainedModule`.
         sampling: sampling parameters; draws use PyTorch's global random state.
-        max_new_tokens: largest length of the answers, in tokens.
+        max_new_tokens: maximum length of the answers, in tokens.
     """
 
     def __init__(self, model: CausalLM | str | nn.Module, sampling: Sampling, max_new_tokens: int = 200) -> None:

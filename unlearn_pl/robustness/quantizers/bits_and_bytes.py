@@ -38,7 +38,7 @@ class BitsAndBytes(Quantizer):
         """Check that the package is installed.
 
         Raises:
-            ValueError: if it is not; the message names the alternatives.
+            ValueError: if it is not; the message says how to install it and names the alternatives.
         """
         if find_spec("bitsandbytes") is None:
             raise ValueError(

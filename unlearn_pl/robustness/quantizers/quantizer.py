@@ -21,7 +21,7 @@ class Quantizer(Recorded, ABC):
         """Check that the backend is installed.
 
         Raises:
-            ValueError: if it is not; the message names the alternatives.
+            ValueError: if it is not; the message says how to install it and names the alternatives.
         """
 
     @abstractmethod

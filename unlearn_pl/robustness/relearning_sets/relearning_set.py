@@ -15,7 +15,7 @@ class Selection:
 
     Attributes:
         stream: the training stream.
-        shown: positions of the forget rows in the stream.
+        shown: positions in the forget split of the rows that the stream contains.
     """
 
     stream: StreamSource
