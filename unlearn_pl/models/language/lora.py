@@ -1,9 +1,7 @@
 """Training a low-rank change of a model instead of the model."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeGuard
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from unlearn_pl.recording import Recorded
 
@@ -56,8 +54,3 @@ class LoRA(Recorded):
             task_type="CAUSAL_LM",
         )
         return get_peft_model(model, config)
-
-
-def has_adapter(model: nn.Module) -> "TypeGuard[PeftModel]":
-    """Whether ``model`` is one of peft's, found out without importing peft."""
-    return hasattr(model, "get_base_model")
