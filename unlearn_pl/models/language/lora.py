@@ -1,9 +1,7 @@
 """Low-rank adapters (LoRA)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeGuard
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from unlearn_pl.recording import Recorded
 
@@ -56,8 +54,3 @@ class LoRA(Recorded):
             task_type="CAUSAL_LM",
         )
         return get_peft_model(model, config)
-
-
-def has_adapter(model: nn.Module) -> "TypeGuard[PeftModel]":
-    """Whether ``model`` is a peft model, checked without importing peft."""
-    return hasattr(model, "get_base_model")

@@ -6,8 +6,8 @@ import statistics
 import pytest
 import torch
 
+from tests.robustness.attacks.test_relearning import encoded, probability
 from tests.robustness.subjects import authors, subject
-from tests.robustness.test_relearning import encoded, probability
 from unlearn_pl.data import MUSEDataModule, Row, TextDataModule
 from unlearn_pl.functional import rouge_l_recall
 from unlearn_pl.robustness import (
