@@ -87,8 +87,21 @@ def read_results(path: str | Path) -> Results:
         raise ValueError(f"{str(path)!r} holds something that is not a number among its metrics: {error}") from error
 
 
+def evaluation_class_path(results: Results) -> str | None:
+    """Import path of the class of the callback that computed ``results``; None if it is not recorded.
+
+    For classes of this library, it is the path of their export, whatever file they were in.
+    """
+    evaluation = results.config.get("evaluation") if isinstance(results.config, Mapping) else None
+    path = evaluation.get("class_path") if isinstance(evaluation, Mapping) else None
+    if not isinstance(path, str) or not path.startswith("unlearn_pl."):
+        return path if isinstance(path, str) else None
+    parts = path.split(".")
+    return ".".join([*parts[:2], *parts[2:][-1:]])
+
+
 def evaluation_arguments(results: Results) -> Mapping[str, object]:
-    """The arguments of the callback that made ``results``, as far as it was given any."""
+    """The arguments that the callback that computed ``results`` was given."""
     evaluation = results.config.get("evaluation") if isinstance(results.config, Mapping) else None
     arguments = evaluation.get("init_args") if isinstance(evaluation, Mapping) else None
     return arguments if isinstance(arguments, Mapping) else {}
