@@ -1,20 +1,24 @@
 """The class of an evaluation is found by its path: a user's own, old paths, and paths that must run nothing."""
 
+import ast
 import json
 import statistics
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.report.made_up_runs import evaluation, made_by, ratios, results
+from unlearn_pl import callbacks
 from unlearn_pl.callbacks import EvaluationCallback, MUSEEvaluation, TOFUEvaluation, WMDPEvaluation
 from unlearn_pl.cli import main
 from unlearn_pl.report import compare_results, evaluation_class
 from unlearn_pl.report.resampling import draw_questions
 from unlearn_pl.results import write_results
 
+PACKAGE = Path(callbacks.__file__).parents[1]
 OWN = '''
 """A user's own benchmark: medians, one of them in comparison with a retain model."""
 
@@ -214,3 +218,12 @@ def test_the_retain_model_of_every_kind_of_file_is_read(folder, capsys):
     quality = next(line for line in captured.out.splitlines() if line.startswith("forget_quality"))
     assert quality.count("[") == 3
     assert captured.err == ""
+
+
+def test_no_benchmark_is_named_where_results_are_compared():
+    names = {cls.benchmark for cls in vars(callbacks).values() if hasattr(cls, "benchmark")}
+    assert len(names) > 5
+    files = [path for folder in ("report", "results") for path in (PACKAGE / folder).rglob("*.py")]
+    for path in [*files, PACKAGE / "commands" / "compare.py"]:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        assert not [n.lineno for n in nodes if isinstance(n, ast.Constant) and n.value in names], path

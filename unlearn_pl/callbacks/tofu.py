@@ -78,7 +78,7 @@ class TOFUEvaluation(EvaluationCallback):
 
     benchmark: ClassVar[str] = "tofu"
     against_retain: ClassVar[frozenset[str]] = frozenset(
-        {"forget_quality", "log10_forget_quality", "privleak", "privacy"}
+        {"forget_quality", "log10_forget_quality", "privleak", "privacy", "overall"}
     )
 
     def __init__(

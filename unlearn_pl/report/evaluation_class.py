@@ -64,14 +64,14 @@ def _find(path: str) -> type[EvaluationCallback]:
     """The class at ``path``; raises LookupError with the reason if there is none."""
     module_name, _, name = path.rpartition(".")
     if path.startswith("unlearn_pl."):
-        module: ModuleType = callbacks
+        module, module_name = callbacks, callbacks.__name__
     elif module_name in sys.modules:
         module = sys.modules[module_name]
     else:
         module = _import_from_working_directory(module_name)
-    found = vars(module).get(name)  # not getattr, for which a module may run code
+    found = getattr(module, "__dict__", {}).get(name)  # not getattr(module, name), for which a module may run code
     if not isinstance(found, type) or not issubclass(found, EvaluationCallback):
-        raise LookupError(f"{name!r} in {module.__name__} is no subclass of EvaluationCallback")
+        raise LookupError(f"{name!r} in {module_name} is no subclass of EvaluationCallback")
     return found
 
 
