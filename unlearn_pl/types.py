@@ -1,13 +1,19 @@
-"""The nouns that every layer shares: a batch of tokens, and what one forward of a stream gives.
+"""The nouns that every layer shares: batches, the view of a stream that one forward gives, and what it must hold.
 
 Shape letters used everywhere: B examples, T tokens, V vocabulary entries, D hidden units, K objectives.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from functools import cache
+from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, Self, TypedDict, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 IGNORE_INDEX = -100
 """Label of a position that is not scored (prompt, padding)."""
@@ -106,13 +112,79 @@ class Generation(TypedDict):
     text: list[str]
 
 
-UnlearnBatch = dict[str, TokenBatch]
-"""One micro-batch: a :class:`TokenBatch` per stream name (``forget``, ``forget.alternate``, ``retain``, ...)."""
+Batch = Mapping[str, Tensor]
+"""One micro-batch of one stream, of any kind of model; a :class:`TokenBatch` for language models.
+
+``index [B]`` is the position of each example in its dataset; ``seeds [B]`` (see :func:`~unlearn_pl.data.example_seeds`)
+is there for models whose loss draws random numbers.
+"""
+
+Window = Mapping[str, Sequence[Batch]]
+"""The data of one optimizer step on one rank: a list of micro-batches per stream (``forget``, ``retain``, ...)."""
+
+
+@dataclass(frozen=True, order=True)
+class Need:
+    """A field of a stream's view that an objective reads.
+
+    Attributes:
+        field: its name in the view: ``logps``, ``logits``, ``hidden``, ``prediction``, ...
+        layer: number of the layer, for fields that have one per layer.
+        reference: the reference model's value of the field, which the view holds as ``ref_<field>``.
+    """
+
+    field: str
+    layer: int | None = None
+    reference: bool = False
+
+    @classmethod
+    @cache
+    def parse(cls, text: str) -> Self:
+        """The need that ``text`` spells: ``logits``, ``hidden.7``, ``ref_logits`` or ``ref_hidden.7``.
+
+        Raises:
+            ValueError: if what follows the dot is no number.
+        """
+        name, _, layer = text.partition(".")
+        if layer and not layer.isdecimal():
+            raise ValueError(f"A need is {text!r}; accepted: a field such as 'logits', or with a layer, 'hidden.7'.")
+        return cls(name.removeprefix("ref_"), int(layer) if layer else None, name.startswith("ref_"))
+
+    def __str__(self) -> str:
+        layer = "" if self.layer is None else f".{self.layer}"
+        return f"{'ref_' * self.reference}{self.field}{layer}"
+
+
+Needs = frozenset[Need]
+
+
+def parse_needs(needs: Iterable[Need | str]) -> Needs:
+    """``needs`` with every string parsed by :meth:`Need.parse`."""
+    return frozenset(Need.parse(need) if isinstance(need, str) else need for need in needs)
+
+
+class View(Protocol):
+    """What one forward of one stream gives; fields beyond these are those that objectives name in their ``needs``.
+
+    Attributes:
+        index: ``[B]`` position of each example in its dataset.
+    """
+
+    index: Tensor
+
+    def count(self, mean_over: MeanOver) -> Tensor:
+        """What a loss over this view averages over; ``[]`` fp64."""
+
+
+Forward = Callable[[nn.Module, Batch, Needs], View]
+"""One forward of a model on a micro-batch, with the fields that are needed."""
 
 
 @dataclass
-class StreamView:
-    """What one forward of one stream gives, aligned so that position ``t`` of every field speaks about label ``t``.
+class LanguageView:
+    """The view of a language model, aligned so that position ``t`` of every field speaks about label ``t``.
+
+    A classifier has the same view with ``T - 1 = 1``: its label is the only token.
 
     Attributes:
         labels: ``[B, T-1]`` the token that each position predicts.
@@ -124,8 +196,7 @@ class StreamView:
         ref_logps: ``[B, T-1]`` the same as ``logps`` under the reference model.
         ref_logits: ``[B, T-1, V]`` the same as ``logits`` under the reference model.
         ref_hidden: layer number to ``[B, T-1, D]`` under the reference model.
-        statistics: ``[B, T-1, C]`` what else an evaluation wants to know about the logits; 0 where not scored.
-        outputs: whatever the model returned, for models that are not language models.
+        statistics: ``[B, T-1, C]`` further numbers about the logits, for an evaluation; 0 where not scored.
     """
 
     labels: Tensor
@@ -138,11 +209,83 @@ class StreamView:
     ref_logits: Tensor | None = None
     ref_hidden: dict[int, Tensor] = field(default_factory=dict)
     statistics: Tensor | None = None
-    outputs: Any = None
 
     def count(self, mean_over: MeanOver) -> Tensor:
         """Number of scored tokens, or of sequences with at least one; ``[]`` fp64."""
         return count_labels(self.mask, mean_over)
+
+
+StreamView = LanguageView
+"""The name of :class:`LanguageView` before there were views of other models."""
+
+
+class StreamReader:
+    """What a data module asks of the module that is trained or evaluated with it."""
+
+    def streams_to_load(self, available: Sequence[str]) -> list[str] | None:
+        """The training streams that the module reads; None to leave it to the data module.
+
+        Args:
+            available: streams that the data has.
+
+        Raises:
+            ValueError: if a stream that is read is not among them.
+        """
+        return None
+
+    def model_tokenizer(self) -> "PreTrainedTokenizerBase | None":
+        """The tokenizer that comes with the model; None where there is none."""
+        return None
+
+
+class StreamProvider(ABC):
+    """What a module asks of its data module.
+
+    Attributes:
+        micro_batch_size: examples per device and forward.
+    """
+
+    micro_batch_size: int
+
+    @property
+    @abstractmethod
+    def streams(self) -> list[str]:
+        """Names of the training streams."""
+
+    @property
+    @abstractmethod
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps per epoch."""
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches per device and optimizer step."""
+        return 1
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens in the longest example; 0 where examples have no length."""
+        return 0
+
+    def training_examples(self, stream: str, num_steps: int | None) -> Sequence[object] | None:
+        """What the first ``num_steps`` optimizer steps show of ``stream``, each example and answer once.
+
+        Args:
+            stream: name of the stream.
+            num_steps: None for everything that any number of steps may show.
+
+        Returns:
+            None where this is not known beforehand.
+        """
+        return None
+
+    def stream_fingerprint(self, stream: str) -> str:
+        """Hash of the examples of ``stream``; empty where this is not known."""
+        return ""
+
+    def text_tokenizer(self) -> "PreTrainedTokenizerBase | None":
+        """The tokenizer of the data; None for data that is not text."""
+        return None
 
 
 def right_answers(batch: TokenBatch) -> TokenBatch:

@@ -10,8 +10,10 @@ from unlearn_pl.combiners.dual_basis import DualBasis
 from unlearn_pl.combiners.dual_proj import DualProj
 from unlearn_pl.combiners.fedosd import FedOSD
 from unlearn_pl.combiners.graddrop import GradDrop
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.gru import GRU
 from unlearn_pl.combiners.hamu import HAMU
+from unlearn_pl.combiners.loss_combiner import LossCombiner
 from unlearn_pl.combiners.min_norm import MinNorm
 from unlearn_pl.combiners.ngdiff import NGDiff
 from unlearn_pl.combiners.options import CombinerOptions
@@ -35,6 +37,8 @@ __all__ = [
     "DualProj",
     "FedOSD",
     "GradDrop",
+    "GramianCombiner",
+    "LossCombiner",
     "MinNorm",
     "NGDiff",
     "PrimalDual",

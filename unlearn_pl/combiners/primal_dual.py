@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.loss_combiner import LossCombiner
 from unlearn_pl.types import Role
 
 
-class PrimalDual(Combiner):
+class PrimalDual(LossCombiner):
     """``min L_f`` subject to ``L_r <= budget``: weights 1 and ``a``; ``a <- max(0, a + step_size (L_r - budget))``.
 
     ``L_f`` is the sum of the losses of role ``forget``, ``L_r`` that of role ``retain``. The multiplier ``a`` grows
@@ -47,7 +47,6 @@ class PrimalDual(Combiner):
         counts the warm-up in epochs.
     """
 
-    uses_gramian = False
     needs_roles = frozenset({"forget", "retain"})
 
     def __init__(self, budget: float, step_size: float = 1.0, initial: float = 1.0, warmup_steps: int = 0) -> None:
@@ -73,7 +72,7 @@ class PrimalDual(Combiner):
         self.multiplier = float(self.initial)
         self._calls = 0
 
-    def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
+    def weigh(self, losses: Tensor) -> Tensor:
         """1 for the forget losses, the multiplier for the retain losses; ``losses`` are those of the step before."""
         retain = self.members_of("retain")
         violation = losses[retain].sum().item() - self.budget

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 
 
-class RowCombiner(Combiner):
+class RowCombiner(GramianCombiner):
     """A combiner that merges the gradients element by element; a subclass writes :meth:`merge`.
 
     Its call decides, as for every combiner, who takes part, and returns the factor of each raw gradient: by default

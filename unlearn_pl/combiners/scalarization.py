@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.loss_combiner import LossCombiner
 from unlearn_pl.types import Role
 
 
-class Scalarization(Combiner):
+class Scalarization(LossCombiner):
     """``sum_k w_k L_k`` with fixed weights: one compromise, chosen beforehand.
 
     The cheapest rule (no Gramian, a single accumulated gradient), and the baseline of every other one.
@@ -25,8 +25,6 @@ class Scalarization(Combiner):
         tensor([1., 2.], dtype=torch.float64)
     """
 
-    uses_gramian = False
-
     def __init__(self, weights: dict[str, float] | None = None) -> None:
         super().__init__()
         self.weights = dict(weights or {})
@@ -38,6 +36,6 @@ class Scalarization(Combiner):
             raise ValueError(f"weights names {unknown}, but the objectives are {list(names)}.")
         self._vector = torch.tensor([self.weights.get(name, 1.0) for name in names], dtype=torch.float64)
 
-    def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
+    def weigh(self, losses: Tensor) -> Tensor:
         """The weights of the constructor."""
         return self._vector.clone()

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.combiners.step_seed import step_seed
 from unlearn_pl.types import Role
@@ -19,7 +19,7 @@ WEIGHTINGS = (
 """Rules of TorchJD that need the Gramian, or only its size."""
 
 
-class TorchJD(Combiner):
+class TorchJD(GramianCombiner):
     """``lambda = W(G)`` with any weighting ``W`` of the TorchJD library, on the Gramian of unit gradients by default.
 
     TorchJD's absolute tolerances suit unit gradients; ``normalization="none"`` gives the rules on raw gradients, as

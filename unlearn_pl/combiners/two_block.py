@@ -6,12 +6,12 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import STATIONARY, Combiner
+from unlearn_pl.combiners.gramian_combiner import STATIONARY, GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.types import Role
 
 
-class TwoBlockCombiner(Combiner):
+class TwoBlockCombiner(GramianCombiner):
     """A rule on the forget gradient ``f`` and the retain gradient ``r``; a subclass writes :meth:`weigh_blocks`.
 
     ``f`` and ``r`` are the sums of the gradients of the objectives of each role that take part, all to be *descended*:

@@ -1,12 +1,13 @@
-"""Who is seen in which optimizer step: a pure function of seed, stream and step.
+"""The examples of every optimizer step: a pure function of seed, stream and step.
 
 The order is that of an endless sequence of permutations, one per *round*. Step ``t`` takes the positions
 ``[t * batch_size, (t + 1) * batch_size)``, whatever the number of devices or the size of micro-batches. In a step in
-which one round ends and the next one begins, who was just seen is passed over, and comes right after that step.
+which one round ends and the next one begins, examples that it has shown already are passed over, and come right after
+that step.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -25,6 +26,18 @@ class Draw(NamedTuple):
 
     example: int
     round: int
+
+
+class StepShare(NamedTuple):
+    """What one rank sees of a stream in one optimizer step.
+
+    Attributes:
+        step: number of the step.
+        draws: the rank's part of the step's draws.
+    """
+
+    step: int
+    draws: list[Draw]
 
 
 def stable_hash(*parts: str | int) -> int:
@@ -73,9 +86,27 @@ def step_indices(seed: int, stream: str, step: int, batch_size: int, num_example
     return [draw.example for draw in step_draws(seed, stream, step, batch_size, num_examples)]
 
 
-@lru_cache(maxsize=4)  # every step of a round asks for it anew, for a few streams in turn
+def example_seeds(seed: int, stream: str, step: int, index: Sequence[int]) -> list[int]:
+    """A seed per example for what its loss draws at random: noise, timesteps, views.
+
+    They are functions of ``(seed, stream, step, index)`` alone. So a window that is run again, micro-batches of another
+    size, and other numbers of ranks see the same loss.
+
+    Args:
+        seed: seed of the data module.
+        stream: name of the stream.
+        step: number of the optimizer step.
+        index: positions of the examples in their dataset.
+
+    Returns:
+        Numbers in ``[0, 2^63)``, as :meth:`torch.Generator.manual_seed` takes them.
+    """
+    return [stable_hash("example", seed, stream, step, i) >> 1 for i in index]
+
+
+@lru_cache(maxsize=4)  # every step of a round asks for it again, for a few streams in turn
 def _order(seed: int, stream: str, round_number: int, batch_size: int, num_examples: int) -> Tensor:
-    """The permutation of a round, whose first step shows nobody whom the round before has shown in the same step."""
+    """The permutation of a round; its first step repeats no example that the round before has shown in that step."""
     if batch_size > num_examples:
         return _permutation(seed, stream, round_number, num_examples)
 
@@ -102,14 +133,14 @@ def _permutation(seed: int, stream: str, round_number: int, num_examples: int) -
     return torch.randperm(num_examples, generator=generator)
 
 
-class StepSampler(DistributedSampler[Draw]):
-    """Yields one rank's share of the optimizer steps ``start()``, ``start() + 1``, ... of an epoch.
+class StepSampler(DistributedSampler[StepShare]):
+    """Yields one rank's :class:`StepShare` of the optimizer steps ``start()``, ``start() + 1``, ... of an epoch.
 
     Each rank takes a contiguous slice of every step. It is a ``DistributedSampler`` because Lightning replaces every
     other sampler by a shuffled one in distributed training.
 
     Args:
-        dataset: the stream's examples.
+        dataset: the stream's examples; its length counts.
         stream: name of the stream.
         seed: seed of the order.
         batch_size: examples per optimizer step, over all ranks.
@@ -143,16 +174,16 @@ class StepSampler(DistributedSampler[Draw]):
         self.steps_per_epoch = steps_per_epoch
         self.start = start
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[StepShare]:
         share = self.batch_size // self.num_replicas
         num_examples = len(cast(Sized, self.dataset))
         first = self.start()
         for step in range(first, first + self.steps_per_epoch):
             draws = step_draws(self.seed, self.stream, step, self.batch_size, num_examples)
-            yield from draws[self.rank * share : (self.rank + 1) * share]
+            yield StepShare(step, draws[self.rank * share : (self.rank + 1) * share])
 
     def __len__(self) -> int:
-        return self.steps_per_epoch * self.batch_size // self.num_replicas
+        return self.steps_per_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Does nothing: the step, not the epoch, says who is seen."""
+        """Does nothing: examples depend on the step, not on the epoch."""

@@ -29,6 +29,11 @@ class Geometry:
     metric: Row | None = None
 
 
+def one_block(parameters: Sequence[nn.Parameter]) -> Geometry:
+    """All ``parameters`` as one block, in the Euclidean metric."""
+    return Geometry([0] * len(parameters))
+
+
 def blocks_of(names: Sequence[str], scope: Scope) -> list[int]:
     """The block that each parameter belongs to, counted from 0 in the order of first appearance.
 

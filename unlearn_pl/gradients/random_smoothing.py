@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from unlearn_pl.gradients.base import GradientSource
+from unlearn_pl.gradients.base import RowSource
 from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import Row, local, shard_of, sum_rows
 
 
-class RandomSmoothing(GradientSource):
+class RandomSmoothing(RowSource):
     """``mean_s grad L_k(theta + e_s)``, ``e_s ~ N(0, sigma^2 I)``, for the forget objectives.
 
     Descends the forget loss smoothed by a Gaussian. Retain objectives keep their plain gradients. The noise depends on
@@ -46,8 +46,8 @@ class RandomSmoothing(GradientSource):
 
     def rows(self, replay: Replay) -> dict[str, Row]:
         """One row per objective; the forget streams are run once per sample."""
-        forget = replay.names_of("forget")
-        rows = replay.rows(replay.names_of("retain"))
+        forget = replay.window.names_of("forget")
+        rows = replay.rows(replay.window.names_of("retain"))
         losses = dict.fromkeys(forget, torch.zeros(()))
         for sample in range(self.samples):
             with shifted(replay.parameters, self._noise(replay, sample), self.sigma):
@@ -58,13 +58,13 @@ class RandomSmoothing(GradientSource):
         for name in forget:
             rows[name] = [None if g is None else g.div_(self.samples) for g in rows[name]]
             replay.losses[name] = losses[name]
-        return {name: rows[name] for name in replay.objectives}
+        return {name: rows[name] for name in replay.window.objectives}
 
     def _noise(self, replay: Replay, sample: int) -> Row:
         """Standard normal numbers for every trained weight, 0 where the mask allows no change."""
         generators: dict[torch.device, torch.Generator] = {}
-        noise: Row = [_normal(p, self._generator(p, generators, replay.step, sample)) for p in replay.parameters]
-        replay.mask(noise)
+        noise: Row = [_normal(p, self._generator(p, generators, replay.window.step, sample)) for p in replay.parameters]
+        replay.runtime.mask(noise)
         return noise
 
     def _generator(

@@ -2,13 +2,13 @@
 
 import math
 
-from unlearn_pl.gradients.base import GradientSource
+from unlearn_pl.gradients.base import RowSource
 from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import Row, sum_rows
 
 
-class SharpnessAware(GradientSource):
+class SharpnessAware(RowSource):
     """``grad L_k(theta + rho g / |g|)`` for the forget objectives, with ``g`` the sum of their gradients at ``theta``.
 
     Descends the worst forget loss in a ball of radius ``rho``, so that the model also forgets around ``theta``, where a
@@ -40,7 +40,7 @@ class SharpnessAware(GradientSource):
 
     def rows(self, replay: Replay) -> dict[str, Row]:
         """One row per objective; the window is run again at the perturbed weights."""
-        forget = replay.names_of("forget")
+        forget = replay.window.names_of("forget")
         rows = replay.rows()
         if not forget:
             return rows

@@ -4,6 +4,8 @@ from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 
+from unlearn_pl.modules.lightning_internals import set_data_parallel_size
+
 
 class FSDP2Strategy(ModelParallelStrategy):
     """Shard parameters, gradients and optimizer state over all devices of all nodes.
@@ -32,7 +34,7 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     def setup_environment(self) -> None:
         """Settle the size of the mesh, which only now is known."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
+        set_data_parallel_size(self, self.num_nodes * self.num_processes)
         super().setup_environment()
 
 

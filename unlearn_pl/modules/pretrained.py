@@ -1,12 +1,12 @@
-"""Evaluate a model that somebody else made."""
+"""Evaluation of any model."""
 
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 
-from unlearn_pl.modules.language import LanguageModule
+from unlearn_pl.modules.model_module import ModelModule
 
 
-class PretrainedModule(LanguageModule):
+class PretrainedModule(ModelModule):
     """Any Hugging Face model, for ``validate``, ``test`` and ``predict`` only.
 
     Example:

@@ -11,7 +11,7 @@ from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.context import ReferenceContext
 from unlearn_pl.references.fields import reference_fields
-from unlearn_pl.types import TokenBatch
+from unlearn_pl.types import Batch, Forward, Needs
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -24,6 +24,7 @@ class AdapterReference(Reference):
     """
 
     copies_model = False
+    _forward: Forward
 
     def prepare(self, context: ReferenceContext) -> None:
         """Make sure that there is an adapter to switch off.
@@ -39,13 +40,14 @@ class AdapterReference(Reference):
                 f"AdapterReference needs a model with an adapter, and {type(context.model).__name__} has none; "
                 "train one with CausalLM(..., lora=LoRA()), or use FrozenReference"
             )
+        self._forward = context.forward
 
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
         """The ``ref_*`` fields among ``needs`` for ``batch``, from ``model`` without its adapter and dropout."""
         with evaluation_mode(model), _adapter_off(cast("PeftModel", model)):
-            return reference_fields(model, batch, needs)
+            return reference_fields(self._forward, model, batch, needs)
 
 
 @contextmanager

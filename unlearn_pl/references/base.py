@@ -1,4 +1,4 @@
-"""What a reference is: a source of what the model said before unlearning."""
+"""The outputs of a reference model, usually the model before unlearning."""
 
 from abc import ABC, abstractmethod
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from unlearn_pl.recording import Recorded
 from unlearn_pl.references.context import ReferenceContext
-from unlearn_pl.types import StreamView, TokenBatch
+from unlearn_pl.types import Batch, Needs, View
 
 
 class Reference(Recorded, ABC):
@@ -38,9 +38,9 @@ class Reference(Recorded, ABC):
 
     @abstractmethod
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
-        """The ``ref_*`` fields among ``needs`` for ``batch``.
+        """The ``ref_*`` fields among ``needs`` for ``batch``, without gradients.
 
         Args:
             stream: name of the stream.
@@ -49,10 +49,10 @@ class Reference(Recorded, ABC):
             model: the model that is being trained (for references that live inside it).
 
         Returns:
-            Field name to value, as in :class:`~unlearn_pl.types.StreamView`.
+            Field name (``ref_logits``, ``ref_hidden``, ...) to value, or to values by layer.
         """
 
-    def complete(self, stream: str, batch: TokenBatch, needs: frozenset[str], view: StreamView) -> None:
+    def complete(self, stream: str, batch: Batch, needs: Needs, view: View) -> None:
         """Set the ``ref_*`` fields of ``view`` that take the model's own forward; by default there are none.
 
         Args:

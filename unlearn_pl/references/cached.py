@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 from urllib.parse import quote
 
 import torch
@@ -19,8 +19,9 @@ from unlearn_pl.references.context import ReferenceContext
 from unlearn_pl.references.measure import measure
 from unlearn_pl.references.ranks import on_rank_zero
 from unlearn_pl.results.fingerprint import weights_fingerprint
-from unlearn_pl.types import StreamView, TokenBatch, label_mask
+from unlearn_pl.types import Batch, LanguageView, Need, Needs, TokenBatch, View, label_mask, parse_needs
 
+REF_LOGPS, REF_LOGITS = Need("logps", reference=True), Need("logits", reference=True)
 FACTS = {
     "weights": "weights of the original model",
     "precision": "precision of the Trainer",
@@ -78,14 +79,15 @@ class CachedReference(Reference):
             ValueError: if the files were made from something else, the data is not known beforehand, or an objective
                 needs what is not cached.
         """
-        streams = {s: n for s, n in context.needs.items() if any(need.startswith("ref_") for need in n)}
+        parsed = {stream: parse_needs(needs) for stream, needs in context.needs.items()}
+        streams = {s: n for s, n in parsed.items() if any(need.reference for need in n)}
         for stream, needs in streams.items():
             _check_needs(stream, needs)
         original = context.original()
         with torch.device("cpu"):  # Lightning makes models where the default device is that of training
             common = {"weights": weights_fingerprint(original, STARTS_AT_ZERO), "precision": context.precision}
             for stream, needs in streams.items():
-                self._caches[stream] = self._ready(stream, "ref_logits" in needs, original, common, context)
+                self._caches[stream] = self._ready(stream, REF_LOGITS in needs, original, common, context)
 
     def _ready(
         self, stream: str, with_logits: bool, original: nn.Module, common: Mapping[str, str], context: ReferenceContext
@@ -110,24 +112,25 @@ class CachedReference(Reference):
         return ReferenceCache.read(path)[0]
 
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
         """``ref_logps`` of ``batch``, when they are among ``needs``.
 
         Raises:
             ValueError: if an example is not in the cache.
         """
-        if "ref_logps" not in needs:
+        if REF_LOGPS not in parse_needs(needs):
             return {}
         mask = label_mask(batch["labels"])
         logps = self._rows(stream, batch)["logps"].to(mask.device)
         return {"ref_logps": logps.new_zeros(mask.shape).masked_scatter(mask, logps)}
 
     @torch.no_grad()
-    def complete(self, stream: str, batch: TokenBatch, needs: frozenset[str], view: StreamView) -> None:
+    def complete(self, stream: str, batch: Batch, needs: Needs, view: View) -> None:
         """Set ``ref_logits``, when they are among ``needs``: log-probabilities at scored positions, 0 at others."""
-        if "ref_logits" not in needs:
+        if REF_LOGITS not in parse_needs(needs):
             return
+        assert isinstance(view, LanguageView)
         assert view.logits is not None
         rows = {name: values.to(view.logits.device) for name, values in self._rows(stream, batch).items()}
         known = TopK(rows["tokens"].long(), rows["top_logps"], rows["rest"])
@@ -136,8 +139,8 @@ class CachedReference(Reference):
         for part, index in row_chunks(view.mask):
             view.ref_logits[index] = complete_top_k(TopK(*(field[part] for field in known)), view.logits[index])
 
-    def _rows(self, stream: str, batch: TokenBatch) -> dict[str, Tensor]:
-        keys = keys_of(batch)
+    def _rows(self, stream: str, batch: Batch) -> dict[str, Tensor]:
+        keys = keys_of(cast(TokenBatch, batch))
         unknown = [index for index, digest in keys if (index, digest) not in self._caches.get(stream, ())]
         if unknown:
             raise ValueError(
@@ -148,14 +151,14 @@ class CachedReference(Reference):
         return self._caches[stream].rows(keys)
 
 
-def _check_needs(stream: str, needs: frozenset[str]) -> None:
-    hidden = sorted(need for need in needs if need.startswith("ref_hidden"))
-    if hidden:
+def _check_needs(stream: str, needs: Needs) -> None:
+    others = sorted(str(need) for need in needs if need.reference and need not in (REF_LOGPS, REF_LOGITS))
+    if others:
         raise ValueError(
-            f"An objective on stream {stream!r} needs {hidden}, but CachedReference keeps log-probabilities only. "
+            f"An objective on stream {stream!r} needs {others}, but CachedReference keeps log-probabilities only. "
             "Use FrozenReference."
         )
-    if "ref_logits" in needs and "logits" not in needs:
+    if REF_LOGITS in needs and Need("logits") not in needs:
         raise ValueError(
             f"An objective on stream {stream!r} needs 'ref_logits' without 'logits', from which CachedReference "
             "completes them. Add 'logits' to its needs, or use FrozenReference."

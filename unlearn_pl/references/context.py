@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from unlearn_pl.types import Forward, Needs
+
 
 class TokenExample(Protocol):
     """A tokenized example, as data modules make them."""
@@ -46,6 +48,7 @@ class ReferenceContext:
     Attributes:
         model: the trained model, perhaps not yet on its device.
         build: makes a model with the original weights, sharded as the trained one is.
+        forward: runs a model of this kind on a micro-batch.
         is_original: whether ``model`` itself has the original weights at this moment.
         needs: stream to all that its objectives need of a view.
         examples: stream to the examples that training will show; None without a data module that knows them.
@@ -60,8 +63,9 @@ class ReferenceContext:
 
     model: nn.Module
     build: Callable[[], nn.Module]
+    forward: Forward
     is_original: bool = False
-    needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    needs: Mapping[str, Needs] = field(default_factory=dict)
     examples: Callable[[str], StreamExamples] | None = None
     batch_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

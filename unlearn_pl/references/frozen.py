@@ -12,7 +12,7 @@ from unlearn_pl.models.sharding import shard
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.context import ReferenceContext
 from unlearn_pl.references.fields import reference_fields
-from unlearn_pl.types import TokenBatch
+from unlearn_pl.types import Batch, Forward, Needs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,6 +35,7 @@ class FrozenReference(Reference):
         self.dtype = dtype
         self.is_original = self.copies_model = model is None
         self._frozen: nn.Module | None = None
+        self._forward: Forward
 
     def prepare(self, context: ReferenceContext) -> None:
         """Build the copy: evaluation mode, no gradients.
@@ -45,20 +46,21 @@ class FrozenReference(Reference):
         Raises:
             ValueError: if the vocabularies of the two models differ in size.
         """
+        self._forward = context.forward
         frozen = context.build() if self.model is None else self._other_model(self.model, context.model)
         if self.dtype is not None:
             cast_parameters(frozen, getattr(torch, self.dtype))
         self._frozen = frozen.eval().requires_grad_(False)
 
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
         """The ``ref_*`` fields among ``needs`` for ``batch``, from the frozen model."""
         assert self._frozen is not None, "prepare comes first"
-        device = batch["input_ids"].device
+        device = batch["index"].device
         if next(self._frozen.parameters()).device != device:
             self._frozen = self._frozen.to(device)
-        return reference_fields(self._frozen, batch, needs)
+        return reference_fields(self._forward, self._frozen, batch, needs)
 
     @staticmethod
     def _other_model(name: str, trained: nn.Module) -> nn.Module:

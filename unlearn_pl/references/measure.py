@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from unlearn_pl.functional.top_k import top_k_log_probs
-from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.cache import ReferenceCache, keys_of
 from unlearn_pl.references.context import ReferenceContext, TokenExample
 from unlearn_pl.references.ranks import gather_on_rank_zero
-from unlearn_pl.types import IGNORE_INDEX, TokenBatch
+from unlearn_pl.types import IGNORE_INDEX, Batch, Forward, LanguageView, Need, TokenBatch
 
 
 def measure(
@@ -47,7 +47,7 @@ def measure(
             mine = starts[min(turn * context.world_size + context.rank, len(starts) - 1)]
             batch = _collated(ordered[mine : mine + context.batch_size], context.device)
             with context.autocast():
-                values = _values(model, batch, top_k, dtype)
+                values = _values(context.forward, model, batch, top_k, dtype)
             scored = (batch["labels"][:, 1:] != IGNORE_INDEX).sum(dim=-1).cpu()
             part = mine, ReferenceCache(torch.tensor(keys_of(batch)), scored, values)
             parts |= dict(gather_on_rank_zero(part, context))
@@ -55,8 +55,11 @@ def measure(
     return [parts[start] for start in sorted(parts)]
 
 
-def _values(model: nn.Module, batch: TokenBatch, top_k: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
-    view = stream_forward(model, batch, frozenset() if top_k is None else frozenset({"logits"}))
+def _values(
+    forward: Forward, model: nn.Module, batch: TokenBatch, top_k: int | None, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    needs = frozenset() if top_k is None else frozenset({Need("logits")})
+    view = cast(LanguageView, forward(model, cast(Batch, batch), needs))
     values = {"logps": view.logps[view.mask]}
     if top_k is not None:
         assert view.logits is not None

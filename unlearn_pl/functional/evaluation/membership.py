@@ -199,7 +199,7 @@ def log_prob_moments(logits: Tensor, mask: Tensor, chunk_size: int = 256) -> tup
     Only scored positions are read, some at a time: no second ``[B, T-1, V]`` tensor exists.
 
     Args:
-        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.StreamView`.
+        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.LanguageView`.
         mask: ``[B, T-1]`` True where a token is scored.
         chunk_size: positions that are upcast at a time.
 

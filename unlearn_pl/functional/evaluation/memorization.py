@@ -17,7 +17,7 @@ def greedy_matches(logits: Tensor, labels: Tensor) -> Tensor:
     Of equally likely tokens, the first in the vocabulary is written.
 
     Args:
-        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.StreamView`.
+        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.LanguageView`.
         labels: ``[B, T-1]`` the token that each position predicts.
 
     Returns:

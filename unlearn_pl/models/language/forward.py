@@ -1,11 +1,11 @@
 """One forward of one stream: the log-probabilities of the labels, without logits of the whole batch.
 
 The output head is by far the widest layer: its fp32 logits ``[B, T, V]`` can take more memory than the model. So it
-runs inside the model's own forward (where DDP and FSDP2 expect it), on the labelled positions only, chunk by chunk,
+runs inside the model's own forward (where DDP and FSDP2 expect it), on the labeled positions only, chunk by chunk,
 and each chunk is reduced to the log-probabilities of its labels at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unlearn_pl.functional import label_log_probs
-from unlearn_pl.types import StreamView, TokenBatch, label_mask
+from unlearn_pl.types import LanguageView, Need, TokenBatch, label_mask, parse_needs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,29 +41,30 @@ TokenStatistics = Callable[[Tensor, Tensor], Tensor]
 def stream_forward(
     model: nn.Module,
     batch: TokenBatch,
-    needs: frozenset[str],
+    needs: Iterable[Need | str],
     chunk_size: int = HEAD_CHUNK,
     statistics: TokenStatistics | None = None,
     statistics_of: Tensor | None = None,
-) -> StreamView:
+) -> LanguageView:
     """Run ``model`` on ``batch`` and give what the objectives need, aligned with the labels.
 
     Args:
         model: a causal language model of transformers, also with adapters or sharded by FSDP2.
         batch: ``[B, T]`` tokens; the model sees ``input_ids`` and ``attention_mask`` alone.
         needs: fields of the view beyond ``logps``: ``logits``, and ``hidden.7`` for entry 7 of transformers'
-            ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Those of the reference are
-            ignored.
-        chunk_size: labelled positions that go through the output head at a time when nobody needs ``logits``.
+            ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Others are ignored.
+        chunk_size: labeled positions that go through the output head at a time when nobody needs ``logits``.
         statistics: what else to compute from the logits of a chunk, while they exist.
         statistics_of: ``[B]`` True for the rows that it is computed for; None for all.
 
     Returns:
-        The view. ``logps`` are fp32 or better, and depend on the model's parameters even where nothing is labelled;
+        The view. ``logps`` are fp32 or better, and depend on the model's parameters even where nothing is labeled;
         ``logits`` keep the type that the model gives them.
     """
     labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
-    layers = sorted(int(need.removeprefix("hidden.")) for need in needs if need.startswith("hidden."))
+    own = {need for need in parse_needs(needs) if not need.reference}
+    layers = sorted(need.layer for need in own if need.field == "hidden" and need.layer is not None)
+    with_logits = Need("logits") in own
     values = logits = None
     scored = mask.nonzero(as_tuple=True)  # found once for states, labels and statistics: a GPU is waited for here
     wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[scored]
@@ -72,7 +73,7 @@ def stream_forward(
         return _with_statistics(label_log_probs(logits, labels), logits, labels, statistics, wanted)
 
     head = _plain_output_head(cast("PreTrainedModel", model))
-    if "logits" not in needs and head is not None:
+    if not with_logits and head is not None:
         with _head_on_labels(head, labels, scored, wanted, values_of, chunk_size) as results:
             given, states = _call(model, batch, with_hidden=bool(layers))
         if results and given is results[-1]:  # else the model changes its logits in a way that its config does not show
@@ -86,8 +87,8 @@ def stream_forward(
             values = _spread(label_log_probs(full, labels, mask).unsqueeze(-1), labels, scored)
         else:
             values = _spread(values_of(full[scored], labels[scored], wanted), labels, scored)
-        logits = full if "logits" in needs else None
-    return StreamView(
+        logits = full if with_logits else None
+    return LanguageView(
         labels=labels,
         mask=mask,
         logps=values[..., 0],
@@ -176,7 +177,7 @@ def _check_positions(given: int, wanted: int) -> None:
 
 @contextmanager
 def _forward_replaced(head: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Replace ``forward`` alone: hooks (FSDP2 gathers weights in one) live around ``__call__`` and go on working."""
+    """Replace ``forward`` alone: hooks (FSDP2 gathers weights in one) live around ``__call__`` and keep working."""
     own_forward = head.__dict__.get("forward")  # present when another library has replaced it too
     head.forward = forward
     try:

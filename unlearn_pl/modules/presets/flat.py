@@ -2,13 +2,11 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
 from unlearn_pl.functional import FDivergence
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import FLATLoss
 
 
@@ -29,7 +27,7 @@ class FLAT(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         divergence: FDivergence = "tv",
         combiner: Combiner | None = None,
         **options: Unpack[ModuleOptions],

@@ -2,18 +2,16 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import HiddenStateLoss, RMULoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class RMU(UnlearningModule):
-    """RMU: minimise ``forget_weight * |h - c u|^2 (forget) + retain_weight * |h - h_ref|^2 (retain)`` at one layer.
+    """RMU: minimize ``forget_weight * |h - c u|^2 (forget) + retain_weight * |h - h_ref|^2 (retain)`` at one layer.
 
     The paper trains few weights: ``mask=TrainableParameters([...])`` with the ``down_proj`` of the layer and the two
     before it (``experiments/methods/rmu_wmdp.yaml``). An :class:`~unlearn_pl.objectives.AdaptiveRMULoss` needs no
@@ -29,7 +27,7 @@ class RMU(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the original model; an own frozen copy by default.
+        reference: the reference model; an own frozen copy by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -39,7 +37,7 @@ class RMU(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         layer: int = 8,
         coefficient: float = 2.0,
         forget_weight: float = 1.0,

@@ -2,8 +2,8 @@
 
 import torch
 
-from unlearn_pl.gradients.row_storage import RowStorage
 from unlearn_pl.gradients.rows import Row
+from unlearn_pl.gradients.storage.row_storage import RowStorage
 
 
 class BFloat16Rows(RowStorage):
@@ -16,3 +16,7 @@ class BFloat16Rows(RowStorage):
     def keep(self, row: Row, *, last: bool) -> Row:
         """The row in bfloat16."""
         return row if last else [None if g is None else g.to(torch.bfloat16) for g in row]
+
+    def share(self, element_size: int, place: torch.device, world_size: int) -> float:
+        """Two bytes per element."""
+        return 2 / element_size

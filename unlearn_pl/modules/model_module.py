@@ -1,8 +1,7 @@
-"""The part that every LightningModule here shares: it makes a language model, scores answers and generates them."""
+"""The owner of a model: builds, shards, evaluates, records and loads it."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast, get_args
@@ -13,81 +12,77 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from unlearn_pl.models import CausalLM, generate, shard, shared_context_log_probs, stream_forward
+from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, shard, spec_of
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
-from unlearn_pl.modules.checks import check_context
-from unlearn_pl.modules.details import token_statistics, with_details
+from unlearn_pl.modules.lightning_internals import attached_trainer, buffers_keep_their_type
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
-from unlearn_pl.types import Detail, Generation, PromptBatch, Reads, Score, TokenBatch, right_answers
+from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 
 
-@dataclass
-class Wishes:
-    """What callbacks want to know about one evaluation dataloader, beyond the usual.
+class ModelModule(Recorded, StreamReader, pl.LightningModule):
+    """Owns a model of any kind and evaluates it; subclasses train it.
 
-    Attributes:
-        details: about every scored token.
-        max_new_tokens: length of generated answers; None for the module's own.
-        stop: texts before which generated answers are cut off.
-        reads: how much of it; None when nobody has said so, for all.
-    """
-
-    details: frozenset[Detail] = frozenset()
-    max_new_tokens: int | None = None
-    stop: Sequence[str] = ()
-    reads: Reads | None = None
-
-
-class LanguageModule(Recorded, pl.LightningModule):
-    """Owns a causal language model; evaluates it, does not train it.
+    What depends on the kind of model comes with its :class:`~unlearn_pl.models.ModelSpec`.
 
     Args:
-        model: name or path of a Hugging Face model, a :class:`~unlearn_pl.models.CausalLM` that says more than a
-            name, or a live model.
+        model: name or path of a Hugging Face model, a specification (:class:`~unlearn_pl.models.CausalLM`, or that of
+            another kind of model), or a live language model.
         max_new_tokens: length of generated answers in tests and predictions.
     """
 
-    def __init__(self, model: CausalLM | str | nn.Module, max_new_tokens: int = 200) -> None:
+    def __init__(self, model: ModelLike, max_new_tokens: int = 200) -> None:
         super().__init__()
-        self.spec = CausalLM(model) if isinstance(model, str) else model if isinstance(model, CausalLM) else None
+        self.spec = spec_of(model)
         self.model: nn.Module | None = model if isinstance(model, nn.Module) else None
         self.max_new_tokens = max_new_tokens
-        self._wishes: dict[int, Wishes] = defaultdict(Wishes)
-        if self.spec is not None and self.spec.lora is not None:
-            self.strict_loading = False  # checkpoints hold the adapters only
+        self._requests: dict[int, EvaluationRequest] = defaultdict(EvaluationRequest)
+        if self.spec.saved_parts:
+            self.strict_loading = False  # checkpoints hold these parts only
         self.keep_record({"_class_path": class_path(type(self)), **record(arguments_of(self))})
 
     @property
     def model_name(self) -> str | None:
         """Name or path that the model, and its tokenizer, are loaded from; None for a live model."""
-        return self.spec.name if self.spec is not None else None
+        return self.spec.name
 
     @property
-    def datamodule(self) -> Any:
+    def datamodule(self) -> pl.LightningDataModule | None:
         """The Trainer's data module; None when plain data loaders were given."""
         return getattr(self.trainer, "datamodule", None)
+
+    @property
+    def stream_data(self) -> StreamProvider | None:
+        """The data module, where it provides streams as this library's do."""
+        data = self.datamodule
+        return data if isinstance(data, StreamProvider) else None
 
     def configure_model(self) -> None:
         """Make the model and, on a device mesh, shard it, when that was not done; check that the data fits it."""
         if self.model is None:
             self.model = self._built()
-        if self._trainer is not None:
-            check_context(self.model, getattr(self.datamodule, "longest_sequence", 0))
+        if attached_trainer(self) is not None:
+            data = self.stream_data
+            self.spec.check(self.model, self.objective_needs(), 0 if data is None else data.longest_sequence)
         self._shard(self.model)
 
+    def objective_needs(self) -> Mapping[str, Needs]:
+        """Name to what that objective needs of its views; nothing for a module without objectives."""
+        return {}
+
     def _built(self) -> nn.Module:
-        """A new model with the original weights, in the type that the Trainer's precision asks for."""
-        assert self.spec is not None
-        return self.spec.build(
-            WEIGHTS_OF_PRECISION.get(str(self._trainer.precision)) if self._trainer is not None else None
-        )
+        """A new model with the weights before unlearning, in the type that the Trainer's precision asks for."""
+        trainer = attached_trainer(self)
+        return self.spec.build(None if trainer is None else WEIGHTS_OF_PRECISION.get(str(trainer.precision)))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As in PyTorch; with LoRA, ``state_dict`` holds the adapters, all of them, and may leave out the rest."""
-        if self.spec is None or self.spec.lora is None:
+        """As in PyTorch; where checkpoints keep parts of the weights, ``state_dict`` must hold all of these parts."""
+        if not self.spec.saved_parts:
             return super().load_state_dict(state_dict, strict, assign)
-        under = {name: value for name, value in self.state_dict().items() if "lora_" not in name}
+        under = {name: value for name, value in self.state_dict().items() if not self._in_saved_parts(name)}
         return super().load_state_dict({**under, **state_dict}, True, assign)
+
+    def _in_saved_parts(self, name: str) -> bool:
+        return any(part in name for part in self.spec.saved_parts)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """As in PyTorch, except that buffers keep their type, whatever that of the parameters becomes.
@@ -95,11 +90,8 @@ class LanguageModule(Recorded, pl.LightningModule):
         Under ``bf16-true`` Lightning converts the whole module, which would round the frequencies of rotary embeddings
         to 3 digits; ``from_pretrained`` keeps them in fp32.
         """
-        exact = [(m, name, b) for m in self.modules() for name, b in m.named_buffers(recurse=False)]
-        super().to(*args, **kwargs)
-        for module, name, buffer in exact:
-            module._buffers[name] = buffer.to(module._buffers[name].device)  # type: ignore[union-attr]
-        return self
+        with buffers_keep_their_type(self):
+            return super().to(*args, **kwargs)
 
     def _shard(self, model: nn.Module) -> nn.Module:
         mesh = self.device_mesh
@@ -111,52 +103,48 @@ class LanguageModule(Recorded, pl.LightningModule):
         Raises:
             ValueError: if the data module has none, and the model was given live.
         """
-        return getattr(self.datamodule, "tokenizer", None) or self._own_tokenizer
+        data = self.stream_data
+        return (None if data is None else data.text_tokenizer()) or self._own_tokenizer
 
     @cached_property
     def _own_tokenizer(self) -> PreTrainedTokenizerBase:
         # Kept, for every batch of an evaluation asks for it.
-        if self.spec is None:
+        tokenizer = self.spec.tokenizer()
+        if tokenizer is None:
             raise ValueError(
                 "A live model comes without its tokenizer. Give the data module a tokenizer, or make the module from "
                 "the model's name, or a CausalLM."
             )
+        return tokenizer
+
+    def model_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer that comes with the model; None for a live one."""
         return self.spec.tokenizer()
+
+    def evaluate(self, batch: Batch, request: EvaluationRequest) -> Mapping[str, Any] | None:
+        """The outputs of one evaluation batch: scores of answers or generated texts, for language models.
+
+        Args:
+            batch: of one evaluation dataloader.
+            request: what is read of it.
+
+        Returns:
+            None when nothing is read.
+        """
+        assert self.model is not None
+        trainer = attached_trainer(self)
+        sharded = trainer is not None and isinstance(trainer.strategy, ModelParallelStrategy)
+        setting = EvaluationSetting(self.load_tokenizer, self.max_new_tokens, sharded)
+        return self.spec.evaluate(self.model, batch, request, setting)
 
     def score(self, batch: TokenBatch, details: frozenset[Detail] = frozenset()) -> Score:
         """Log-likelihood of the labels of ``batch``: summed NLL and number of scored tokens, each ``[B]``.
 
         Args:
-            batch: a batch of candidate answers.
-            details: what else to say about every scored token of candidate 0, from the same forward.
+            batch: candidate answers.
+            details: what else to compute about every scored token of candidate 0, from the same forward.
         """
-        assert self.model is not None
-        choice = batch.get("choice", torch.zeros_like(batch["index"]))
-        if not details and (logps := shared_context_log_probs(self.model, batch)) is not None:
-            return Score(index=batch["index"], choice=choice, nll=-logps, num_tokens=torch.ones_like(choice))
-        statistics = token_statistics(details)
-        view = stream_forward(self.model, batch, frozenset(), statistics=statistics, statistics_of=choice == 0)
-        score = Score(
-            index=batch["index"],
-            choice=choice,
-            nll=-view.logps.sum(dim=-1),
-            num_tokens=view.mask.sum(dim=-1),
-        )
-        return with_details(score, view, details, self.load_tokenizer() if "text" in details else None)
-
-    def generate(self, batch: PromptBatch, max_new_tokens: int | None = None, stop: Sequence[str] = ()) -> Generation:
-        """Greedy continuations of the prompts of ``batch``.
-
-        Args:
-            batch: prompts.
-            max_new_tokens: longest continuation; None for the module's own.
-            stop: texts before which a continuation is cut off.
-        """
-        assert self.model is not None
-        sharded = isinstance(self.trainer.strategy, ModelParallelStrategy)
-        longest = self.max_new_tokens if max_new_tokens is None else max_new_tokens
-        text = generate(self.model, batch, self.load_tokenizer(), longest, synced_gpus=sharded, stop=stop)
-        return Generation(index=batch["index"], text=text)
+        return cast(Score, self.evaluate(cast(Batch, batch), EvaluationRequest(details)))
 
     def wish(
         self,
@@ -168,19 +156,19 @@ class LanguageModule(Recorded, pl.LightningModule):
     ) -> None:
         """Ask for more about a dataloader, until the next evaluation starts; callbacks do, when it has started.
 
-        What nobody reads is not computed, once somebody has said what he reads.
+        Once a callback has said what it reads, only what some callback reads is computed.
 
         Args:
-            dataloader_idx: which dataloader.
-            details: about every scored token, in addition to what others have asked for.
+            dataloader_idx: number of the dataloader.
+            details: about every scored token, in addition to what other callbacks have asked for.
             max_new_tokens: length of generated answers.
             stop: texts before which generated answers are cut off.
             reads: how much of it is read.
 
         Raises:
-            ValueError: if somebody else has asked for other generations.
+            ValueError: if another callback has asked for other generations.
         """
-        before = self._wishes[dataloader_idx]
+        before = self._requests[dataloader_idx]
         mine, theirs = (max_new_tokens, tuple(stop)), (before.max_new_tokens, tuple(before.stop))
         if theirs != (None, ()) and mine not in ((None, ()), theirs):
             raise ValueError(
@@ -189,25 +177,17 @@ class LanguageModule(Recorded, pl.LightningModule):
             )
         longest, ends = theirs if mine == (None, ()) else mine
         most = max(reads, before.reads or reads, key=get_args(Reads).index)
-        self._wishes[dataloader_idx] = Wishes(before.details | details, longest, ends, most)
+        self._requests[dataloader_idx] = EvaluationRequest(before.details | details, longest, ends, most)
 
     def on_validation_start(self) -> None:
-        """Forget what the callbacks of an earlier evaluation wished for."""
-        self._wishes.clear()
+        """Drop what callbacks asked of an earlier evaluation."""
+        self._requests.clear()
 
     on_test_start = on_predict_start = on_validation_start
 
-    def validation_step(
-        self, batch: TokenBatch | PromptBatch, batch_idx: int, dataloader_idx: int = 0
-    ) -> Score | Generation | None:
-        """Score answers, or continue prompts; None when every callback has said that it reads nothing of it."""
-        wishes = self._wishes[dataloader_idx]
-        if wishes.reads == "nothing":
-            return None
-        if "prompt_ids" in batch:
-            return self.generate(cast(PromptBatch, batch), wishes.max_new_tokens, wishes.stop)
-        answers = right_answers(batch) if wishes.reads == "answers" else batch
-        return self.score(answers, wishes.details)
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Any] | None:
+        """What callbacks read of one batch; None when they read nothing of it."""
+        return self.evaluate(batch, self._requests[dataloader_idx])
 
     test_step = predict_step = validation_step
 

@@ -231,7 +231,7 @@ class MemoryPlan:
             adapters = replace(self.shape, trained=self.shape.parameters // 100)
             plans["CausalLM(lora=LoRA())"] = replace(self, shape=adapters)
         if self.gradients > 1 and self.row_share == 1 and not self.whole_rows:
-            plans["row_storage=BFloat16Rows()"] = replace(self, row_share=2 / max(2, self.gradient_bytes))
+            plans["gradient=FirstOrder(rows=BFloat16Rows())"] = replace(self, row_share=2 / max(2, self.gradient_bytes))
         if self.shards == 1:
             plans["Trainer(strategy='fsdp2', devices=8)"] = replace(self, shards=8, bucketed=False)
         return plans

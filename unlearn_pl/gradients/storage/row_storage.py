@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import nn
 
 from unlearn_pl.gradients.rows import Row, restore
@@ -28,6 +29,16 @@ class RowStorage(Recorded, ABC):
             row: one gradient per parameter, masked.
             last: no other row has to be computed while this one waits.
         """
+
+    def share(self, element_size: int, place: torch.device, world_size: int) -> float:
+        """What a kept row takes on the device, as a part of a whole gradient.
+
+        Args:
+            element_size: bytes per element of a gradient.
+            place: where training runs.
+            world_size: number of ranks.
+        """
+        return 1.0
 
     def wait(self) -> None:
         """Called before kept rows are read."""

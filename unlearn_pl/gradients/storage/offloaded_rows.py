@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from unlearn_pl.gradients.row_storage import RowStorage
 from unlearn_pl.gradients.rows import Row, local
+from unlearn_pl.gradients.storage.row_storage import RowStorage
 
 
 class OffloadedRows(RowStorage):
@@ -26,6 +26,10 @@ class OffloadedRows(RowStorage):
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             return [None if g is None else _to_host(local(g), self._stream) for g in row]
+
+    def share(self, element_size: int, place: torch.device, world_size: int) -> float:
+        """Nothing, on a GPU."""
+        return 0.0 if place.type == "cuda" else 1.0
 
     def wait(self) -> None:
         """Let the current stream wait for the copies."""

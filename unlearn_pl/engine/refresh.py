@@ -1,4 +1,4 @@
-"""When the combiner is asked again, and how far its last weights are trusted until then."""
+"""When the combiner solves again, and how long a step with its last weights may be."""
 
 import math
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearn_pl.modules.step import Step
+from unlearn_pl.engine.step import Step
 
 LOSS_CHANGE = 2.0
-"""A loss that has grown or shrunk by more than this factor since the combiner was asked makes it be asked again."""
+"""The combiner solves again when a loss has grown or shrunk by more than this factor since it last did."""
 
 
 class Refresh:
-    """Asks the combiner at every ``m``-th optimizer step; the steps between reuse its weights for the raw gradients.
+    """Solves at every ``m``-th optimizer step; the steps between reuse the weights for the raw gradients.
 
     A step between needs the gradient of one weighted sum: no rows, no Gramian. But raw weights are of the kind
     ``1/|g|``, and old ones blow up when gradients grow: such a step is at most as long as the last one that was solved
-    for. The combiner is asked early when a loss has changed by more than :data:`LOSS_CHANGE`, or an objective has
-    reached or lost its goal; and at the next step after one that was skipped.
+    for. It is solved early when a loss has changed by more than :data:`LOSS_CHANGE`, or an objective has reached or
+    lost its goal; and at the next step after one that was skipped.
 
     All decisions come from losses and norms that are equal on all ranks.
 
     Args:
-        every: ``m``; 1 to ask at every step.
+        every: ``m``; 1 to solve at every step.
 
     Raises:
         ValueError: if ``every`` is below 1.
@@ -36,7 +36,7 @@ class Refresh:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the last weights."""
+        """Discard the last weights."""
         self.weights: Tensor | None = None
         self.longest = math.inf
         self._losses: Tensor | None = None
@@ -44,7 +44,7 @@ class Refresh:
 
     @property
     def due(self) -> bool:
-        """True when the combiner must be asked at this step."""
+        """True when this step must solve."""
         return self.weights is None
 
     def solved(self, step: Step, length: float) -> None:
@@ -62,7 +62,7 @@ class Refresh:
         Args:
             step: its losses and its (capped) weights.
             goals_changed: an objective has reached or lost its goal.
-            satisfied: ``[K]`` whose goal is reached: their losses do not matter.
+            satisfied: ``[K]`` the objectives whose goal is reached: their losses do not matter.
         """
         self._age += 1
         assert self._losses is not None
@@ -71,11 +71,11 @@ class Refresh:
             self.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on from here."""
+        """What :meth:`load_state_dict` needs to resume."""
         return {"weights": self.weights, "longest": self.longest, "losses": self._losses, "age": self._age}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``; with another ``every``, the combiner is asked first."""
+        """Resume from ``state``; with another ``every``, the first step may solve."""
         self.reset()
         if state["weights"] is not None and state["age"] < self.every - 1:
             self.weights, self.longest = state["weights"], state["longest"]

@@ -1,7 +1,7 @@
 """Rows as the backward pass left them."""
 
-from unlearn_pl.gradients.row_storage import RowStorage
 from unlearn_pl.gradients.rows import Row
+from unlearn_pl.gradients.storage.row_storage import RowStorage
 
 
 class WholeRows(RowStorage):

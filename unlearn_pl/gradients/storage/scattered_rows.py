@@ -6,8 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from unlearn_pl.gradients.row_storage import RowStorage
 from unlearn_pl.gradients.rows import Row, restore
+from unlearn_pl.gradients.storage.row_storage import RowStorage
 
 
 class ScatteredRows(RowStorage):
@@ -26,6 +26,10 @@ class ScatteredRows(RowStorage):
     def keep(self, row: Row, *, last: bool) -> Row:
         """This rank's part of each gradient's sum over ranks, flattened and padded to equal parts."""
         return [None if g is None else _reduce_scatter(g) for g in row] if dist.is_initialized() else row
+
+    def share(self, element_size: int, place: torch.device, world_size: int) -> float:
+        """A part of it."""
+        return 1 / world_size
 
     def leave(self, parameters: Sequence[nn.Parameter], combined: Row) -> None:
         """Gather the combination."""

@@ -1,0 +1,1 @@
+"""How gradient rows wait until all of them are there."""
