@@ -35,6 +35,8 @@ class CausalLM(LanguageSpec):
         ValueError: if GGUF weights are to be quantized again.
     """
 
+    name: str
+
     def __init__(
         self,
         name: str,

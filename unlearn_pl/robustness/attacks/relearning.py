@@ -86,7 +86,7 @@ class Relearning(Attack):
         return f"Relearning ({self.rows.name}{adapters})"
 
     def check(self, subject: Subject) -> None:
-        """Refuse an attack that trains on nothing, or sizes that do not fit together."""
+        """Check that there is something to train on, and that sizes fit together."""
         data = self._data(subject)
         _ = data.micro_batches_per_step
 
@@ -111,7 +111,7 @@ class Relearning(Attack):
             trainer = subject.trainer(
                 max_steps=self.steps,
                 max_epochs=-1,
-                val_check_interval=self.evaluate_every * data.micro_batches_per_step,
+                val_check_interval=self.evaluate_every,
                 check_val_every_n_epoch=None,
                 callbacks=[evaluation],
             )
