@@ -45,6 +45,7 @@ def context(model, folder, needs=LOGPS, examples=EXAMPLES, fingerprint="rows", *
     return ReferenceContext(
         model,
         lambda: pytest.fail("the trained model has the original weights"),
+        stream_forward,
         **{
             "is_original": True,
             "needs": {"forget": needs, "retain": frozenset({"logits"})},
@@ -98,7 +99,7 @@ def model(tiny_model):
 @pytest.mark.parametrize("size", [1, 3, 10])
 def test_log_probs_are_those_of_a_frozen_copy(model, tmp_path, size):
     frozen = FrozenReference()
-    frozen.prepare(ReferenceContext(model, lambda: copy.deepcopy(model)))
+    frozen.prepare(ReferenceContext(model, lambda: copy.deepcopy(model), stream_forward))
     reference = prepared(model, tmp_path)
     perturb(model)
     for start in range(0, len(EXAMPLES), size):
