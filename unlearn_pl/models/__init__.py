@@ -1,5 +1,6 @@
 """The Hugging Face side: which model to load and how, one forward of a stream, sharding, generation, and export."""
 
+from unlearn_pl.models.class_view import class_view
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained
 from unlearn_pl.models.language.causal_lm import CausalLM
 from unlearn_pl.models.language.forward import stream_forward
@@ -30,6 +31,7 @@ __all__ = [
     "QLoRA",
     "Sampling",
     "check_export_directory",
+    "class_view",
     "decoder_layers",
     "evaluation_mode",
     "full_state_dict",
