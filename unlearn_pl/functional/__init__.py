@@ -58,8 +58,8 @@ from unlearn_pl.functional.solvers.rescale import Rescale, rescale_weights
 from unlearn_pl.functional.top_k import TopK, complete_top_k, top_k_log_probs
 
 __all__ = [
-    "ExampleRandom",
     "Compat",
+    "ExampleRandom",
     "FDivergence",
     "Rescale",
     "TopK",

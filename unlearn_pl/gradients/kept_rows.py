@@ -7,11 +7,10 @@ from torch import Tensor, nn
 
 from unlearn_pl.gradients.geometry import Geometry
 from unlearn_pl.gradients.gradients import Gradients
-from unlearn_pl.gradients.rows import Row, mix
+from unlearn_pl.gradients.rows import Row, mix, reduced_products
 from unlearn_pl.gradients.runtime import Runtime
 from unlearn_pl.gradients.storage.row_storage import RowStorage
 from unlearn_pl.gradients.storage.whole_rows import WholeRows
-from unlearn_pl.gradients.summed_gradient import measure_rows
 
 
 class KeptRows(Gradients):
@@ -36,7 +35,8 @@ class KeptRows(Gradients):
         """As in :meth:`Gradients.measure`."""
         runtime = self._runtime
         parts = runtime.sharded or (self._storage.scatters and runtime.world_size > 1)
-        return measure_rows(self._losses, list(self._rows.values()), geometry, runtime, parts=parts)
+        rows, ranks = list(self._rows.values()), runtime.world_size
+        return reduced_products(self._losses, rows, geometry.blocks, geometry.metric, world_size=ranks, parts=parts)
 
     def combine(self, weights: Tensor, geometry: Geometry) -> None:
         """As in :meth:`Gradients.combine`; the memory of the rows is reused."""

@@ -52,7 +52,7 @@ class Replay:
             Name to row, masked, in the order of the objectives. ``.grad`` is None afterwards.
         """
         rows: dict[str, Row] = {}
-        runtime, last = self.runtime, self._last_of(names)
+        runtime = self.runtime
         for name, done, loss, keeps_graph in self._losses_one_by_one(names):
             restore(self.parameters, rows.get(name))
             with nullcontext() if done and not self.storage.scatters else runtime.no_sync():
@@ -61,7 +61,7 @@ class Replay:
             del loss  # the next forward starts with this one's activations freed
             if done:
                 runtime.mask(row)
-                row = self.storage.keep(row, last=name == last)
+                row = self.storage.keep(row, last=name == self._last_of(names))
             rows[name] = row
         self.storage.wait()
         return {name: rows[name] for name in self.window.objectives if name in rows}

@@ -66,6 +66,41 @@ def block_gramians(rows: Sequence[Row], blocks: Sequence[int], metric: Row | Non
     return total
 
 
+def reduced_products(
+    losses: Sequence[Tensor],
+    rows: Sequence[Row],
+    blocks: Sequence[int],
+    metric: Row | None = None,
+    *,
+    world_size: int,
+    parts: bool,
+) -> tuple[Tensor, Tensor]:
+    """The mean losses ``[K]`` and the products ``[N, R, R]`` of R rows over all ranks; fp64 on the CPU.
+
+    One small collective, and one transfer to the CPU.
+
+    Args:
+        losses: K of ``[]``, this rank's shares of the mean losses.
+        rows: R gradient rows, already reduced over ranks.
+        blocks: number of the block of each parameter, 0 to N - 1.
+        metric: as in :func:`block_gramians`.
+        world_size: number of ranks.
+        parts: every rank has a part of each row, whose products add up; otherwise all ranks have the same rows.
+    """
+    device = _device_of(rows)
+    with torch.autocast(device.type, enabled=False):  # it would round the products
+        local = block_gramians(rows, blocks, metric)
+        share = local if parts else local / world_size
+        i, j = torch.triu_indices(*local.shape[1:], device=local.device)  # one half of a symmetric matrix
+        packed = torch.cat([torch.stack([loss.to(local.device) for loss in losses]), share[:, i, j].flatten()])
+        if world_size > 1:
+            torch.distributed.all_reduce(packed)
+        packed = packed.cpu()
+    gramians, (i, j) = torch.empty_like(local, device="cpu"), torch.triu_indices(*local.shape[1:])
+    gramians[:, i, j] = gramians[:, j, i] = packed[len(losses) :].view(len(local), -1)
+    return packed[: len(losses)], gramians
+
+
 def _device_of(rows: Sequence[Row]) -> torch.device:
     """Where the rows are; the accelerator when some of them wait on the host."""
     devices = {g.device for row in rows for g in row if g is not None}
