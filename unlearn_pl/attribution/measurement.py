@@ -1,4 +1,4 @@
-"""Mean gradients, and what goes into linear layers, over the data of one ``Trainer.fit`` that moves nothing."""
+"""Mean gradients and input norms over one ``Trainer.fit`` that does not change the weights."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,12 @@ from unlearn_pl.results import weights_fingerprint
 
 
 class Measurement(pl.Callback, RowObserver):
-    """Averages the gradients of all optimizer steps, over all ranks, and hands them on while the model is in place.
+    """Averages gradients over all optimizer steps and ranks, and passes them to ``finish`` at the end of training.
 
     Args:
-        attribution: says what it needs.
-        finish: called on every rank, at the end of training, with the parameters that are scored, the fingerprint of
-            the weights, and whether the parameters are sharded.
+        attribution: the attribution whose needs are measured.
+        finish: called on every rank, at the end of training, with the scored parameters, the fingerprint of the
+            weights, and whether the parameters are sharded.
     """
 
     def __init__(self, attribution: Attribution, finish: Callable[[Sequence[Measured], str, bool], None]) -> None:
@@ -36,7 +36,7 @@ class Measurement(pl.Callback, RowObserver):
         self._steps = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose what is scored; stop at once where nothing needs to be measured."""
+        """Choose the scored parameters; stop at once if nothing needs to be measured."""
         model = _model(pl_module)
         self._chosen = self.attribution.choose(model)
         self._fingerprint = weights_fingerprint(model)
@@ -57,7 +57,7 @@ class Measurement(pl.Callback, RowObserver):
                 sums[name] = sums[name].add_(added) if name in sums else added.clone()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hand on what was measured."""
+        """Pass the measurements to ``finish``."""
         norms = {} if self._inputs is None else self._inputs.norms(trainer.world_size)
         parameters = dict(_model(pl_module).named_parameters())
         for sums in self._sums.values():
@@ -74,7 +74,7 @@ class Measurement(pl.Callback, RowObserver):
         return {data: sums[name] for data, sums in self._sums.items() if name in sums}
 
     def close(self) -> None:
-        """Leave the model without hooks, whether training has ended well or not."""
+        """Remove the hooks, also after a failed training run."""
         if self._inputs is not None:
             self._inputs.close()
 

@@ -10,7 +10,7 @@ from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.save_pretrained import SavePretrained
 from unlearn_pl.data import SequentialRequests
 from unlearn_pl.models import CausalLM
-from unlearn_pl.models.language.lora import has_adapter
+from unlearn_pl.models.adapters import has_adapter
 from unlearn_pl.recording import class_path
 from unlearn_pl.results import append_to_trail, config_hash, read_trail, software_versions, utc_now, weights_fingerprint
 

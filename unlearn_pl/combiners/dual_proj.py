@@ -1,4 +1,4 @@
-"""The mean gradient, moved as little as needed to increase no objective (DualProj, GEM)."""
+"""Projection of the mean gradient on the directions that increase no objective (DualProj, GEM)."""
 
 from typing import Unpack
 
@@ -13,7 +13,7 @@ from unlearn_pl.functional import dual_cone_projection
 class DualProj(GramianCombiner):
     """``argmin_d |d - mean_k g_k|^2`` subject to ``g_k . d >= 0`` for all k: the quadratic program of GEM.
 
-    The step increases no live objective; it is the mean of the gradients wherever that increases none.
+    The step increases no live objective; it is the mean of the gradients if that increases none.
 
     Args:
         options: see :class:`CombinerOptions`.
@@ -27,5 +27,5 @@ class DualProj(GramianCombiner):
         super().__init__(**options)
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """Weights of the projected mean."""
+        """Weights ``[K]`` of the projected mean."""
         return dual_cone_projection(gramian, torch.full_like(losses, 1 / len(losses)))

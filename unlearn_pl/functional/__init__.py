@@ -1,4 +1,4 @@
-"""Pure tensor functions: log-probabilities, losses, and the solvers that combine gradients."""
+"""Pure tensor functions: log-probabilities, losses, metrics, and the solvers that combine gradients."""
 
 from unlearn_pl.functional.evaluation.aggregate import (
     auc_closeness,

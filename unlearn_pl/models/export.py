@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, distributed, nn
 
-from unlearn_pl.models.language.lora import has_adapter
+from unlearn_pl.models.adapters import has_adapter
 
 if TYPE_CHECKING:
     from peft import LoraModel, PeftModel

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from unlearn_pl.models.language.lora import has_adapter
+from unlearn_pl.models.adapters import has_adapter
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

@@ -1,4 +1,4 @@
-"""What an objective is: a loss of a stream's view, always minimised."""
+"""Base class of objectives: a scalar loss on a LanguageView, always minimized."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -10,20 +10,21 @@ from unlearn_pl.types import LanguageView, MeanOver, Role
 
 
 class Objective(Recorded, nn.Module, ABC):
-    """A scalar loss that is *minimised*; ascent carries its minus sign inside.
+    """A scalar loss that is *minimized*; losses to ascend include the minus sign.
 
-    Subclasses set the class attributes and write :meth:`loss`. They hold no trainable parameters (buffers are fine)
+    Subclasses set the class attributes and implement :meth:`loss`. They hold no trainable parameters (buffers are fine)
     and never call ``backward``, ``log`` or the model.
 
     Attributes:
         stream: name of the stream that is read, or several names; ``loss`` gets one view per name.
-        role: whether the objective forgets or keeps; two-block combiners add up the gradients of each role.
+        role: whether the objective forgets or retains; two-block combiners add up the gradients of each role.
         needs: fields of :class:`~unlearn_pl.types.LanguageView` beyond ``logps`` that the loss reads:
             ``logits``, ``hidden.7`` (layer 7), ``ref_logps``, ``ref_logits``, ``ref_hidden.7``.
         mean_over: what the returned mean runs over, so that micro-batches and ranks can be averaged exactly.
         zero_at_reference: True when the gradient vanishes where the model equals the reference (a divergence).
-            At the first step it is then numerical noise, which combiners measure and leave out.
-        reaches_all: False when the loss does not depend on every parameter, such as one of an inner layer's states.
+            At the first step it is then numerical noise, which combiners measure and drop.
+        reaches_all: False when the loss does not depend on every parameter, e.g. a loss on the states of an inner
+            layer.
 
     Args:
         stream: overrides the class's ``stream``.
@@ -59,5 +60,5 @@ class Objective(Recorded, nn.Module, ABC):
         """
 
     def forward(self, *views: LanguageView) -> Tensor:
-        """Same as :meth:`loss`."""
+        """Same as :meth:`loss`, ``[]``."""
         return self.loss(*views)

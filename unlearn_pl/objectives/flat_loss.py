@@ -1,4 +1,4 @@
-"""The f-divergence between a refusal and the answer to forget (FLAT)."""
+"""f-divergence between the alternate and the forget answer (FLAT)."""
 
 from typing import get_args
 
@@ -13,20 +13,21 @@ class FLATLoss(Objective):
     """``-g*(P(x, y_alternate)) + f*(g*(P(x, y_forget)))``, mean over the pairs: learns one answer, unlearns the other.
 
     ``P(x, y)`` is the mean probability of the answer's tokens, ``f*`` and ``g*`` the conjugate and the variational
-    function of the divergence. It needs neither a reference nor retain data.
+    function of the divergence. It needs neither a reference model nor retain data.
 
     Args:
         divergence: ``kl``, ``tv`` (total variation), ``js`` (Jensen-Shannon) or ``pearson``.
         alternate: stream of the answers to learn.
-        forget: stream of the answers to forget, with the same examples row by row.
+        forget: stream of the forget answers, with the same examples in the same order.
 
     Raises:
-        ValueError: if there is no such divergence.
+        ValueError: if ``divergence`` is unknown.
 
     References:
         Wang et al., LLM Unlearning via Loss Adjustment with Only Forget Data, ICLR 2025, arXiv 2410.11143. The
-        authors' code applies ``g*`` and ``f*`` to mean probabilities of the whole batch, in which prompts and padding
-        count 0; per pair, the loss does not depend on how a batch is cut.
+        divergence is a difference of expectations of ``g*`` and ``f*(g*)``, so both are applied pair by pair. The
+        authors' code applies them to the mean probability of the whole batch, in which prompts and padding count as 0,
+        so that its loss depends on how a batch is split.
     """
 
     stream = ("forget.alternate", "forget")

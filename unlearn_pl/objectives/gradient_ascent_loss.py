@@ -1,4 +1,4 @@
-"""Ascent on the cross-entropy of what is to be forgotten."""
+"""Gradient ascent on the cross-entropy of the forget set."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from unlearn_pl.types import LanguageView
 
 
 class GradientAscentLoss(Objective):
-    """``log p(y_t | y_<t, x)``, mean over the scored tokens: the cross-entropy with its sign turned.
+    """``log p(y_t | y_<t, x)``, mean over the scored tokens: the negative cross-entropy.
 
     It is unbounded below, and pulls hardest at tokens that are forgotten already.
 

@@ -1,4 +1,4 @@
-"""Divergence from the model before unlearning."""
+"""KL divergence from the reference model."""
 
 from torch import Tensor
 
@@ -8,9 +8,9 @@ from unlearn_pl.types import LanguageView
 
 
 class KLDivergenceLoss(Objective):
-    """``KL(p_ref || p)`` of the next-token distributions, mean over the scored tokens: keeps the model's behaviour.
+    """``KL(p_ref || p)`` of the next-token distributions, mean over the scored tokens: keeps the model's behavior.
 
-    Loss and gradient are zero while the model equals the reference.
+    Loss and gradient are zero while the model equals the reference model.
 
     Args:
         stream: overrides ``retain``.

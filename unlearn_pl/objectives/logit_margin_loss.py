@@ -1,4 +1,4 @@
-"""Logits, flattened (PDU)."""
+"""Squared margin between the largest and the mean logit (PDU)."""
 
 from torch import Tensor
 
@@ -8,9 +8,9 @@ from unlearn_pl.types import LanguageView
 
 
 class LogitMarginLoss(Objective):
-    """``(max_v z(v) - mean_v z(v))^2`` of the logits ``z``, mean over the scored tokens: towards a uniform answer.
+    """``(max_v z(v) - mean_v z(v))^2`` of the logits ``z``, mean over the scored tokens: flattens them.
 
-    It needs no softmax, and unlike entropy its gradient does not fade out where the model is certain.
+    It needs no softmax, and unlike that of entropy, its gradient does not vanish where the model is certain.
 
     Args:
         stream: overrides ``forget``.

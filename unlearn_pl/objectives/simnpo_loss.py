@@ -1,4 +1,4 @@
-"""Negative preference optimisation without a reference (SimNPO)."""
+"""Negative preference optimization without a reference model (SimNPO)."""
 
 import math
 
@@ -12,7 +12,7 @@ from unlearn_pl.types import LanguageView
 class SimNPOLoss(Objective):
     """``-2/beta log sigmoid(-beta log p(y|x) / T - beta delta)`` of answers of ``T`` tokens, mean over sequences.
 
-    NPO with the length-normalized log-probability in the place of the log-ratio to a reference. Bounded below by 0.
+    NPO with the length-normalized log-probability instead of the log-ratio to a reference model. Bounded below by 0.
     Without ``delta`` its gradient is that of ``log p(y|x)`` times ``2 p^(beta/T) / (1 + p^(beta/T)) / T``.
 
     Args:

@@ -1,4 +1,4 @@
-"""Negative preference optimisation of every token by itself (TNPO)."""
+"""Token-wise negative preference optimization (TNPO)."""
 
 import math
 
@@ -13,7 +13,7 @@ class TNPOLoss(Objective):
     """``-2/beta log sigmoid(-beta (log p - log p_ref))`` of ``p = p(y_t | y_<t, x)``, mean over the scored tokens.
 
     Its gradient is that of gradient ascent times ``2 p^beta / (p^beta + p_ref^beta)``, token by token: tokens that
-    are forgotten already stop pulling, while the others of the same answer go on.
+    are forgotten already stop pulling, while the others of the same answer keep pulling.
 
     Args:
         beta: inverse temperature, positive.

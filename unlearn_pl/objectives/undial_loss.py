@@ -1,4 +1,4 @@
-"""Self-distillation from lowered logits (UNDIAL)."""
+"""Self-distillation from adjusted logits (UNDIAL)."""
 
 import math
 
@@ -12,11 +12,11 @@ from unlearn_pl.types import LanguageView
 class UNDIALLoss(Objective):
     """``-sum_v q(v) log p(v)`` with ``q = softmax(ref_logits - beta * one-hot(label))``, mean over the scored tokens.
 
-    The teacher is the original model with the label's logit lowered by ``beta``: what it would say instead. The
-    gradient by the logits is ``p - q``, so that training ends where the student says so, too.
+    The teacher is the reference model with the label's logit lowered by ``beta``. The gradient with respect to the
+    logits is ``p - q``, which vanishes where the student matches the teacher.
 
     Args:
-        beta: how much the label's logit is lowered.
+        beta: amount by which the label's logit is lowered.
         stream: overrides ``forget``.
 
     Raises:
@@ -24,8 +24,8 @@ class UNDIALLoss(Objective):
 
     References:
         Dong et al., UNDIAL: Self-Distillation with Adjusted Logits for Robust Unlearning in Large Language Models,
-        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; OpenUnlearning distils prompts and
-        padding, too.
+        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; OpenUnlearning also distills prompts
+        and padding.
     """
 
     stream = "forget"

@@ -1,4 +1,4 @@
-"""Divergence of the uniform distribution from the model."""
+"""KL divergence of the uniform distribution from the model (ME)."""
 
 from torch import Tensor
 
@@ -10,15 +10,16 @@ from unlearn_pl.types import LanguageView
 class UniformKLLoss(Objective):
     """``KL(uniform || p) = -log V - mean_v log p(v)``, mean over the scored tokens: ME as its authors code it.
 
-    Its gradient by the logits is ``p - 1/V``, strongest where the model is certain, and it is unbounded: tokens that
-    are all but impossible must become likely. :class:`~unlearn_pl.objectives.MaxEntropyLoss` takes the other direction.
+    Its gradient with respect to the logits is ``p - 1/V``, strongest where the model is certain, and it is unbounded:
+    tokens that are all but impossible must become likely. :class:`~unlearn_pl.objectives.MaxEntropyLoss` takes the
+    other direction.
 
     Args:
         stream: overrides ``forget``.
 
     References:
         Yuan et al., A Closer Look at Machine Unlearning for Large Language Models, ICLR 2025, arXiv 2410.08109 (ME):
-        the authors' code, which adds 1e-12 to the probabilities and can score the question, too.
+        the authors' code, which adds 1e-12 to the probabilities and can also score the question.
     """
 
     stream = "forget"

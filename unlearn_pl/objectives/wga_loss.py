@@ -12,7 +12,7 @@ from unlearn_pl.types import LanguageView
 class WGALoss(Objective):
     """``[p^beta] log p`` of ``p = p(y_t | y_<t, x)``, ``[.]`` held constant, mean over the scored tokens.
 
-    Its gradient is that of gradient ascent times ``p^beta``, which takes out ascent's pull on forgotten tokens. The
+    Its gradient is that of gradient ascent times ``p^beta``, which removes ascent's pull on forgotten tokens. The
     value rises again once ``p < exp(-1/beta)``, so it says little about progress.
 
     Args:

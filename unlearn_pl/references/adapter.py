@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
-from unlearn_pl.models.language.lora import has_adapter
+from unlearn_pl.models.adapters import has_adapter
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.context import ReferenceContext

@@ -1,4 +1,4 @@
-"""What of a language model decides the memory that it takes."""
+"""Sizes of a language model that determine its memory."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class ModelShape:
 
     Attributes:
         parameters: weights, trained or not.
-        trained: those of them that are trained.
+        trained: trained weights.
         num_layers: decoder layers.
         hidden_size: width.
         intermediate_size: width of the feed-forward layers.
-        attention_size: number of heads times their width.
+        attention_size: number of heads times head width.
         vocab_size: number of tokens.
     """
 
@@ -30,7 +30,7 @@ class ModelShape:
 
     @classmethod
     def of(cls, model: nn.Module) -> "ModelShape | None":
-        """The shape of a Hugging Face model, with adapters, sharded, or neither; None where the config has no sizes."""
+        """The shape of a Hugging Face model, with adapters or sharded as well; None if its config has no sizes."""
         config = getattr(model, "config", None)
         config = config.get_text_config() if config is not None and hasattr(config, "get_text_config") else config
         names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
@@ -52,22 +52,22 @@ class ModelShape:
 
     @property
     def trains_all(self) -> bool:
-        """False with adapters, and where a mask freezes most weights."""
+        """False with adapters, or if a mask freezes most weights."""
         return 2 * self.trained > self.parameters
 
     @property
     def outside_layers(self) -> int:
-        """Weights of the embedding (and of the head, where it has its own), about."""
+        """Approximate number of weights of the embedding (and of an untied head)."""
         return self.vocab_size * self.hidden_size
 
 
 def gradient_checkpointing_enabled(model: nn.Module) -> bool:
-    """Whether the layers of ``model`` compute their activations again in the backward pass."""
+    """Whether the layers of ``model`` recompute their activations in the backward pass."""
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 def weight_bytes(model: nn.Module) -> float:
-    """Bytes per weight, on average; weights that are quantized to 4 bits count as packed."""
+    """Mean number of bytes per weight; packed 4-bit weights count per packed element."""
     weights = list(model.parameters())
     return sum(_bytes(p) for p in weights) / max(1, sum(p.numel() for p in weights))
 

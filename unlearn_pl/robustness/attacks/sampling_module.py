@@ -9,12 +9,12 @@ from unlearn_pl.types import Batch, Generation, PromptBatch
 
 
 class SamplingModule(PretrainedModule):
-    """Evaluates a model whose answers are drawn from its distribution.
+    """Evaluates a model whose answers are sampled from its distribution.
 
     Args:
         model: as in :class:`~unlearn_pl.modules.PretrainedModule`.
-        sampling: how tokens are drawn, from PyTorch's global random state.
-        max_new_tokens: length of the answers.
+        sampling: sampling parameters; draws use PyTorch's global random state.
+        max_new_tokens: maximum length of the answers, in tokens.
     """
 
     def __init__(self, model: ModelLike, sampling: Sampling, max_new_tokens: int = 200) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.models.test_forward import make_batch
+from tests.models.language.test_forward import make_batch
 from unlearn_pl.models import LoRA, shared_context_log_probs
 from unlearn_pl.types import IGNORE_INDEX
 

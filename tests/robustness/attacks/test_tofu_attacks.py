@@ -9,7 +9,7 @@ from tests.robustness.subjects import subject
 from unlearn_pl.data import TOFUDataModule
 from unlearn_pl.robustness import BenignNeighbours, FewShotPrompts, ParaphrasedPrompts, PrefixAttack, ShortestFraction
 
-REAL = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "tofu"
+REAL = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[3] / ".." / "shared" / "data")) / "tofu"
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"TOFU's files are not in {REAL} (UNLEARN_PL_DATA)")
 
 

@@ -7,12 +7,12 @@ import datasets
 import pytest
 
 from tests import kit
-from tests.data.benchmark_folders import muse, pairs, text
+from tests.data.benchmarks.benchmark_folders import muse, pairs, text
 from unlearn_pl.data import MUSEDataModule, PlainTemplate
 from unlearn_pl.models import train_tokenizer
 from unlearn_pl.modules import MOLLM, NPO, PretrainedModule
 
-REAL = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "muse_news"
+REAL = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[3] / ".." / "shared" / "data")) / "muse_news"
 needs_muse = pytest.mark.skipif(not REAL.is_dir(), reason=f"the folder {REAL} with MUSE's files is missing")
 SPLITS = ["verbmem_forget", "knowmem_forget", "knowmem_retain"]
 PRIVLEAK = ["privleak_forget", "privleak_retain", "privleak_holdout"]

@@ -7,12 +7,12 @@ import datasets
 import pytest
 
 from tests import kit
-from tests.data.benchmark_folders import judged, preference, write
+from tests.data.benchmarks.benchmark_folders import judged, preference, write
 from unlearn_pl.data import REFUSALS, Draw, PreferenceDataModule
 from unlearn_pl.models import train_tokenizer
 from unlearn_pl.modules import MOLLM, NPO, PretrainedModule
 
-DATA = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+DATA = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 REAL = DATA / "truthfulqa" / "TruthfulQA.csv"
 needs_data = pytest.mark.skipif(not REAL.is_file(), reason=f"the file {REAL} is missing")
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.data.benchmark_folders import choices, muse, pairs, text, wmdp
+from tests.data.benchmarks.benchmark_folders import choices, muse, pairs, text, wmdp
 from unlearn_pl.data import (
     ChoiceQuestions,
     Completions,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.benchmark_folders import muse, preference, text, wmdp
+from tests.data.benchmarks.benchmark_folders import muse, preference, text, wmdp
 from unlearn_pl.cli import main
 from unlearn_pl.models import train_tokenizer
 
-ROOT = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[3] / "experiments"
 LAYOUTS = {
     "muse_news": (muse, "val/muse/privleak"),
     "wmdp_bio": (wmdp, "val/wmdp/wmdp_bio_accuracy"),

@@ -8,7 +8,7 @@ import pytest
 from unlearn_pl.data import REFUSALS, Draw, TOFUDataModule
 from unlearn_pl.models import train_tokenizer
 
-REAL = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "tofu"
+REAL = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[3] / ".." / "shared" / "data")) / "tofu"
 needs_tofu = pytest.mark.skipif(not REAL.is_dir(), reason=f"the folder {REAL} with TOFU's files is missing")
 
 

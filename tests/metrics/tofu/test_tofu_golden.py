@@ -9,7 +9,7 @@ import pytest
 
 from unlearn_pl.metrics import read_tofu_log, read_truth_ratios, tofu_metrics
 
-DATA = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 GOLDEN = DATA / "golden" / "golden_tofu.json"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_file(), reason=f"benchmark files are not in {DATA} (UNLEARN_PL_DATA)")
 

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from tests import kit
-from tests.data.benchmark_folders import muse, text
+from tests.data.benchmarks.benchmark_folders import muse, text
 from unlearn_pl.data import (
     Documents,
     MUSEDataModule,

@@ -6,12 +6,12 @@ import datasets
 import pytest
 
 from tests import kit
-from tests.data.benchmark_folders import MILLS, choices, text, wmdp, write
+from tests.data.benchmarks.benchmark_folders import MILLS, choices, text, wmdp, write
 from unlearn_pl.data import Documents, HubDataset, WMDPDataModule
 from unlearn_pl.models import train_tokenizer
 from unlearn_pl.modules import MOLLM, NPO, PretrainedModule
 
-DATA = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+DATA = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 REAL = DATA / "wmdp_synthetic"
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason=f"the folder {REAL} with a stand-in for WMDP is missing")
 

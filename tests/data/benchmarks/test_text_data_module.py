@@ -31,7 +31,7 @@ from unlearn_pl.data.streams.detect import detect_source
 from unlearn_pl.modules import FineTuning
 from unlearn_pl.recording import record
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 TURNS = [
     {"role": "system", "content": "be brief"},
     {"role": "user", "content": "who keeps the mill ?"},
