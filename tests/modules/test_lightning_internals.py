@@ -1,4 +1,4 @@
-"""Each private name that ``lightning_internals`` uses: the test that fails says what has changed, and where it is used."""
+"""Each private name of ``lightning_internals``: a failing test says what has changed, and what it is used for."""
 
 import lightning.pytorch as pl
 import pytest
