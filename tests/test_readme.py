@@ -115,12 +115,16 @@ def test_yaml_blocks_reach_the_configuration(folder, capsys):
 
 
 def test_the_walkthroughs_of_contributing_run(tmp_path, monkeypatch):
-    """The objective trains, and the combiner has the weights that its comment claims: both end in an assertion."""
+    """The objective trains, the combiner has its weights, the metrics have intervals: each ends in an assertion."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     namespace: dict[str, object] = {}
     for block in blocks("python", "CONTRIBUTING.md"):
-        exec(compile(block.code, "CONTRIBUTING.md", "exec"), namespace)
-    assert {"SquaredProbabilityLoss", "EqualShares", "weights", "module"} <= namespace.keys()
+        if block.filename:
+            Path(block.filename).write_text(block.code, encoding="utf-8")
+        else:
+            exec(compile(block.code, "CONTRIBUTING.md", "exec"), namespace)
+    assert {"SquaredProbabilityLoss", "EqualShares", "weights", "module", "comparison"} <= namespace.keys()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

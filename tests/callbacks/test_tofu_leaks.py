@@ -105,7 +105,7 @@ def test_privleak_compares_with_the_retain_model(tmp_path):
     mine, theirs = (results.results.metrics["auc_min_k"] for results in (evaluation, retain))
     assert evaluation.results.metrics["privleak"] == pytest.approx(100 * ((1 - mine) / (1 - theirs) - 1), rel=1e-12)
     assert "privacy" in evaluation.results.metrics
-    with pytest.raises(ValueError, match="was made with compat=None; asked for is compat='openunlearning'"):
+    with pytest.raises(ValueError, match="was made with compat=None, but compat='openunlearning' was requested"):
         run(TOFUEvaluation(path, compat="openunlearning"))
 
 
