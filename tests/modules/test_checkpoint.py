@@ -291,7 +291,7 @@ def test_the_generic_module_comes_back_with_its_components(folder, tmp_path):
     assert loaded.objectives["stay"].stream == "retain"
     assert loaded.mask.include == [r"mlp\."]
     assert loaded.schedule.warmup_epochs == 2.0
-    assert (loaded.gradient_clip_val, loaded.on_nonfinite) == (0.125, "drop")
+    assert (loaded.gradient_clip_val, loaded.descent.on_nonfinite) == (0.125, "drop")
     assert loaded.spec.attn_implementation == "eager"
     optimizer = loaded.optimizer([torch.nn.Parameter(torch.ones(1))])
     assert type(optimizer) is torch.optim.SGD

@@ -178,9 +178,8 @@ def test_dual_optim_clips_each_role_by_itself():
     taken = {}
 
     class Watched(Pair):
-        def _leave_gradient(self, parameters, rows, weights, geometry) -> None:
-            super()._leave_gradient(parameters, rows, weights, geometry)
-            optimizer = self.optimizers(use_pl_optimizer=False)
+        def on_before_optimizer_step(self, optimizer) -> None:
+            super().on_before_optimizer_step(optimizer)
             taken.update({role: flat(row.values()).norm().item() for role, row in optimizer._taken.items()})
 
     fit(Watched(Scalarization({"forget": 1e3}), optimizer=dual(), gradient_clip_val=1e-3), max_steps=1)

@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from tests import kit
 from unlearn_pl.combiners import GramianCombiner, MinNorm, Scalarization
@@ -142,7 +143,9 @@ def test_batches_of_plain_loaders_are_steps_that_the_module_splits():
         module = RecordedMOLLM(kit.model(), micro_batch_size=size, **OPTIONS)
         view = module.view
         module.view = lambda stream, batch, view=view: (sizes.append(len(batch["index"])), view(stream, batch))[1]
-        kit.trainer(max_epochs=2, limit_train_batches=2).fit(module, plain, data.val_dataloader())
+        kit.trainer(max_epochs=2, limit_train_batches=2).fit(
+            module, DataLoader(plain, batch_size=None), data.val_dataloader()
+        )
         assert module.windows_closed == 2 * 2
         states.append(list(module.model.parameters()))
     assert sizes == 4 * 2 * [8] + 4 * 2 * [3, 3, 2]
