@@ -283,6 +283,10 @@ class StreamProvider(ABC):
         """Hash of the examples of ``stream``; empty where this is not known."""
         return ""
 
+    def question_hashes(self) -> dict[str, dict[int, str]]:
+        """Evaluation split to index of the example to a hash of its content; empty where there are none."""
+        return {}
+
     def text_tokenizer(self) -> "PreTrainedTokenizerBase | None":
         """The tokenizer of the data; None for data that is not text."""
         return None

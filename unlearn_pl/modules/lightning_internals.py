@@ -18,6 +18,11 @@ def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
     return module._trainer
 
 
+def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
+    """The data module that ``trainer`` was given; None when plain data loaders were given."""
+    return getattr(trainer, "datamodule", None)  # the attribute is missing until there is one
+
+
 def uses_static_graph(strategy: Strategy) -> bool:
     """Whether DDP was told that every step has the same graph."""
     return isinstance(strategy, DDPStrategy) and bool(strategy._ddp_kwargs.get("static_graph"))

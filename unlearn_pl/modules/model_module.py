@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, shard, spec_of
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
-from unlearn_pl.modules.lightning_internals import attached_trainer, buffers_keep_their_type
+from unlearn_pl.modules.lightning_internals import attached_datamodule, attached_trainer, buffers_keep_their_type
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 
@@ -48,7 +48,7 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
     @property
     def datamodule(self) -> pl.LightningDataModule | None:
         """The Trainer's data module; None when plain data loaders were given."""
-        return getattr(self.trainer, "datamodule", None)
+        return attached_datamodule(self.trainer)
 
     @property
     def stream_data(self) -> StreamProvider | None:
