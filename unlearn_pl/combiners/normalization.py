@@ -42,7 +42,7 @@ class Normalization:
         self._largest = torch.zeros((), dtype=torch.float64)
 
     def update(self, norms: Tensor, where: Tensor) -> Tensor:
-        """Update with ``norms [..., K]`` where ``where [..., K]`` is True; return ``n_k [..., K]``, valid only there."""
+        """Update with ``norms [..., K]`` where ``where [..., K]`` is True; return ``n_k [..., K]``, valid there."""
         average = self._average.update(norms.square(), where).sqrt()
         self._largest = torch.where(where, torch.maximum(self._largest, norms), self._largest)
         if self.kind == "none":

@@ -12,10 +12,10 @@ from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 class RowCombiner(GramianCombiner):
     """A combiner that merges the gradients element by element; subclasses implement :meth:`merge`.
 
-    As for every rule on the Gramian, a call determines the active objectives; it returns a factor for each raw gradient,
-    by default that of the normalized gradient. The engine then passes the scaled gradients of the active objectives to
-    :meth:`merge`, one parameter at a time, and uses the result as the gradient of the step. Shards of a parameter are
-    merged separately, so that any strategy is supported.
+    As for every rule on the Gramian, a call determines the active objectives; it returns a factor for each raw
+    gradient, by default that of the normalized gradient. The engine then passes the scaled gradients of the active
+    objectives to :meth:`merge`, one parameter at a time, and uses the result as the gradient of the step. Shards of a
+    parameter are merged separately, so that any strategy is supported.
     """
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:

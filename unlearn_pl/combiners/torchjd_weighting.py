@@ -37,7 +37,8 @@ class TorchJD(GramianCombiner):
             ``torchjd.aggregation.Weighting`` of Gramians, which a checkpoint cannot rebuild. TorchJD's
             ``DualProj`` and ``UPGrad`` need packages under the GPL, which ``unlearn_pl[torchjd]`` does not install;
             this library's own versions do not need them.
-        arguments: arguments of the weighting, by name: ``{"c": 0.4}`` for ``CAGrad``, ``{"alpha": 1.0}`` for ``FairGrad``.
+        arguments: arguments of the weighting, by name: ``{"c": 0.4}`` for ``CAGrad``, ``{"alpha": 1.0}`` for
+            ``FairGrad``.
         smoothing: decay of a moving average of the weights (CR-MOGM), in ``[0, 1)``; None for no smoothing.
         seed: seed of the random numbers.
         options: see :class:`CombinerOptions`.
@@ -119,7 +120,7 @@ def _weighting(
             getattr(aggregation, f"{given}Weighting", None) if given in WEIGHTINGS else None, given, arguments
         )
     elif arguments:
-        raise ValueError(f"arguments {dict(arguments)} were given with a live weighting; they are accepted with a name only.")
+        raise ValueError(f"arguments {dict(arguments)} were given with a live weighting; accepted with a name only.")
     if not isinstance(given, aggregation.Weighting):
         raise ValueError(
             f"weighting is a {type(given).__name__}, but must be a torchjd.aggregation.Weighting or a name."

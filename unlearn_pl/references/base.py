@@ -12,7 +12,7 @@ from unlearn_pl.types import Batch, Needs, View
 class Reference(Recorded, ABC):
     """Fills the ``ref_*`` fields of a stream's view, without gradients.
 
-    A reference is not a submodule of the LightningModule: it is neither trained nor saved, and ``train()`` and ``eval()`` do not reach it.
+    A reference is not a submodule of the LightningModule: it is neither trained nor saved, and keeps its mode.
 
     Attributes:
         is_original: True if the reference model has the original weights, so that divergences from it start at 0.

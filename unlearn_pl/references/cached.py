@@ -145,8 +145,8 @@ class CachedReference(Reference):
         if unknown:
             raise ValueError(
                 f"CachedReference has nothing on example {unknown[0]} of stream {stream!r} as it is shown here. "
-                "Probably training continued beyond the max_epochs and max_steps that it started with, or the module is "
-                "fitted again with other data. Start a new run with a new module, or use FrozenReference."
+                "Probably training continued beyond the max_epochs and max_steps that it started with, or the module "
+                "is fitted again with other data. Start a new run with a new module, or use FrozenReference."
             )
         return self._caches[stream].rows(keys)
 

@@ -11,7 +11,7 @@ from unlearn_pl.references import FrozenReference, Reference
 
 
 class JensUn(UnlearningModule):
-    """JensUn: minimize ``forget_weight * JS(p, refusal)(forget) + retain_weight * JS(p_original, p)(retain)``.
+    """JensUn: minimize ``forget_weight * JS(p, refusal)(forget) + retain_weight * JS(p_ref, p)(retain)``.
 
     Reads the stream ``forget.alternate``. Both losses are bounded by ``log 2``.
 

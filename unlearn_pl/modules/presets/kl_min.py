@@ -11,7 +11,7 @@ from unlearn_pl.references import FrozenReference, Reference
 
 
 class KLMin(UnlearningModule):
-    """KL minimization: minimize ``-forget_weight * NLL(forget) + retain_weight * KL(original || model)(retain)``.
+    """KL minimization: minimize ``-forget_weight * NLL(forget) + retain_weight * KL(reference || model)(retain)``.
 
     Args:
         model: what to unlearn from.

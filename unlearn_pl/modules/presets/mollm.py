@@ -12,7 +12,7 @@ from unlearn_pl.references import FrozenReference, Reference
 
 
 class MOLLM(UnlearningModule):
-    """Multi-objective unlearning: UCE(forget), KL(original || model) and NLL(retain), by a common descent direction.
+    """Multi-objective unlearning: UCE(forget), KL(reference || model) and NLL(retain), by a common descent direction.
 
     This is our reading of the paper, whose code was not released: forward KL to the reference model, and exact
     min-norm weights on the Gramian of normalized gradients. :class:`~unlearn_pl.combiners.DualBasis` is our reading
