@@ -1,8 +1,7 @@
 """Mean gradients and input norms over one ``Trainer.fit`` that does not change the weights."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import lightning.pytorch as pl
 import torch
@@ -18,25 +17,6 @@ from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss
 from unlearn_pl.optim import Constant
 from unlearn_pl.results import weights_fingerprint
-
-SETTINGS = (
-    "objectives",
-    "combiner",
-    "reference",
-    "mask",
-    "gradient",
-    "optimizer",
-    "schedule",
-    "gradient_clip_val",
-    "on_nonfinite",
-    "scope",
-    "metric",
-    "rescale",
-    "gramian",
-    "row_storage",
-    "_refresh",
-)
-"""Attributes that determine what an :class:`~unlearn_pl.modules.UnlearningModule` descends, and how."""
 
 
 class Measurement(pl.Callback, RowObserver):
@@ -99,30 +79,28 @@ class Measurement(pl.Callback, RowObserver):
             self._inputs.close()
 
 
-@contextmanager
-def measuring(module: UnlearningModule, attribution: Attribution) -> Iterator[None]:
-    """Let ``module`` descend the cross-entropy of the forget and retain streams, at a learning rate of 0.
+def measuring_module(module: UnlearningModule, attribution: Attribution) -> UnlearningModule:
+    """A module with the model of ``module`` that descends the cross-entropy of its data at a learning rate of 0.
 
-    Every step then computes a row per loss, with the module's own :meth:`~UnlearningModule.view`.
+    A row per loss is computed at every step, and no weight moves.
+
+    Args:
+        module: has the model, or says how it is built.
+        attribution: says which streams are read.
     """
     streams = attribution.streams or {"forget": attribution.forget_stream}
     measured = UnlearningModule(
-        nn.Identity(),
+        module.spec,
         {data: CausalLMLoss(stream=stream) for data, stream in streams.items()},
         MinNorm(),
         optimizer=functools.partial(torch.optim.SGD, lr=0.0),
         schedule=Constant(),
         gradient_clip_val=None,
+        micro_batch_size=module.micro_batch_size,
         on_nonfinite="raise",
     )
-    before = {name: getattr(module, name) for name in SETTINGS}
-    try:
-        for name in SETTINGS:
-            setattr(module, name, getattr(measured, name))
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(module, name, value)
+    measured.model = module.model
+    return measured
 
 
 def _model(module: pl.LightningModule) -> nn.Module:

@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from unlearn_pl.attribution.base import Attribution
 from unlearn_pl.attribution.measured import Measured
-from unlearn_pl.attribution.measurement import Measurement, measuring
+from unlearn_pl.attribution.measurement import Measurement, measuring_module
 from unlearn_pl.gradients import shard_of
 from unlearn_pl.masks import MaskHeader, mask_fingerprint, pack, write_mask_file
 from unlearn_pl.modules import UnlearningModule
@@ -50,6 +50,7 @@ def write_mask(
             f"{type(module).__name__} computes no gradients. Accepted: UnlearningModule and its methods, such as NPO."
         )
     written: list[MaskHeader] = []
+    measured = measuring_module(module, attribution)
 
     def finish(parameters: Sequence[Measured], weights: str, sharded: bool) -> None:
         findings = attribution.prepare(parameters, sharded)
@@ -58,11 +59,11 @@ def write_mask(
         for parameter, marks in zip(parameters, marked, strict=True):
             whole = _whole(shard_of(parameter.parameter, marks))
             packed[parameter.name], kept[parameter.name] = pack(whole), int(whole.sum())
-        assert module.model is not None
-        shapes = {name: list(p.shape) for name, p in module.model.named_parameters()}
+        assert measured.model is not None
+        shapes = {name: list(p.shape) for name, p in measured.model.named_parameters()}
         made_by = {"attribution": record(attribution), "findings": dict(findings)}
         written.append(MaskHeader(shapes, weights, kept, mask_fingerprint(packed), made_by))
-        if module.trainer.is_global_zero:
+        if measured.trainer.is_global_zero:
             write_mask_file(Path(path), packed, written[0])
         _report(attribution, written[0], findings, sum(p.parameter.numel() for p in parameters))
 
@@ -73,9 +74,9 @@ def write_mask(
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.append(measurement)
     try:
-        with measuring(module, attribution):
-            trainer.fit(module, datamodule=data)
+        trainer.fit(measured, datamodule=data)
     finally:
+        module.model = measured.model
         callbacks.remove(measurement)
         measurement.close()
     if not written:

@@ -4,12 +4,12 @@ from typing import Unpack
 
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import dual_basis_weights
 
 
-class DualBasis(Combiner):
+class DualBasis(GramianCombiner):
     """The mean of the gradients' dual vectors: each is the component of ``g_k`` orthogonal to all other gradients.
 
     The step descends every live objective strictly unless gradients are linearly dependent, and moves along each dual

@@ -5,12 +5,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import dual_cone_projection
 
 
-class DualProj(Combiner):
+class DualProj(GramianCombiner):
     """``argmin_d |d - mean_k g_k|^2`` subject to ``g_k . d >= 0`` for all k: the quadratic program of GEM.
 
     The step increases no live objective; it is the mean of the gradients if that increases none.

@@ -5,7 +5,7 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import STATIONARY, Combiner
+from unlearn_pl.combiners.gramian_combiner import STATIONARY, GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.types import Role
 
@@ -13,7 +13,7 @@ DEPENDENT = 1e-12
 """Eigenvalues of the retain gradients' cosines below this fraction of the largest count as 0."""
 
 
-class FedOSD(Combiner):
+class FedOSD(GramianCombiner):
     """``(I - A^+ A) f``, rescaled to ``|f|``; the rows of ``A`` are the gradients of all retain objectives.
 
     The step changes no retain objective to first order, and descends the forget loss. If ``f`` lies in the span of the

@@ -3,7 +3,7 @@
 from math import sqrt
 from typing import Unpack
 
-from unlearn_pl.combiners.base import STATIONARY
+from unlearn_pl.combiners.gramian_combiner import STATIONARY
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.combiners.two_block import TwoBlockCombiner
 

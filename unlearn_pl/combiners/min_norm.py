@@ -6,14 +6,14 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.moving_average import MovingAverage
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import min_norm_weights
 from unlearn_pl.types import Role
 
 
-class MinNorm(Combiner):
+class MinNorm(GramianCombiner):
     """``argmin_lambda |sum_k lambda_k g_k / n_k|^2`` over the simplex, solved exactly: MGDA.
 
     The step descends every live objective: those with a positive weight equally steeply in units of their ``n_k``, the

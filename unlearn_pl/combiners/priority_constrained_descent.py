@@ -6,13 +6,13 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import STATIONARY, Combiner
+from unlearn_pl.combiners.gramian_combiner import STATIONARY, GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import dual_cone_projection
 from unlearn_pl.types import Role
 
 
-class PriorityConstrainedDescent(Combiner):
+class PriorityConstrainedDescent(GramianCombiner):
     """``argmin_d |d - g_1|^2`` subject to ``g_j . d >= tau |g_j|^2`` for all others, rescaled to the primary's length.
 
     The gradients are those divided by their ``n_k``, by default the root of a slow average of their squared norms. The

@@ -5,12 +5,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import dual_cone_projection
 
 
-class UPGrad(Combiner):
+class UPGrad(GramianCombiner):
     """``(1/K) sum_k pi(g_k)``, with ``pi`` the projection on the dual cone ``{d: g_j . d >= 0 for all j}``: UPGrad.
 
     The step increases no live objective, and each gradient changes only where it conflicts with others: without any

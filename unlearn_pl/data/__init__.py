@@ -22,7 +22,8 @@ from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.requests.sequential import Request, SequentialRequests
-from unlearn_pl.data.sampling import Draw, StepSampler, step_draws, step_indices
+from unlearn_pl.data.sampling import Draw, StepSampler, StepShare, example_seeds, step_draws, step_indices
+from unlearn_pl.data.stream_module import StreamDataModule
 from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.choice_questions import ChoiceQuestions
 from unlearn_pl.data.streams.chunks import ChunkDataset
@@ -85,6 +86,8 @@ __all__ = [
     "Source",
     "SplitSource",
     "StepSampler",
+    "StepShare",
+    "StreamDataModule",
     "StreamDataset",
     "StreamSource",
     "SyntheticAuthors",
@@ -101,6 +104,7 @@ __all__ = [
     "encode",
     "encode_completion",
     "encode_text",
+    "example_seeds",
     "read_lines",
     "read_rows",
     "step_draws",

@@ -9,7 +9,7 @@ from unlearn_pl.functional import hidden_state_error, steering_target
 from unlearn_pl.functional.logprobs import upcast
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.layers import hidden_needs
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class AdaptiveRMULoss(Objective):
@@ -48,7 +48,7 @@ class AdaptiveRMULoss(Objective):
         self.factor = factor
         self.seed = seed
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean squared distance from the targets, ``[]``."""
         hidden = view.hidden[self.layer]
         norms = torch.linalg.vector_norm(upcast(view.ref_hidden[self.layer]), dim=-1)

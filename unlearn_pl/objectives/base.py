@@ -1,4 +1,4 @@
-"""Base class of objectives: a scalar loss on a StreamView, always minimized."""
+"""Base class of objectives: a scalar loss on a LanguageView, always minimized."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.types import MeanOver, Role, StreamView
+from unlearn_pl.types import LanguageView, MeanOver, Role
 
 
 class Objective(Recorded, nn.Module, ABC):
@@ -18,7 +18,7 @@ class Objective(Recorded, nn.Module, ABC):
     Attributes:
         stream: name of the stream that is read, or several names; ``loss`` gets one view per name.
         role: whether the objective forgets or retains; two-block combiners add up the gradients of each role.
-        needs: fields of :class:`~unlearn_pl.types.StreamView` beyond ``logps`` that the loss reads:
+        needs: fields of :class:`~unlearn_pl.types.LanguageView` beyond ``logps`` that the loss reads:
             ``logits``, ``hidden.7`` (layer 7), ``ref_logps``, ``ref_logits``, ``ref_hidden.7``.
         mean_over: what the returned mean runs over, so that micro-batches and ranks can be averaged exactly.
         zero_at_reference: True when the gradient vanishes where the model equals the reference (a divergence).
@@ -47,7 +47,7 @@ class Objective(Recorded, nn.Module, ABC):
         """The streams that are read, in the order in which ``loss`` gets their views."""
         return (self.stream,) if isinstance(self.stream, str) else self.stream
 
-    # Typed with Any, so that type checkers accept a subclass's plain `loss(self, view: StreamView)`.
+    # Typed with Any, so that type checkers accept a subclass's plain `loss(self, view: LanguageView)`.
     @abstractmethod
     def loss(self, *views: Any, **_: Any) -> Tensor:
         """The loss, a mean over ``views[0].count(self.mean_over)`` tokens or sequences.
@@ -59,6 +59,6 @@ class Objective(Recorded, nn.Module, ABC):
             ``[]``, fp32 or better; 0 (with a gradient of 0) for a view without labels.
         """
 
-    def forward(self, *views: StreamView) -> Tensor:
+    def forward(self, *views: LanguageView) -> Tensor:
         """Same as :meth:`loss`, ``[]``."""
         return self.loss(*views)

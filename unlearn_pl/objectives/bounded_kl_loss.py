@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import skewed_kl_divergence
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class BoundedKLLoss(Objective):
@@ -40,7 +40,7 @@ class BoundedKLLoss(Objective):
         self.skew = skew
         self.held_out = held_out
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         assert view.logits is not None
         uniform = view.logits.new_zeros(()).expand_as(view.logits)

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import masked_mean
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import Role, StreamView
+from unlearn_pl.types import LanguageView, Role
 
 
 class CausalLMLoss(Objective):
@@ -17,6 +17,6 @@ class CausalLMLoss(Objective):
     stream = "retain"
     role: Role = "retain"  # annotated, so that subclasses may have the role forget
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean negative log-likelihood in nats, ``[]``."""
         return -masked_mean(view.logps, view.mask)

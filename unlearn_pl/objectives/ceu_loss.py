@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import ceu_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class CEULoss(Objective):
@@ -37,7 +37,7 @@ class CEULoss(Objective):
         super().__init__(stream)
         self.ignore_first_n = ignore_first_n
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The sum over the used tokens, divided by the number of scored ones, ``[]``."""
         assert view.logits is not None
         return ceu_loss(view.logits, view.labels, view.mask, self.ignore_first_n)

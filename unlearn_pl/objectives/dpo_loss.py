@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import dpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class DPOLoss(Objective):
@@ -40,7 +40,7 @@ class DPOLoss(Objective):
         self.beta = beta
         self.stream = (alternate, forget)
 
-    def loss(self, alternate: StreamView, forget: StreamView) -> Tensor:
+    def loss(self, alternate: LanguageView, forget: LanguageView) -> Tensor:
         """The mean DPO loss of the pairs whose alternate answer has labels, ``[]``."""
         assert alternate.ref_logps is not None
         assert forget.ref_logps is not None

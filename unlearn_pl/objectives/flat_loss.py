@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import FDivergence, flat_losses, masked_mean, mean_probability
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class FLATLoss(Objective):
@@ -43,7 +43,7 @@ class FLATLoss(Objective):
         self.divergence = divergence
         self.stream = (alternate, forget)
 
-    def loss(self, alternate: StreamView, forget: StreamView) -> Tensor:
+    def loss(self, alternate: LanguageView, forget: LanguageView) -> Tensor:
         """The mean over pairs whose alternate answer has labels, ``[]``."""
         probs, forget_probs = (mean_probability(view.logps, view.mask) for view in (alternate, forget))
         return masked_mean(flat_losses(probs, forget_probs, self.divergence), alternate.mask.any(dim=-1))

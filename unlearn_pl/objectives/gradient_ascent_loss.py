@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import masked_mean
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class GradientAscentLoss(Objective):
@@ -23,6 +23,6 @@ class GradientAscentLoss(Objective):
     stream = "forget"
     role = "forget"
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean log-likelihood in nats, ``[]``."""
         return masked_mean(view.logps, view.mask)

@@ -5,7 +5,7 @@ from torch import Tensor
 from unlearn_pl.functional import hidden_state_error
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.layers import hidden_needs
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class HiddenStateLoss(Objective):
@@ -38,6 +38,6 @@ class HiddenStateLoss(Objective):
         self.needs = hidden_needs(layer, reference=True)
         self.layer = layer
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean squared distance from the reference model, ``[]``."""
         return hidden_state_error(view.hidden[self.layer], view.ref_hidden[self.layer], view.mask)

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import kl_divergence
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class KLDivergenceLoss(Objective):
@@ -25,7 +25,7 @@ class KLDivergenceLoss(Objective):
     needs = frozenset({"logits", "ref_logits"})
     zero_at_reference = True
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         assert view.logits is not None
         assert view.ref_logits is not None

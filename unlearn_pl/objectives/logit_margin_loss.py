@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import logit_margin_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class LogitMarginLoss(Objective):
@@ -25,7 +25,7 @@ class LogitMarginLoss(Objective):
     role = "forget"
     needs = frozenset({"logits"})
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean squared margin, ``[]``."""
         assert view.logits is not None
         return logit_margin_loss(view.logits, view.mask)

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import kl_to_uniform
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class MaxEntropyLoss(Objective):
@@ -26,7 +26,7 @@ class MaxEntropyLoss(Objective):
     role = "forget"
     needs = frozenset({"logits"})
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean missing entropy in nats, ``[]``."""
         assert view.logits is not None
         return kl_to_uniform(view.logits, view.mask)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import npo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class NPOLoss(Objective):
@@ -39,7 +39,7 @@ class NPOLoss(Objective):
         super().__init__(stream)
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean NPO loss, ``[]``."""
         assert view.ref_logps is not None
         scored = view.mask.any(dim=-1)

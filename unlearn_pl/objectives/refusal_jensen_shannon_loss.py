@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import one_hot_js_divergence
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class RefusalJensenShannonLoss(Objective):
@@ -26,6 +26,6 @@ class RefusalJensenShannonLoss(Objective):
     stream = "forget.alternate"
     role = "forget"
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         return one_hot_js_divergence(view.logps, view.mask)

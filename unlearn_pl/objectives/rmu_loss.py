@@ -7,7 +7,7 @@ from torch import Tensor
 from unlearn_pl.functional import hidden_state_error, steering_target
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.layers import hidden_needs
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class RMULoss(Objective):
@@ -48,7 +48,7 @@ class RMULoss(Objective):
         self.coefficient = coefficient
         self.seed = seed
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean squared distance from the target, ``[]``."""
         hidden = view.hidden[self.layer]
         return hidden_state_error(hidden, steering_target(hidden, self.seed, self.coefficient), view.mask)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import satimp_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class SatImpLoss(Objective):
@@ -39,6 +39,6 @@ class SatImpLoss(Objective):
         self.beta1 = beta1
         self.beta2 = beta2
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean weighted log-likelihood, ``[]``."""
         return satimp_loss(view.logps, view.mask, self.beta1, self.beta2)

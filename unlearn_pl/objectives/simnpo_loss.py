@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import simnpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class SimNPOLoss(Objective):
@@ -41,7 +41,7 @@ class SimNPOLoss(Objective):
         self.beta = beta
         self.delta = delta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean SimNPO loss, ``[]``."""
         lengths = view.mask.sum(dim=-1)
         scored = lengths > 0

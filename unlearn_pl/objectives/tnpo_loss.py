@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import tnpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class TNPOLoss(Objective):
@@ -38,7 +38,7 @@ class TNPOLoss(Objective):
         super().__init__(stream)
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean token-wise NPO loss, ``[]``."""
         assert view.ref_logps is not None
         return tnpo_loss(view.logps, view.ref_logps, view.mask, self.beta)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import undial_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class UNDIALLoss(Objective):
@@ -38,7 +38,7 @@ class UNDIALLoss(Objective):
             raise ValueError(f"beta is {beta}, but must be positive and finite.")
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean cross-entropy with the teacher in nats, ``[]``."""
         assert view.logits is not None
         assert view.ref_logits is not None

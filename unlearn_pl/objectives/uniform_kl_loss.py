@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import kl_from_uniform
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class UniformKLLoss(Objective):
@@ -26,7 +26,7 @@ class UniformKLLoss(Objective):
     role = "forget"
     needs = frozenset({"logits"})
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         assert view.logits is not None
         return kl_from_uniform(view.logits, view.mask)

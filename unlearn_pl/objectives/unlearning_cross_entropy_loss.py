@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import uce_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class UnlearningCrossEntropyLoss(Objective):
@@ -24,6 +24,6 @@ class UnlearningCrossEntropyLoss(Objective):
     stream = "forget"
     role = "forget"
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean unlearning cross-entropy, ``[]``."""
         return uce_loss(view.logps, view.mask)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import wga_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class WGALoss(Objective):
@@ -36,6 +36,6 @@ class WGALoss(Objective):
         super().__init__(stream)
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean weighted log-likelihood, ``[]``."""
         return wga_loss(view.logps, view.mask, self.beta)

@@ -18,7 +18,7 @@ from unlearn_pl.data.evaluation.evaluation_row import load_split
 from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
-from unlearn_pl.modules import LanguageModule, PretrainedModule
+from unlearn_pl.modules import ModelModule, PretrainedModule
 from unlearn_pl.robustness.audit_data import AuditData
 from unlearn_pl.robustness.leakage import LeakageEvaluation
 from unlearn_pl.robustness.questions import without_options
@@ -128,7 +128,7 @@ class Subject:
         return PretrainedModule(CausalLM(self.model) if model is None else model, self.max_new_tokens)
 
     def score(
-        self, module: LanguageModule, rows: Mapping[str, Sequence[EvaluationRow]], answers: bool = True
+        self, module: ModelModule, rows: Mapping[str, Sequence[EvaluationRow]], answers: bool = True
     ) -> LeakageEvaluation:
         """Evaluate a model.
 

@@ -200,7 +200,7 @@ def log_prob_moments(logits: Tensor, mask: Tensor, chunk_size: int = 256) -> tup
     Only scored positions are read, in chunks, so that no second ``[B, T-1, V]`` tensor exists.
 
     Args:
-        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.StreamView`.
+        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.LanguageView`.
         mask: ``[B, T-1]`` True where a token is scored.
         chunk_size: number of positions that are upcast at a time.
 

@@ -17,7 +17,7 @@ def greedy_matches(logits: Tensor, labels: Tensor) -> Tensor:
     Ties go to the first token in the vocabulary.
 
     Args:
-        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.StreamView`.
+        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.LanguageView`.
         labels: ``[B, T-1]`` the token that each position predicts.
 
     Returns:

@@ -6,10 +6,10 @@ import torch
 
 from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.models.language.compilation import compile_layers
+from unlearn_pl.models.language.language_spec import LanguageSpec
 from unlearn_pl.models.language.lora import LoRA
 from unlearn_pl.models.language.names import load_tokenizer, resolve
 from unlearn_pl.models.language.qlora import QLoRA
-from unlearn_pl.recording import Recorded
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DTypeName = Literal["float32", "bfloat16", "float16", "float64"]
 
 
-class CausalLM(Recorded):
+class CausalLM(LanguageSpec):
     """A causal language model of Hugging Face transformers, and how to load it for training.
 
     Args:
@@ -34,6 +34,8 @@ class CausalLM(Recorded):
     Raises:
         ValueError: if QLoRA is combined with GGUF weights.
     """
+
+    name: str
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class CausalLM(Recorded):
         self.gradient_checkpointing = gradient_checkpointing
         self.gguf_file = gguf_file
         self.compile = compile
+        self.saved_parts = () if lora is None else ("lora_",)
 
     def build(self, precision_dtype: torch.dtype | None = None) -> "PreTrainedModel | PeftModel":
         """Load the weights; the returned model is in training mode.

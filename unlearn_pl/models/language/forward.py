@@ -5,7 +5,7 @@ therefore runs inside the model's own forward (where DDP and FSDP2 expect it), o
 and each chunk is immediately reduced to the log-probabilities of its labels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unlearn_pl.functional import label_log_probs
-from unlearn_pl.types import StreamView, TokenBatch, label_mask
+from unlearn_pl.types import LanguageView, Need, TokenBatch, label_mask, parse_needs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,18 +41,18 @@ TokenStatistics = Callable[[Tensor, Tensor], Tensor]
 def stream_forward(
     model: nn.Module,
     batch: TokenBatch,
-    needs: frozenset[str],
+    needs: Iterable[Need | str],
     chunk_size: int = HEAD_CHUNK,
     statistics: TokenStatistics | None = None,
     statistics_of: Tensor | None = None,
-) -> StreamView:
+) -> LanguageView:
     """Run ``model`` on ``batch`` and return the fields that the objectives need, aligned with the labels.
 
     Args:
         model: a causal language model of transformers, also with adapters or sharded by FSDP2.
         batch: ``[B, T]`` tokens; the model receives only ``input_ids`` and ``attention_mask``.
         needs: fields of the view beyond ``logps``: ``logits``, and ``hidden.7`` for entry 7 of transformers'
-            ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Reference fields are ignored.
+            ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Others are ignored.
         chunk_size: labeled positions per pass of the output head, unless ``logits`` are needed.
         statistics: maps a chunk of logits ``[N, V]`` and labels ``[N]``, before it is freed, to statistics ``[N, C]``.
         statistics_of: ``[B]`` True for the rows that ``statistics`` are computed for; None for all.
@@ -62,7 +62,9 @@ def stream_forward(
         ``logits [B, T-1, V]`` keep the model's dtype.
     """
     labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
-    layers = sorted(int(need.removeprefix("hidden.")) for need in needs if need.startswith("hidden."))
+    own = {need for need in parse_needs(needs) if not need.reference}
+    layers = sorted(need.layer for need in own if need.field == "hidden" and need.layer is not None)
+    with_logits = Need("logits") in own
     values = logits = None
     scored = mask.nonzero(as_tuple=True)  # computed once for states, labels and statistics: it waits for the GPU
     wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[scored]
@@ -71,7 +73,7 @@ def stream_forward(
         return _with_statistics(label_log_probs(logits, labels), logits, labels, statistics, wanted)
 
     head = _plain_output_head(cast("PreTrainedModel", model))
-    if "logits" not in needs and head is not None:
+    if not with_logits and head is not None:
         with _head_on_labels(head, labels, scored, wanted, values_of, chunk_size) as results:
             given, states = _call(model, batch, with_hidden=bool(layers))
         if results and given is results[-1]:  # else the model transforms its logits, undeclared in its config
@@ -85,8 +87,8 @@ def stream_forward(
             values = _spread(label_log_probs(full, labels, mask).unsqueeze(-1), labels, scored)
         else:
             values = _spread(values_of(full[scored], labels[scored], wanted), labels, scored)
-        logits = full if "logits" in needs else None
-    return StreamView(
+        logits = full if with_logits else None
+    return LanguageView(
         labels=labels,
         mask=mask,
         logps=values[..., 0],

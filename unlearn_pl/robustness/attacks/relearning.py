@@ -111,7 +111,7 @@ class Relearning(Attack):
             trainer = subject.trainer(
                 max_steps=self.steps,
                 max_epochs=-1,
-                val_check_interval=self.evaluate_every * data.micro_batches_per_step,
+                val_check_interval=self.evaluate_every,
                 check_val_every_n_epoch=None,
                 callbacks=[evaluation],
             )

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.functional import greedy_matches, log_prob_moments
 from unlearn_pl.models.language.forward import TokenStatistics
-from unlearn_pl.types import Detail, Score, StreamView
+from unlearn_pl.types import Detail, LanguageView, Score
 
 
 def token_statistics(details: frozenset[Detail]) -> TokenStatistics | None:
@@ -26,7 +26,7 @@ def token_statistics(details: frozenset[Detail]) -> TokenStatistics | None:
 
 
 def with_details(
-    score: Score, view: StreamView, details: frozenset[Detail], tokenizer: PreTrainedTokenizerBase | None
+    score: Score, view: LanguageView, details: frozenset[Detail], tokenizer: PreTrainedTokenizerBase | None
 ) -> Score:
     """``score`` with what ``details`` ask for.
 

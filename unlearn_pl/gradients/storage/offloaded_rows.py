@@ -1,17 +1,17 @@
-"""Rows in the memory of the host."""
+"""Gradient rows in host memory."""
 
 import torch
 from torch import Tensor
 
-from unlearn_pl.gradients.row_storage import RowStorage
 from unlearn_pl.gradients.rows import Row, local
+from unlearn_pl.gradients.storage.row_storage import RowStorage
 
 
 class OffloadedRows(RowStorage):
-    """Keeps rows in pinned memory of the host, except for the last one: no further gradient copy on the GPU.
+    """Keeps rows in pinned host memory, except for the last one: no further gradient copy on the GPU.
 
-    Copies run on a stream of their own, beside the next objective's forward and backward pass; the rows come back one
-    parameter at a time. Without a GPU nothing is moved.
+    Copies run on a CUDA stream of their own, concurrently with the next objective's forward and backward pass; the rows
+    come back one parameter at a time. Without a GPU, rows are kept unchanged.
     """
 
     def __init__(self) -> None:
@@ -27,6 +27,10 @@ class OffloadedRows(RowStorage):
         with torch.cuda.stream(self._stream):
             return [None if g is None else _to_host(local(g), self._stream) for g in row]
 
+    def share(self, element_size: int, place: torch.device, world_size: int) -> float:
+        """0 on a GPU."""
+        return 0.0 if place.type == "cuda" else 1.0
+
     def wait(self) -> None:
         """Let the current stream wait for the copies."""
         if self._stream is not None:
@@ -34,5 +38,5 @@ class OffloadedRows(RowStorage):
 
 
 def _to_host(gradient: Tensor, stream: torch.cuda.Stream) -> Tensor:
-    gradient.record_stream(stream)  # its memory must not be given away before the copy is done
+    gradient.record_stream(stream)  # its memory must not be reused before the copy is done
     return torch.empty_like(gradient, device="cpu", pin_memory=True).copy_(gradient, non_blocking=True)
