@@ -20,13 +20,13 @@ from statistics import mean
 import torch
 from jsonargparse import auto_cli
 from torch import Tensor
-from unlearn_pl.modules.step import Step
 
 from benchmarks.combiner_study_analysis import Trial, area, best_by, forget_score
 from benchmarks.combiner_study_run import Descent, World
 from unlearn_pl.combiners import MinNorm
 from unlearn_pl.gradients import Replay, gramian
 from unlearn_pl.modules import MOLLM
+from unlearn_pl.modules.step import Step
 
 RATES, EPOCHS = (5e-4, 1e-3, 2e-3, 4e-3), 12
 ARMS: dict[str, dict[str, object]] = {
