@@ -88,7 +88,7 @@ def test_readers_of_elements_are_named(options, message):
 
 
 def test_a_storage_without_rows_is_refused():
-    with pytest.raises(ValueError, match=r"gradients of several objectives wait, but combiner=Scalarization\(\) needs"):
+    with pytest.raises(ValueError, match=r"gradients of several objectives, but combiner=Scalarization\(\) needs"):
         train(BFloat16Rows(), combiner=Scalarization())
 
 

@@ -247,7 +247,7 @@ def test_a_new_adapter_changes_nothing_and_a_trained_one_does(tiny_model, tmp_pa
     trained = adapted(1)
     with torch.no_grad():
         next(p for name, p in trained.named_parameters() if "lora_B" in name).add_(0.1)
-    with pytest.raises(ValueError, match="weights of the original model"):
+    with pytest.raises(ValueError, match="weights of the reference model"):
         prepared(trained, tmp_path)
 
 
@@ -257,7 +257,7 @@ def test_a_new_adapter_changes_nothing_and_a_trained_one_does(tiny_model, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": 1}, "weights of the original model"),
+        ({"weights": 1}, "weights of the reference model"),
         ({"fingerprint": "other rows"}, r"rows of the stream, or the template or tokenizer.*\(rows, now other rows\)"),
         ({"top_k": 5}, r"what is kept for ref_logits \(top_k=4, float32, now top_k=5, float32\)"),
         ({"needs": LOGPS}, r"what is kept for ref_logits \(top_k=4, float32, now nothing\)"),

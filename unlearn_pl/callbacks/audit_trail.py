@@ -11,6 +11,7 @@ from unlearn_pl.callbacks.save_pretrained import SavePretrained
 from unlearn_pl.data import SequentialRequests
 from unlearn_pl.models import CausalLM
 from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.recording import class_path
 from unlearn_pl.results import append_to_trail, config_hash, read_trail, software_versions, utc_now, weights_fingerprint
 
@@ -202,7 +203,7 @@ class AuditTrail(pl.Callback):
 
 
 def _requests(trainer: pl.Trainer) -> SequentialRequests:
-    data = getattr(trainer, "datamodule", None)
+    data = attached_datamodule(trainer)
     if not isinstance(data, SequentialRequests):
         raise ValueError(f"AuditTrail needs the data module SequentialRequests; the Trainer has {type(data).__name__}.")
     return data

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from unlearn_pl.gradients import Row, RowObserver, gramian, local
+from unlearn_pl.modules import UnlearningModule
 
 
 class ConflictMonitor(pl.Callback, RowObserver):
@@ -58,6 +59,7 @@ class ConflictMonitor(pl.Callback, RowObserver):
         """Log the cosines between the copied rows and the change of the weights."""
         if not self._before:
             return
+        assert isinstance(pl_module, UnlearningModule)  # other modules call no on_rows
         change: Row = [local(p.detach()) - before for p, before in zip(self._parameters, self._before, strict=True)]
         products = gramian([change, *self._rows.values()])
         if trainer.world_size > 1 and any(isinstance(p, DTensor) for p in self._parameters):
@@ -67,5 +69,5 @@ class ConflictMonitor(pl.Callback, RowObserver):
         metrics = {f"train/descent/{name}": value for name, value in zip(self._rows, descent, strict=True)}
         pl_module.log_dict(metrics, logger=False, batch_size=1)
         for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+            logger.log_metrics(metrics, step=pl_module.windows_closed)
         self._rows, self._before, self._parameters = {}, [], ()

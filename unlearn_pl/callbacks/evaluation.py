@@ -15,10 +15,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from unlearn_pl.metrics import PerExampleMetric
 from unlearn_pl.metrics.scores import mean_score
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.recording import Recorded, arguments_of, record
 from unlearn_pl.results import PerExample, Results, config_hash, read_results, weights_fingerprint, write_results
-from unlearn_pl.types import Detail, Reads
+from unlearn_pl.types import Detail, Reads, StreamProvider
 
 Stage = Literal["val", "test"]
 GENERATE = ".generate"
@@ -42,8 +43,8 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     - ``choice``, ``nll``, ``num_tokens``, each ``[B]``, for a :class:`~unlearn_pl.types.TokenBatch`;
     - ``text``, B generated answers, for a :class:`~unlearn_pl.types.PromptBatch` (loaders named ``<split>.generate``).
 
-    Metrics that read per-token statistics request them from a :class:`~unlearn_pl.modules.LanguageModule`, which
-    computes them in the same forward. With other modules these metrics are dropped, with a warning. A LanguageModule
+    Metrics that read per-token statistics request them from a :class:`~unlearn_pl.modules.ModelModule`, which
+    computes them in the same forward. With other modules these metrics are dropped, with a warning. A ModelModule
     skips everything that no evaluation of the Trainer reads; other callbacks that read it request it with ``wish``.
 
     Metrics are logged as ``val/<benchmark>/<metric>`` and ``test/<benchmark>/<metric>``. ``test`` also keeps them, with
@@ -251,7 +252,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             loader: {name: metric.to(pl_module.device) for name, metric in self.make_metrics(loader).items()}
             for loader in self.loaders
         }
-        if isinstance(pl_module, LanguageModule):
+        if isinstance(pl_module, ModelModule):
             for position, (loader, metrics) in enumerate(self._collected.items()):
                 details = frozenset[Detail]().union(*(metric.details for metric in metrics.values()))
                 longest, stop = self.generation(loader)
@@ -266,7 +267,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         if missing:
             self.warn_once(
                 f"{', '.join(sorted(missing))} are not computed: they need the log-probability of every token, which "
-                f"{type(pl_module).__name__} does not return. Subclasses of LanguageModule do."
+                f"{type(pl_module).__name__} does not return. Subclasses of ModelModule do."
             )
 
     def _collect(self, dataloader_idx: int, outputs: Any, batch: Any) -> None:
@@ -301,7 +302,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     ) -> Results:
         config = {
             "model": _configuration(pl_module),
-            "data": _configuration(getattr(trainer, "datamodule", None)),
+            "data": _configuration(attached_datamodule(trainer)),
             "evaluation": _configuration(self),
         }
         model = getattr(pl_module, "model", pl_module)
@@ -335,8 +336,8 @@ def _evaluations(trainer: pl.Trainer) -> list[EvaluationCallback]:
 
 def question_hashes(trainer: pl.Trainer) -> dict[str, dict[int, str]]:
     """Evaluation split to index to hash of the example; empty for data modules without such hashes."""
-    hashes = getattr(getattr(trainer, "datamodule", None), "question_hashes", None)
-    return hashes() if hashes is not None else {}
+    data = attached_datamodule(trainer)
+    return data.question_hashes() if isinstance(data, StreamProvider) else {}
 
 
 def _configuration(component: object) -> object:

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from unlearn_pl.callbacks.evaluation import Collected, EvaluationCallback
 from unlearn_pl.metrics import PerExampleMetric
 from unlearn_pl.models import evaluation_mode
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
 from unlearn_pl.results import PerExample, Results
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class LMEvaluation(EvaluationCallback):
                 f"LMEvaluation runs in one process, but the Trainer has {trainer.world_size}. Save the model, and test "
                 "it with PretrainedModule and devices=1."
             )
-        if not isinstance(pl_module, LanguageModule):
-            raise ValueError(f"LMEvaluation needs a LanguageModule, but the module is a {type(pl_module).__name__}.")
+        if not isinstance(pl_module, ModelModule):
+            raise ValueError(f"LMEvaluation needs a ModelModule, but the module is a {type(pl_module).__name__}.")
         if unknown := self._unknown(self._manager):
             raise ValueError(f"Unknown tasks {unknown}; 'lm-eval ls tasks' lists those that lm-eval has.")
 
@@ -116,11 +116,11 @@ class LMEvaluation(EvaluationCallback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Run the tasks; log the metrics; keep and write the results."""
-        assert isinstance(pl_module, LanguageModule)
+        assert isinstance(pl_module, ModelModule)
         self._found = self._run(trainer, pl_module)
         super().on_test_epoch_end(trainer, pl_module)
 
-    def _run(self, trainer: pl.Trainer, pl_module: LanguageModule) -> Mapping[str, Any]:
+    def _run(self, trainer: pl.Trainer, pl_module: ModelModule) -> Mapping[str, Any]:
         from lm_eval import simple_evaluate
         from lm_eval.models.huggingface import HFLM
 

@@ -7,7 +7,7 @@ from torch import nn
 from unlearn_pl.functional import Compat
 from unlearn_pl.metrics import GradientNormAttack, PerExampleMetric, ReferenceAttack
 from unlearn_pl.models import CausalLM
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
 from unlearn_pl.recording import Recorded
 
 
@@ -30,7 +30,7 @@ class MoreAttacks(Recorded):
         self.reference = reference
         self.gradient_norm = gradient_norm
         self._built: nn.Module | None = None
-        self._attacked: LanguageModule | None = None
+        self._attacked: ModelModule | None = None
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Load the reference model, and check that the attacks are possible.
@@ -38,8 +38,8 @@ class MoreAttacks(Recorded):
         Raises:
             ValueError: if they are not.
         """
-        if not isinstance(pl_module, LanguageModule):
-            raise ValueError(f"MoreAttacks need a LanguageModule, but the module is a {type(pl_module).__name__}.")
+        if not isinstance(pl_module, ModelModule):
+            raise ValueError(f"MoreAttacks need a ModelModule, but the module is a {type(pl_module).__name__}.")
         if self.gradient_norm and isinstance(trainer.strategy, ModelParallelStrategy):
             raise ValueError("gradient_norm=True needs the whole model on a device; accepted are one device, and DDP.")
         self._attacked = pl_module

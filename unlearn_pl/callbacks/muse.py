@@ -23,7 +23,7 @@ from unlearn_pl.metrics import (
     read_membership_scores,
 )
 from unlearn_pl.metrics.scores import mean_score
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
 from unlearn_pl.results import PerExample
 
 VERBATIM = "verbmem_forget"
@@ -106,7 +106,7 @@ class MUSEEvaluation(EvaluationCallback):
         if self.more_attacks is not None:
             self.more_attacks.prepare(trainer, pl_module)
             self._more_metrics = partial(self.more_attacks.metrics, trainer, self.compat)
-        self._tokenizer = pl_module.load_tokenizer() if isinstance(pl_module, LanguageModule) else None
+        self._tokenizer = pl_module.load_tokenizer() if isinstance(pl_module, ModelModule) else None
         if self.retain_results is None:
             return
         self.retain_scores = self.read_retain_scores(self.retain_results, {"compat": self.compat})

@@ -7,6 +7,8 @@ import lightning.pytorch as pl
 from torch import nn
 
 from unlearn_pl.models import check_export_directory, save_pretrained
+from unlearn_pl.modules.lightning_internals import attached_datamodule
+from unlearn_pl.types import StreamProvider
 
 
 class SavePretrained(pl.Callback):
@@ -38,7 +40,8 @@ class SavePretrained(pl.Callback):
         """Write the folder; all ranks take part."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        tokenizer = getattr(getattr(trainer, "datamodule", None), "tokenizer", None)
+        data = attached_datamodule(trainer)
+        tokenizer = data.text_tokenizer() if isinstance(data, StreamProvider) else None
         save_pretrained(cast(nn.Module, pl_module.model), self.path(trainer), tokenizer, self.merge_lora)
 
     def path(self, trainer: pl.Trainer) -> Path:

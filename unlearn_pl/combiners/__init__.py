@@ -1,7 +1,7 @@
 """Rules that combine the objectives' gradients: a Gramian and the losses in, a weight per gradient out.
 
-Every rule subclasses :class:`Combiner`, which decides what takes part in a step and normalises; a rule itself is the
-mathematics on a small matrix.
+Most rules subclass :class:`GramianCombiner`, which drops inactive objectives and normalizes gradients; a rule itself is
+the mathematics on a small matrix.
 """
 
 from unlearn_pl.combiners.base import Combiner

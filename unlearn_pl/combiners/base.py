@@ -1,4 +1,4 @@
-"""From the Gramian of the gradients, or from the losses, to a weight for each gradient."""
+"""Base class of combiners: the Gramian of the gradients, or the losses, in; one weight per gradient out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from unlearn_pl.types import Role
 
 
 class Combiner(Recorded, ABC):
-    """Weights ``w`` such that the step follows ``sum_k w_k g_k``.
+    """Computes weights ``w`` for the combined gradient ``sum_k w_k g_k``.
 
-    There are three kinds: :class:`~unlearn_pl.combiners.LossCombiner` (weights from the losses of the step before, so
+    There are three kinds: :class:`~unlearn_pl.combiners.LossCombiner` (weights from the losses of the previous step, so
     that a single gradient is accumulated), :class:`~unlearn_pl.combiners.GramianCombiner` (weights from the Gramian of
     the gradients), and :class:`~unlearn_pl.combiners.RowCombiner` (a rule on the elements of the gradients).
 
@@ -25,9 +25,10 @@ class Combiner(Recorded, ABC):
         min_objectives: smallest K.
         max_objectives: largest K.
         needs_roles: roles of which there must be at least one objective each.
-        live: ``[K]`` the objectives that took part in the last call.
+        live: ``[K]`` bool: the objectives that were active in the last call.
         stationarity: squared length of the shortest average of the active unit gradients at the last call: 1 when they
-            all agree, ``1/K`` when they are orthogonal, 0 when they cannot be reconciled; NaN without a Gramian.
+            all agree, ``1/K`` when they are orthogonal, 0 when no direction descends all of them; NaN without a
+            Gramian.
     """
 
     uses_gramian: ClassVar[bool] = True
@@ -40,16 +41,16 @@ class Combiner(Recorded, ABC):
         self._roles: tuple[Role, ...] = ()
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """Reset, for these objectives.
+        """Reset the state, for these objectives.
 
         Args:
-            names: of the objectives, in the order of the Gramian's rows.
-            roles: whether each forgets or keeps.
-            zero_at_start: whether each has a zero gradient, but for noise, at the first call; none has when empty.
+            names: names of the objectives, in the order of the Gramian's rows.
+            roles: whether each forgets or retains.
+            zero_at_start: whether the gradient of each is zero, apart from noise, at the first call; empty for none.
 
         Raises:
-            ValueError: if there are too few or too many, a role that the rule needs is missing, lengths differ, names
-                repeat, or the arguments of the constructor name an unknown objective.
+            ValueError: if there are too few or too many objectives, a role that the rule needs is missing, lengths
+                differ, names repeat, or the arguments of the constructor name an unknown objective.
         """
         zero_at_start = zero_at_start or [False] * len(names)
         if not self.min_objectives <= len(names) <= self.max_objectives:
@@ -84,7 +85,7 @@ class Combiner(Recorded, ABC):
             losses: ``[K]``.
 
         Returns:
-            ``[..., K]`` fp64 on the CPU; 0 for objectives that are left out, and all 0 when the step is to be skipped.
+            ``[..., K]`` fp64 on the CPU; 0 for inactive objectives, and all 0 if the step is to be skipped.
 
         Raises:
             ValueError: if a shape does not fit the objectives of :meth:`setup`.
@@ -96,10 +97,10 @@ class Combiner(Recorded, ABC):
         return torch.zeros(len(self._names), dtype=torch.bool)
 
     def observe(self, losses: Tensor) -> bool:
-        """Take in the losses ``[K]`` of a step that reuses the last weights.
+        """Update with the losses ``[K]`` of a step that reuses the last weights.
 
         Returns:
-            True when those weights are outdated.
+            True if those weights are stale.
         """
         return False
 
@@ -108,7 +109,7 @@ class Combiner(Recorded, ABC):
         return torch.tensor([own == role for own in self._roles], dtype=torch.bool)
 
     def _checked(self, gramian: Tensor | None, losses: Tensor) -> Tensor:
-        """``losses`` in fp64 on the CPU, once all shapes fit."""
+        """``losses [K]`` in fp64 on the CPU, after a check of all shapes."""
         size = len(self._names)
         if losses.shape != (size,) or (gramian is not None and gramian.shape[-2:] != (size, size)):
             shape = None if gramian is None else list(gramian.shape)
@@ -119,14 +120,14 @@ class Combiner(Recorded, ABC):
         return losses.detach().to("cpu", torch.float64)
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to resume: tensors and plain values only."""
+        """State for :meth:`load_state_dict`: tensors and plain values only."""
         return {"rule": type(self).__name__, "names": list(self._names)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state``, after :meth:`setup`.
 
         Raises:
-            ValueError: if the state belongs to another rule, or to other objectives.
+            ValueError: if the state belongs to a different rule or to different objectives.
         """
         if state["names"] != list(self._names):
             raise ValueError(f"The state is of objectives {state['names']}, but setup() named {list(self._names)}.")

@@ -1,4 +1,4 @@
-"""Rules on the Gramian of the gradients."""
+"""Base class of rules on the Gramian of the gradients."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,38 +18,38 @@ STATIONARY = 1e-12
 
 
 class GramianCombiner(Combiner):
-    """Weights from the Gramian ``G = J J^T`` and the losses; a subclass writes :meth:`weigh`.
+    """Weights from the Gramian ``G = J J^T`` and the losses; subclasses implement :meth:`weigh`.
 
-    A call does what all rules share, in this order:
+    A call performs the steps that all rules share, in this order:
 
-    1. Leave out objectives that are not active (:class:`~unlearn_pl.combiners.liveness.Liveness`).
-    2. Return zeros, so that the step is skipped, if none is left or the active ones are stationary: no direction
-       descends all of them. One active objective alone has weight 1.
+    1. Drop inactive objectives (:class:`~unlearn_pl.combiners.liveness.Liveness`).
+    2. Return zeros, so that the step is skipped, if none is active or the active ones are stationary: no direction
+       descends all of them. A single active objective has weight 1.
     3. Divide each gradient by its ``n_k`` (:class:`~unlearn_pl.combiners.normalization.Normalization`), let the rule
        choose ``lambda`` for these, and return ``w_k = lambda_k mean(n) / n_k`` for the raw gradients. The mean of the
        ``n_k`` gives the step the length of a mean of gradients, so that clipping and plain SGD see the usual scale,
-       and that length still tends to 0 where the objectives cannot be reconciled.
+       and that length still tends to 0 where no direction descends all objectives.
 
-    With a Gramian per block of parameters (``[..., K, K]``), activity and stationarity are judged on their sum, and
-    the rest is done for every block by itself, among the objectives that reach it.
+    With a Gramian per block of parameters (``[..., K, K]``), activity and stationarity are determined from their sum,
+    and the rest is done for each block separately, among the objectives that reach it.
 
     Attributes:
-        members: ``[K]`` during :meth:`weigh`: the objectives whose gradients it is given.
-        block: during :meth:`weigh`: number of the block of parameters, 0 if there is only one.
+        members: ``[K]`` bool, during :meth:`weigh`: the objectives whose gradients it is given.
+        block: during :meth:`weigh`: number of the block of parameters; 0 if there is only one.
 
     Args:
         normalization: ``none``, ``l2`` or ``ema``.
         norm_decay: decay of the average norm of ``ema``.
         norm_floor: ``n_k`` is at least this fraction of the objective's largest norm so far.
-        min_relative_norm: gradients shorter than this fraction of the longest are left out.
-        satisfied: losses below this threshold leave their objective out until they exceed twice the threshold. A number
-            concerns the objectives of role ``forget``, a dictionary those that it names. Meant for losses that are
-            never negative.
-        satisfied_decay: decay of the moving average of the losses that is compared.
-        noise_factor: an objective that starts at a zero gradient is left out up to this multiple of its first norm.
+        min_relative_norm: gradients shorter than this fraction of the longest are dropped.
+        satisfied: threshold of the losses: below it, an objective is inactive until its loss exceeds twice the
+            threshold (hysteresis). A number applies to the objectives of role ``forget``, a dictionary to those that it
+            names. Only for losses that are never negative.
+        satisfied_decay: decay of the moving average of the losses that is compared with the threshold.
+        noise_factor: an objective whose gradient starts at zero is inactive up to this multiple of its first norm.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class GramianCombiner(Combiner):
         self._liveness = Liveness(min_relative_norm, noise_factor, satisfied, satisfied_decay)
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """As in :meth:`Combiner.setup`; thresholds must name objectives."""
+        """See :meth:`Combiner.setup`; also raises ``ValueError`` if ``satisfied`` names an unknown objective."""
         super().setup(names, roles, zero_at_start)
         self._liveness.setup(names, roles, zero_at_start or [False] * len(names))
         self._normalization.reset()
@@ -76,11 +76,11 @@ class GramianCombiner(Combiner):
 
     @property
     def satisfied_now(self) -> Tensor:
-        """``[K]`` bool: whose loss is below its threshold."""
+        """``[K]`` bool: the objectives that are satisfied."""
         return self._liveness.satisfied_now
 
     def __call__(self, gramian: Tensor | None, losses: Tensor) -> Tensor:
-        """As in :meth:`Combiner.__call__`.
+        """See :meth:`Combiner.__call__`.
 
         Raises:
             ValueError: also if the Gramian is missing.
@@ -93,14 +93,13 @@ class GramianCombiner(Combiner):
         return weights.reshape(gramian.shape[:-1])
 
     def observe(self, losses: Tensor) -> bool:
-        """Take in the losses of a step that reuses the last weights.
+        """Update with the losses of a step that reuses the last weights.
 
         Args:
             losses: ``[K]``.
 
         Returns:
-            True when an objective has reached or lost its goal (``satisfied``), so that those weights have had their
-            day.
+            True if an objective crossed its ``satisfied`` threshold in either direction: those weights are then stale.
 
         Raises:
             ValueError: if a loss with a threshold is negative.
@@ -109,7 +108,7 @@ class GramianCombiner(Combiner):
 
     @abstractmethod
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """Weights of the normalized gradients of the objectives that take part.
+        """Weights of the normalized gradients of the active objectives.
 
         Args:
             gramian: ``[K, K]`` fp64, inner products of the normalized gradients, ``K >= 2`` and all active; the matrix
@@ -121,7 +120,7 @@ class GramianCombiner(Combiner):
         """
 
     def members_of(self, role: Role) -> Tensor:
-        """``[k]`` during :meth:`weigh`: True for the rows, among those that it is given, of objectives of this role."""
+        """``[k]`` bool, during :meth:`weigh`: the objectives of this role among the k that it is given."""
         return super().members_of(role)[self.members]
 
     def _weigh_blocks(self, blocks: Tensor, losses: Tensor) -> Tensor:
@@ -148,14 +147,14 @@ class GramianCombiner(Combiner):
         return self.weigh(gramian / scales.outer(scales), losses) * scales.mean() / scales
 
     def state_dict(self) -> dict[str, Any]:
-        """As in :meth:`Combiner.state_dict`, with the state of activity and normalization."""
+        """See :meth:`Combiner.state_dict`; includes the state of activity and normalization."""
         return super().state_dict() | {
             "liveness": self._liveness.state_dict(),
             "normalization": self._normalization.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As in :meth:`Combiner.load_state_dict`."""
+        """See :meth:`Combiner.load_state_dict`."""
         super().load_state_dict(state)
         self._liveness.load_state_dict(state["liveness"])
         self._normalization.load_state_dict(state["normalization"])

@@ -10,12 +10,12 @@ from unlearn_pl.types import Role
 
 
 class Scalarization(LossCombiner):
-    """``sum_k w_k L_k`` with fixed weights: one compromise, chosen beforehand.
+    """``sum_k w_k L_k`` with fixed weights: a trade-off chosen beforehand.
 
-    The cheapest rule (no Gramian, a single accumulated gradient), and the baseline of every other one.
+    The cheapest rule (no Gramian, a single accumulated gradient), and the baseline for all others.
 
     Args:
-        weights: by objective; those not named have weight 1.
+        weights: name of an objective to its weight; 1 for objectives that are not named.
 
     Example:
         >>> import torch
@@ -30,12 +30,12 @@ class Scalarization(LossCombiner):
         self.weights = dict(weights or {})
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """As in :meth:`Combiner.setup`; ``ValueError`` if ``weights`` names an unknown objective."""
+        """See :meth:`Combiner.setup`; also raises ``ValueError`` if ``weights`` names an unknown objective."""
         super().setup(names, roles, zero_at_start)
         if unknown := sorted(set(self.weights) - set(names)):
             raise ValueError(f"weights names {unknown}, but the objectives are {list(names)}.")
         self._vector = torch.tensor([self.weights.get(name, 1.0) for name in names], dtype=torch.float64)
 
     def weigh(self, losses: Tensor) -> Tensor:
-        """The weights of the constructor."""
+        """The weights ``[K]`` from the constructor."""
         return self._vector.clone()

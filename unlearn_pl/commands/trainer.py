@@ -27,7 +27,7 @@ from unlearn_pl import (  # noqa: F401
 )
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
 from unlearn_pl.data import UnlearningDataModule
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
 
 
 class UnlearnCLI(LightningCLI):
@@ -44,7 +44,7 @@ class UnlearnCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str], run: bool = True) -> None:
         super().__init__(
-            LanguageModule,
+            ModelModule,
             UnlearningDataModule,
             args=list(args),
             run=run,

@@ -1,4 +1,4 @@
-"""The data module of texts: tokenized training streams and evaluation splits."""
+"""Base data module of texts: tokenized training streams and evaluation splits."""
 
 import hashlib
 from abc import abstractmethod
@@ -25,9 +25,9 @@ __all__ = ["UnlearningDataModule", "check_positive"]
 
 
 class UnlearningDataModule(StreamDataModule):
-    """Serves tokenized windows of all training streams at once, and every evaluation split on its own.
+    """Serves tokenized windows of all training streams at once, and every evaluation split separately.
 
-    A subclass says where rows come from; tokenization, sampling and loaders are done here::
+    A subclass provides the rows; tokenization, sampling and loaders are implemented here::
 
         class SupportTickets(UnlearningDataModule):
             def load_streams(self):
@@ -39,7 +39,7 @@ class UnlearningDataModule(StreamDataModule):
     Epochs, steps and their examples are those of :class:`~unlearn_pl.data.StreamDataModule`.
 
     Attributes:
-        default_splits: splits that are loaded when none are asked for; None for all.
+        default_splits: splits that are loaded if ``splits`` is None; None for all.
 
     Args:
         tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
@@ -49,10 +49,10 @@ class UnlearningDataModule(StreamDataModule):
         batch_size: examples per stream and optimizer step, over all devices.
         micro_batch_size: examples per device and forward.
         eval_batch_size: examples per device in evaluation.
-        max_eval_examples: evaluate the first questions of each split only; None for all.
+        max_eval_examples: evaluate only the first questions of each split; None for all.
         template: lays out question and answer; the tokenizer's chat template when it has one, else plain text.
-        max_length: most tokens that an example may have; a longer one is an error. None for no limit.
-        truncate: cut the beginning of the question of longer examples instead; answers are never cut.
+        max_length: maximum number of tokens of an example; longer ones raise ValueError. None for no limit.
+        truncate: cut off the beginning of the question of longer examples instead; answers are never cut.
         num_workers: worker processes per data loader.
         seed: seed of the order of the examples.
 
@@ -88,7 +88,7 @@ class UnlearningDataModule(StreamDataModule):
         )
         check_positive(max_eval_examples=max_eval_examples, max_length=max_length)
         if truncate and max_length is None:
-            raise ValueError("truncate=True needs max_length, the most tokens that an example may have.")
+            raise ValueError("truncate=True needs max_length, the maximum number of tokens of an example.")
         check_names(splits=splits)
         self.splits = self.default_splits if splits is None else splits
         self.max_eval_examples = max_eval_examples
@@ -97,27 +97,27 @@ class UnlearningDataModule(StreamDataModule):
         self.truncate = truncate
         self._tokenizer = tokenizer
 
-    # What a subclass writes ------------------------------------------------------------------------------------------
+    # Implemented by subclasses ---------------------------------------------------------------------------------------
 
     @abstractmethod
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """All training streams by name: rows, functions that load them when they are asked for, or components.
+        """All training streams by name: rows, functions that load them on demand, or components.
 
         Components are :class:`~unlearn_pl.data.Source`, such as :class:`~unlearn_pl.data.Documents`.
         """
 
     def load_splits(self) -> Mapping[str, SplitSource]:
-        """All evaluation splits by name: rows, or functions that load them when they are asked for.
+        """All evaluation splits by name: rows, or functions that load them on demand.
 
-        Rows are questions and answers, or of another kind of :class:`~unlearn_pl.data.EvaluationRow`.
+        Rows are questions and answers, or another kind of :class:`~unlearn_pl.data.EvaluationRow`.
         """
         return {}
 
-    # What a module asks ----------------------------------------------------------------------------------------------
+    # Read by modules -------------------------------------------------------------------------------------------------
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer that was given, by name or live, or else that of the model which is trained.
+        """The given tokenizer, or else that of the module's model.
 
         Raises:
             ValueError: if there is neither.
@@ -139,16 +139,16 @@ class UnlearningDataModule(StreamDataModule):
 
     @property
     def longest_sequence(self) -> int:
-        """Tokens in the longest example of all evaluation splits and, where something is trained, streams."""
+        """Tokens in the longest example of all evaluation splits and, in training, all streams."""
         datasets = [*(self._training.values() if self._trains else ()), *self._candidates.values()]
         return max((dataset.longest_sequence for dataset in datasets), default=0)
 
     def training_examples(self, stream: str, num_steps: int | None) -> list[Example]:
-        """What the first ``num_steps`` optimizer steps show of ``stream``, each example and answer once.
+        """Examples of ``stream`` that the first ``num_steps`` optimizer steps show, each example and answer once.
 
         Args:
             stream: name of the stream.
-            num_steps: None for everything that any number of steps may show.
+            num_steps: number of optimizer steps; None for all examples that any number of steps may show.
         """
         dataset = self._training[stream]
         if num_steps is None:
@@ -167,17 +167,17 @@ class UnlearningDataModule(StreamDataModule):
             for name, rows in self._evaluation.items()
         }
 
-    # What Lightning calls --------------------------------------------------------------------------------------------
+    # Lightning hooks -------------------------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Lets one process of a machine fill the caches of the training streams, before the others read them."""
+        """Fills the caches of the training streams, in one process per machine, before the others read them."""
         if self._trains:
             for name, source in select(self._sources, self.streams, "streams").items():
                 if isinstance(source, Source):
                     source.prepare(name, self._encoder)
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads and tokenizes what ``stage`` needs, so that errors surface before anything is trained."""
+        """Loads and tokenizes what ``stage`` needs, so that errors surface before training starts."""
         super().setup(stage)
         if stage in (None, "fit", "validate", "test"):
             _ = self._candidates
@@ -196,7 +196,7 @@ class UnlearningDataModule(StreamDataModule):
         """A loader of prompts (``PromptBatch``) per split, named ``<split>.generate``."""
         return {f"{name}.generate": self._split_loader(dataset) for name, dataset in self._prompts.items()}
 
-    # Data sets, each built once ---------------------------------------------------------------------------------------
+    # Datasets, each built once ----------------------------------------------------------------------------------------
 
     def _dataset(self, name: str, source: StreamSource) -> TrainingDataset:
         if isinstance(source, Source):
@@ -227,11 +227,11 @@ class UnlearningDataModule(StreamDataModule):
     # Loaders ----------------------------------------------------------------------------------------------------------
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """A right-padded :class:`~unlearn_pl.types.TokenBatch` of some examples."""
+        """A right-padded :class:`~unlearn_pl.types.TokenBatch` of ``examples``."""
         return cast(Batch, collate_examples(examples, self._pad_id))
 
     def _batch_function(self, name: str) -> BatchOf:
-        # Not self.collate: worker processes need no data module.
+        # Not self.collate: the data module is not sent to worker processes.
         collate = partial(collate_examples, pad_id=self._pad_id)
         return BatchOf(self._training[name], collate, takes_draws=True)  # type: ignore[arg-type]
 
@@ -241,7 +241,7 @@ class UnlearningDataModule(StreamDataModule):
 
     @property
     def _trains(self) -> bool:
-        """Whether training streams are needed: not in an evaluation, for which they may not be there."""
+        """Whether training streams are needed: not in an evaluation, where they may be missing."""
         return self.trainer is None or self.trainer.state.fn in (None, "fit")
 
     @property

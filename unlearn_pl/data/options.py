@@ -1,4 +1,4 @@
-"""Arguments that every data module has."""
+"""Arguments that all data modules share."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -15,10 +15,10 @@ class DataOptions(TypedDict, total=False):
         batch_size: examples per stream and optimizer step, over all devices.
         micro_batch_size: examples per device and forward.
         eval_batch_size: examples per device in evaluation.
-        max_eval_examples: evaluate the first questions of each split only.
+        max_eval_examples: evaluate only the first questions of each split.
         template: lays out question and answer; the tokenizer's chat template when it has one, else plain text.
-        max_length: most tokens that an example may have.
-        truncate: cut the beginning of the question of longer examples, instead of refusing them.
+        max_length: maximum number of tokens of an example.
+        truncate: cut off the beginning of the question of longer examples instead of raising ValueError.
         num_workers: worker processes per data loader.
         seed: seed of the order of the examples.
     """

@@ -2,8 +2,8 @@
 
 The order is that of an endless sequence of permutations, one per *round*. Step ``t`` takes the positions
 ``[t * batch_size, (t + 1) * batch_size)``, whatever the number of devices or the size of micro-batches. In a step in
-which one round ends and the next one begins, examples that it has shown already are passed over, and come right after
-that step.
+which one round ends and the next one begins, the new round skips examples that the step already contains; they come
+right after that step.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ class Draw(NamedTuple):
 
     Attributes:
         example: position of the example in its dataset.
-        round: how many times the whole dataset was shown before.
+        round: number of times that the whole dataset was shown before.
     """
 
     example: int
@@ -29,7 +29,7 @@ class Draw(NamedTuple):
 
 
 class StepShare(NamedTuple):
-    """What one rank sees of a stream in one optimizer step.
+    """One rank's share of a stream in one optimizer step.
 
     Attributes:
         step: number of the step.
@@ -41,7 +41,7 @@ class StepShare(NamedTuple):
 
 
 def stable_hash(*parts: str | int) -> int:
-    """A 64-bit number that depends on ``parts`` alone: the same in every process, on every platform."""
+    """A 64-bit number that depends only on ``parts``: the same in every process, on every platform."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little")
 
@@ -51,11 +51,11 @@ def step_draws(seed: int, stream: str, step: int, batch_size: int, num_examples:
 
     No example is drawn twice before all were drawn once, and none twice in a step that is not larger than the dataset,
     so that no two devices share one. A companion stream (``forget.alternate``) has the order of its parent
-    (``forget``), so that both speak about the same examples.
+    (``forget``), so that both contain the same examples.
 
     Args:
         seed: seed of the order.
-        stream: name of the stream; what follows the first dot does not matter.
+        stream: name of the stream; anything after the first dot is ignored.
         step: number of the optimizer step, from 0 and through all epochs.
         batch_size: examples of the stream per optimizer step, over all devices.
         num_examples: examples in the stream.
@@ -87,10 +87,10 @@ def step_indices(seed: int, stream: str, step: int, batch_size: int, num_example
 
 
 def example_seeds(seed: int, stream: str, step: int, index: Sequence[int]) -> list[int]:
-    """A seed per example for what its loss draws at random: noise, timesteps, views.
+    """A seed per example for the random numbers of its loss: noise, timesteps, views.
 
-    They are functions of ``(seed, stream, step, index)`` alone. So a window that is run again, micro-batches of another
-    size, and other numbers of ranks see the same loss.
+    Seeds depend only on ``(seed, stream, step, index)``, so that the loss is the same when a window is run again, and
+    for every size of micro-batches and number of ranks.
 
     Args:
         seed: seed of the data module.
@@ -106,15 +106,15 @@ def example_seeds(seed: int, stream: str, step: int, index: Sequence[int]) -> li
 
 @lru_cache(maxsize=4)  # every step of a round asks for it again, for a few streams in turn
 def _order(seed: int, stream: str, round_number: int, batch_size: int, num_examples: int) -> Tensor:
-    """The permutation of a round; its first step repeats no example that the round before has shown in that step."""
+    """The permutation of a round; its first step repeats no example that the previous round shows in that step."""
     if batch_size > num_examples:
         return _permutation(seed, stream, round_number, num_examples)
 
     def shared(number: int) -> int:
-        """Examples of the round before in the step with which a round begins."""
+        """Number of examples of the previous round in the step with which a round begins."""
         return number * num_examples % batch_size
 
-    # The end of a round depends on its beginning, and so on the round before, when it has less than two steps.
+    # The end of a round of less than two steps depends on its beginning, and thus on the previous round.
     first = max(round_number - 1, 0)
     while shared(first) and num_examples < 2 * batch_size:
         first -= 1
@@ -137,16 +137,16 @@ class StepSampler(DistributedSampler[StepShare]):
     """Yields one rank's :class:`StepShare` of the optimizer steps ``start()``, ``start() + 1``, ... of an epoch.
 
     Each rank takes a contiguous slice of every step. It is a ``DistributedSampler`` because Lightning replaces every
-    other sampler by a shuffled one in distributed training.
+    other sampler with a shuffled one in distributed training.
 
     Args:
-        dataset: the stream's examples; its length counts.
+        dataset: the stream's examples; only its length is used.
         stream: name of the stream.
         seed: seed of the order.
         batch_size: examples per optimizer step, over all ranks.
         steps_per_epoch: optimizer steps per epoch.
-        start: asked for the number of the first step whenever an epoch begins; resuming training is one more
-            answer of it.
+        start: returns the number of the first step, and is called whenever an epoch begins; this is also how training
+            resumes.
         num_replicas: number of ranks.
         rank: this process's rank.
 

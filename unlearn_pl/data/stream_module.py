@@ -1,4 +1,4 @@
-"""Training streams of any kind: which of them are loaded, and the windows that they serve."""
+"""Base data module of training streams with any kind of examples, served as windows."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,28 +16,28 @@ from unlearn_pl.recording import Recorded, arguments_of, record
 from unlearn_pl.types import Batch, StreamProvider, StreamReader
 
 AnySource = TypeVar("AnySource")
-"""Where a stream or a split comes from."""
+"""The source of a stream or a split."""
 
 
 class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
-    """Serves windows of all training streams at once; knows neither tokens nor images.
+    """Serves windows of all training streams at once, for any kind of examples.
 
-    A subclass says where examples come from::
+    A subclass provides the examples::
 
         class Digits(StreamDataModule):
             def load_streams(self):
                 return {"forget": TensorDictDataset(...), "retain": lambda: load_retain()}
 
-    An example is a dictionary of tensors, or whatever :meth:`collate` takes. A batch of the Trainer is one optimizer
-    step of this rank: ``{stream: [micro-batch, ...]}``. To the tensors that :meth:`collate` gives, ``index [B]`` and
-    ``seeds [B]`` are added.
+    An example is a dictionary of tensors, or whatever :meth:`collate` accepts. A batch of the Trainer is one optimizer
+    step of this rank: ``{stream: [micro-batch, ...]}``. ``index [B]`` and ``seeds [B]`` are added to the tensors that
+    :meth:`collate` returns.
 
-    An epoch is one pass over the anchor, the forget stream. Which examples an optimizer step sees depends on the seed,
-    the stream and the number of the step alone (:func:`~unlearn_pl.data.step_indices`), so neither the number of
-    devices, nor the size of micro-batches, nor an interruption changes it.
+    An epoch is one pass over the anchor, the forget stream. Which examples an optimizer step sees depends only on the
+    seed, the stream and the number of the step (:func:`~unlearn_pl.data.step_indices`), and not on the number of
+    devices, the size of micro-batches or interruptions.
 
     Attributes:
-        default_streams: streams that are loaded when none are asked for, and there is no module that reads some.
+        default_streams: streams that are loaded if ``streams`` is None and no module names those that it reads.
 
     Args:
         streams: names of the training streams to load, among the keys of :meth:`load_streams`; None for those that the
@@ -46,7 +46,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         micro_batch_size: examples per device and forward.
         eval_batch_size: examples per device in evaluation.
         num_workers: worker processes per data loader.
-        seed: seed of the order of the examples, and of what their losses draw at random.
+        seed: seed of the order of the examples, and of the random numbers of their losses.
 
     Raises:
         ValueError: if a size is not positive; from ``setup``, if a stream is unknown or empty.
@@ -78,25 +78,25 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
 
-    # What a subclass writes ------------------------------------------------------------------------------------------
+    # Implemented by subclasses ---------------------------------------------------------------------------------------
 
     @abstractmethod
     def load_streams(self) -> Mapping[str, Any]:
-        """All training streams by name: datasets, or functions that load them when they are asked for."""
+        """All training streams by name: datasets, or functions that load them on demand."""
 
     def collate(self, examples: Sequence[Any]) -> Batch:
-        """A batch of some examples of a stream; by default PyTorch's own.
+        """A batch of ``examples``; by default PyTorch's own collation.
 
         Args:
             examples: items of a dataset.
         """
         return default_collate(list(examples))
 
-    # What a module asks ----------------------------------------------------------------------------------------------
+    # Read by modules -------------------------------------------------------------------------------------------------
 
     @property
     def streams(self) -> list[str]:
-        """The training streams: those that were asked for, or that the module reads; without either, the default."""
+        """The training streams: those given, or else those that the module reads, or else the default ones."""
         if self._asked_streams is not None:
             return list(self._asked_streams)
         reader = self.reader
@@ -105,13 +105,13 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
     @property
     def reader(self) -> StreamReader | None:
-        """The module that is trained or evaluated, where it reads streams as this library's do."""
+        """The module that is trained or evaluated, if it is a :class:`~unlearn_pl.types.StreamReader`."""
         module = None if self.trainer is None else self.trainer.lightning_module
         return module if isinstance(module, StreamReader) else None
 
     @property
     def anchor(self) -> str:
-        """The stream whose size defines the epoch: forget, or the first one when there is no forget stream."""
+        """The stream whose size defines the epoch: ``forget``, or the first one if there is no such stream."""
         return "forget" if "forget" in self.streams else self.streams[0]
 
     @property
@@ -136,10 +136,10 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
             )
         return self.batch_size // unit
 
-    # What Lightning calls --------------------------------------------------------------------------------------------
+    # Lightning hooks -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads what ``stage`` needs, so that errors surface before anything is trained."""
+        """Loads what ``stage`` needs, so that errors surface before training starts."""
         if stage in (None, "fit"):
             _ = self.micro_batches_per_step, self._training
 
@@ -147,7 +147,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         """Windows ``{stream: [micro-batch, ...]}``; an epoch has ``steps_per_epoch`` of them."""
         return CombinedLoader({name: self._train_loader(name) for name in self.streams}, mode="min_size")
 
-    # Data sets, each built once ---------------------------------------------------------------------------------------
+    # Datasets, each built once ----------------------------------------------------------------------------------------
 
     @cached_property
     def _sources(self) -> Mapping[str, Any]:
@@ -191,7 +191,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
     def _eval_loader(self, dataset: Sized, collate: Callable[[Sequence[Any]], Any]) -> DataLoader:
         devices, rank = self._world
-        # Pads by repetition; metrics count an example once, by its index.
+        # Pads by repetition; metrics count each example once, by its index.
         sampler = DistributedSampler[object](cast(Dataset, dataset), devices, rank, shuffle=False)
         return DataLoader(
             cast(Dataset, dataset),
@@ -217,12 +217,12 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
 
 class BatchOf:
-    """A batch of some draws of one dataset; can be sent to worker processes.
+    """Makes batches from draws of one dataset; can be sent to worker processes.
 
     Args:
         dataset: the stream's examples.
         collate: makes a batch of examples.
-        takes_draws: whether the dataset wants draws, which also say how often it was shown, or positions.
+        takes_draws: whether the dataset is indexed by draws, which include the round, or by positions.
     """
 
     def __init__(self, dataset: Any, collate: Callable[[Sequence[Any]], Batch], *, takes_draws: bool) -> None:
@@ -231,7 +231,7 @@ class BatchOf:
         self.takes_draws = takes_draws
 
     def __call__(self, draws: Sequence[Draw]) -> Batch:
-        """The batch."""
+        """The batch of ``draws``."""
         return self.collate([self.dataset[draw if self.takes_draws else draw.example] for draw in draws])
 
 

@@ -10,13 +10,13 @@ from unlearn_pl.types import Batch
 
 
 class WindowDataset(Dataset[list[Batch]]):
-    """The micro-batches of a share of a step, made when it is asked for.
+    """The micro-batches of a share of a step, made on demand.
 
     Args:
         stream: name of the stream.
-        seed: of the random numbers of its examples.
+        seed: seed of the random numbers of its examples.
         micro_batch_size: examples per micro-batch.
-        batch_of: makes a batch of some draws.
+        batch_of: makes a batch from draws.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class WindowDataset(Dataset[list[Batch]]):
 
 
 class WindowLoader(DataLoader):
-    """A DataLoader over a :class:`WindowDataset`, which Lightning knows to be resumable.
+    """A DataLoader over a :class:`WindowDataset` that Lightning accepts as resumable.
 
-    The sampler asks for the optimizer step to begin with, so there is nothing to save. Lightning looks for these two
-    methods before it believes that an epoch can be resumed in its middle, and warns where they are missing.
+    The sampler asks for the first optimizer step, so there is no state to save. Lightning requires these two methods to
+    resume inside an epoch, and warns if they are missing.
 
     Args:
         windows: the stream.
@@ -61,11 +61,11 @@ class WindowLoader(DataLoader):
         )
 
     def state_dict(self) -> dict[str, object]:
-        """Nothing."""
+        """An empty state."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Nothing to load."""
+        """Does nothing: there is no state."""
 
 
 def _as_it_is(window: list[Batch]) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""Checks, before any work is done, of what would descend wrongly: each message names the replacement."""
+"""Validation of a descent before any work is done; every error names a supported alternative."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
@@ -21,7 +21,7 @@ def check_objectives(objectives: Mapping[str, Objective]) -> None:
     """Check that there is something to descend.
 
     Raises:
-        ValueError: when there is no objective.
+        ValueError: if there is no objective.
     """
     if not objectives:
         raise ValueError("objectives is empty; at least one objective is needed.")
@@ -35,15 +35,15 @@ def check_streams(wanted: Mapping[str, tuple[str, ...]], given: Sequence[str]) -
         given: streams of the data.
 
     Raises:
-        ValueError: naming the objective, the stream and the streams that there are.
+        ValueError: naming the objective, the stream and the available streams.
     """
     for name, streams in wanted.items():
         for stream in streams:
             if stream not in given:
                 raise ValueError(
                     f"Objective {name!r} reads stream {stream!r}, but the data has {sorted(given)}. "
-                    "Give the objective one of these as its `stream`; where the data module was told its `streams`, "
-                    "name the missing one there."
+                    "Set the objective's `stream` to one of these or, if the data module was given `streams`, add the "
+                    "missing one there."
                 )
 
 
@@ -98,7 +98,7 @@ def check_descent(descent: "Descent") -> None:
 
 
 def check_optimizer(descent: "Descent", optimizer: Optimizer) -> None:
-    """Check that the optimizer has what the metric asks of it, and gets the gradients that it needs.
+    """Check that the optimizer has the state that the metric reads, and gets the gradients that it needs.
 
     Raises:
         ValueError: naming the optimizer and what is accepted.
@@ -123,6 +123,6 @@ def check_optimizer(descent: "Descent", optimizer: Optimizer) -> None:
         )
     if source.plain and not dual and not descent.combiner.uses_gramian and (not source.whole_rows):
         raise ValueError(
-            f"gradient={type(source).__name__}() with these arguments says how gradients of several objectives wait, "
+            f"gradient={type(source).__name__}() with these arguments stores gradients of several objectives, "
             f"but combiner={type(descent.combiner).__name__}() needs only one. Accepted with it: gradient=FirstOrder()."
         )

@@ -41,10 +41,11 @@ class Descent:
     A step takes the cheapest way to its gradient: a single weighted sum when the weights are known beforehand, else
     gradients of every objective, their Gramian, and the combiner's weights.
 
-    It knows no Trainer. In a loop of one's own::
+    It needs no Trainer. In a custom loop::
 
-        descent = Descent({"forget": UnlearningCrossEntropyLoss(), "retain": CausalLMLoss()}, MinNorm())
-        runtime = LocalRuntime(model, optimizer)
+        objectives = {"forget": UnlearningCrossEntropyLoss(), "retain": CausalLMLoss()}
+        descent = Descent(objectives, MinNorm())
+        runtime = LocalRuntime(model, optimizer, objectives)
         for window in windows:
             step = descent.step(window, runtime)
             if step.moves:
@@ -53,13 +54,13 @@ class Descent:
     Args:
         objectives: name to objective; at least one.
         combiner: turns the Gramian of the gradients into weights.
-        gradient: where gradients come from; :class:`~unlearn_pl.gradients.FirstOrder` by default.
+        gradient: source of the gradients; :class:`~unlearn_pl.gradients.FirstOrder` by default.
         on_nonfinite: ``skip`` the step, ``drop`` the objective from it, or ``raise``, when a loss or a gradient is
             not finite. A non-finite gradient never reaches the optimizer.
-        scope: whether the combiner solves once for all weights (``global``), for every transformer layer by itself
-            (``group``), or for every parameter (``tensor``).
-        metric: inner product of the gradients: ``euclidean``, or ``adam``, that in which Adam takes its steps.
-        rescale: length of the combined gradient: ``mean_gradient``, ``mean_norm``, or what the combiner gives (None).
+        scope: whether the combiner solves once for all weights (``global``), for each transformer layer separately
+            (``group``), or for each parameter (``tensor``).
+        metric: inner product of the gradients: ``euclidean``, or ``adam``, the metric of Adam's steps.
+        rescale: length of the combined gradient: ``mean_gradient``, ``mean_norm``, or the combiner's own (None).
         refresh_every: solve at every m-th step only; see :class:`Refresh`.
 
     Attributes:
@@ -68,7 +69,7 @@ class Descent:
         losses: ``[K]`` of the last step; NaN before the first.
 
     Raises:
-        ValueError: when there is no objective, or an option is unknown or does not fit the combiner or the source.
+        ValueError: if there is no objective, or an option is unknown or not supported by the combiner or the source.
     """
 
     def __init__(
@@ -96,10 +97,11 @@ class Descent:
         self.setup()
 
     def setup(self, reference_is_original: bool = False) -> None:
-        """Start again at step 0.
+        """Reset to step 0.
 
         Args:
-            reference_is_original: divergences from the reference have a zero gradient at the first step.
+            reference_is_original: the reference model has the original weights, so that divergences from it have a
+                zero gradient at the first step.
         """
         objectives = self.objectives.values()
         self.combiner.setup(
@@ -121,16 +123,16 @@ class Descent:
             runtime: the model, its optimizer and the other ranks.
 
         Returns:
-            What was measured and decided. Where ``moves`` is False, ``.grad`` is None and there is nothing to step.
+            The measurements and the weights. If ``moves`` is False, ``.grad`` is None and there is nothing to step.
 
         Raises:
-            ValueError: if an objective reads a stream that is not there.
+            ValueError: if an objective reads a missing stream.
             RuntimeError: if a loss or gradient is not finite, with ``on_nonfinite="raise"``.
         """
         window = window_of(data, self.objectives, runtime.count, runtime.world_size, self.windows_closed)
         self._met_nonfinite = False
         step = self._descend(window, runtime)
-        self.skipped["nonfinite"] += self._met_nonfinite  # once, whether gradients, sketches or their sum had it
+        self.skipped["nonfinite"] += self._met_nonfinite  # counted once per step
         if not step.moves:
             restore(runtime.parameters, None)
         self.windows_closed += 1
@@ -138,7 +140,7 @@ class Descent:
         return step
 
     def _descend(self, window: Window, runtime: Runtime) -> Step:
-        """The cheapest way to this step's gradient."""
+        """Compute this step's gradient in the cheapest way."""
         if not self.combiner.uses_gramian and _dual_optim(runtime) is None:
             return self._descend_sum(window, runtime, self.combiner(None, self.losses), one_block(runtime.parameters))
         if not self.refresh.due:
@@ -146,7 +148,7 @@ class Descent:
         return self._descend_gradients(window, runtime)
 
     def _descend_gradients(self, window: Window, runtime: Runtime) -> Step:
-        """Weights are the combiner's answer to the Gramian of the gradients."""
+        """Solve for the weights from the Gramian of the gradients."""
         gradients = self.gradient.measure(window, runtime)
         geometry = self._geometry(runtime)
         step = self._step(*gradients.measure(geometry))
@@ -156,14 +158,14 @@ class Descent:
             runtime.on_rows(rows, step.mean_weights)
         length = step.length
         if step.moves and (summed := self._combine(step, gradients, geometry, runtime)) is not None:
-            # The products were estimates: the length of the sum itself counts, and it must be finite.
+            # The products were estimates: use the length of the sum itself, which must be finite.
             taken = self._take_sum(summed, step.weights[0], geometry)
             step.weights, length = taken.weights, taken.norms.item()
         self.refresh.solved(step, length)
         return step
 
     def _descend_again(self, window: Window, runtime: Runtime) -> Step:
-        """Weights are those of the last step that solved."""
+        """Reuse the weights of the last step that solved."""
         assert self.refresh.weights is not None
         step = self._descend_sum(window, runtime, self.refresh.weights, self._geometry(runtime), self.refresh.longest)
         goals_changed = bool(step.losses.isfinite().all()) and self.combiner.observe(step.losses)
@@ -173,7 +175,7 @@ class Descent:
     def _descend_sum(
         self, window: Window, runtime: Runtime, weights: Tensor, geometry: Geometry, longest: float = float("inf")
     ) -> Step:
-        """The gradient of ``sum_k w_k L_k``, shortened to the length ``longest`` if need be."""
+        """The gradient of ``sum_k w_k L_k``, shortened to the length ``longest`` if it is longer."""
         summed = self.gradient.weighted_sum(window, runtime, dict(zip(self.objectives, weights.tolist(), strict=True)))
         return self._take_sum(summed, weights, geometry, longest)
 
@@ -185,12 +187,12 @@ class Descent:
         may_step = self._may_step(step) and bool(step.finite[weights != 0].all())  # a sum has no row to drop
         scale = min(1.0, longest / length if length > 0 else 1.0) if may_step else 0.0
         step.weights = (scale * weights).unsqueeze(0) if scale else torch.zeros(1, len(weights)).double()
-        step.gramians = scale**2 * step.gramians if scale else step.gramians  # that of the gradient that is taken
+        step.gramians = scale**2 * step.gramians if scale else step.gramians  # of the scaled gradient
         summed.scale(scale)
         return step
 
     def _combine(self, step: Step, gradients: Gradients, geometry: Geometry, runtime: Runtime) -> SummedGradient | None:
-        """Leave the combination in ``.grad``; an optimizer with moments per role gets the combination of each role."""
+        """Leave the combination in ``.grad``, or pass that of each role to an optimizer with moments per role."""
         dual = _dual_optim(runtime)
         if isinstance(self.combiner, RowCombiner):
             rows = gradients.rows()
@@ -208,7 +210,7 @@ class Descent:
 
     def _geometry(self, runtime: Runtime) -> Geometry:
         """Blocks and metric of this step's Gramian."""
-        self._blocks = self._blocks or blocks_of(runtime.names, self.scope)  # the same in every step of a run
+        self._blocks = self._blocks or blocks_of(runtime.names, self.scope)  # constant during a run
         if self.metric == "euclidean":
             return Geometry(self._blocks)
         return Geometry(self._blocks, adam_metric(runtime.optimizer, runtime.parameters))
@@ -232,7 +234,7 @@ class Descent:
             step.weights.zero_()
 
     def _may_step(self, step: Step) -> bool:
-        """Apply ``on_nonfinite``; the answer is the same on all ranks, because ``step`` is."""
+        """Apply ``on_nonfinite``; the result is the same on all ranks, because ``step`` is."""
         if step.finite.all():
             return True
         bad = [name for name, ok in zip(step.names, step.finite.expand(len(step.names)), strict=True) if not ok]
@@ -245,7 +247,7 @@ class Descent:
             raise RuntimeError(f"{what} at optimizer step {self.windows_closed}; losses {step.losses.tolist()}.")
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to resume after the last step: tensors and plain values only."""
+        """State for :meth:`load_state_dict` after the last step: tensors and plain values only."""
         return {
             "windows_closed": self.windows_closed,
             "skipped": dict(self.skipped),

@@ -1,4 +1,4 @@
-"""How much memory a training step takes on a device, by arithmetic."""
+"""Analytic estimate of the memory of a training step on one device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from unlearn_pl.models.language.forward import HEAD_CHUNK
 from unlearn_pl.models.language.model_shape import ModelShape
 
 EXACT = 4
-"""Bytes of fp32, in which normalisation and log-probabilities are computed whatever the weights are."""
+"""Bytes of an fp32 element: normalization and log-probabilities are computed in fp32 for every dtype of the weights."""
 
 
 class BackwardPass(NamedTuple):
@@ -19,7 +19,7 @@ class BackwardPass(NamedTuple):
         graphs: streams whose activations exist at the same time.
         logits: an objective on the same streams reads logits of the whole vocabulary.
         rows: gradients of other objectives that are kept meanwhile.
-        unfinished: gradients, whole, that further micro-batches will be added to.
+        unfinished: whole gradients to which further micro-batches will be added.
     """
 
     graphs: int = 1
@@ -32,7 +32,7 @@ class BackwardPass(NamedTuple):
 class MemoryPlan:
     """Bytes per device of one optimizer step, part by part.
 
-    Activations are those of a Llama layer: inputs of both normalisations and their results, queries, keys (repeated
+    Activations are those of a Llama layer: inputs of both normalizations and their results, queries, keys (repeated
     for grouped queries), values and outputs of the attention, and four tensors of the feed-forward layer.
 
     Attributes:
@@ -40,19 +40,19 @@ class MemoryPlan:
         batch_size: examples per stream, forward pass and device.
         length: tokens of the longest example.
         passes: the backward passes of a step, in their order.
-        gradients: that exist when the last backward pass is done: one per objective, or one of their sum.
-        row_share: what a row that waits for the others takes, as a part of a gradient.
-        weight_bytes: per weight.
-        compute_bytes: per activation; 2 under ``bf16-mixed`` and ``bf16-true``.
-        gradient_bytes: per trained weight.
-        optimizer_bytes: per trained weight, of the optimizer's state.
-        checkpointing: activations are computed again in the backward pass.
-        held: copies of the trained weights that the gradient source holds.
+        gradients: number of gradients that exist after the last backward pass: one per objective, or one of their sum.
+        row_share: memory of a kept row, as a fraction of a gradient.
+        weight_bytes: bytes per weight.
+        compute_bytes: bytes per activation; 2 under ``bf16-mixed`` and ``bf16-true``.
+        gradient_bytes: bytes per trained weight of a gradient.
+        optimizer_bytes: bytes per trained weight of the optimizer's state.
+        checkpointing: activations are recomputed in the backward pass.
+        held: number of copies of the trained weights that the gradient source holds.
         reference: whether a second, frozen model is held.
-        reference_states: whether hidden states of the reference are read, which no cache has.
-        whole_rows: whether rows are read element by element, and so cannot wait in less memory.
+        reference_states: whether hidden states of the reference model are read, which are never cached.
+        whole_rows: whether rows are read element by element, and so cannot be kept in less memory.
         shards: devices that share weights, gradients and optimizer state (FSDP2).
-        bucketed: DDP holds one more gradient, in the buckets that it sends.
+        bucketed: DDP holds one more gradient, in its communication buckets.
     """
 
     shape: ModelShape
@@ -75,7 +75,7 @@ class MemoryPlan:
 
     @property
     def parameters(self) -> float:
-        """The model's weights, and the layers that FSDP2 gathers at a time."""
+        """The model's weights, and the layers that FSDP2 gathers at the same time."""
         return self.shape.parameters * self.weight_bytes / self.shards + self._gathered
 
     @property
@@ -100,7 +100,7 @@ class MemoryPlan:
 
     @property
     def activations(self) -> float:
-        """What one stream's forward pass keeps for its backward pass, logits aside."""
+        """What one stream's forward pass keeps for its backward pass, without logits."""
         layers = self.shape.num_layers
         kept_inputs = layers * self.shape.hidden_size * self.compute_bytes * self.tokens
         layer = self._of_layer + self._cast_weights
@@ -128,12 +128,12 @@ class MemoryPlan:
 
     @property
     def _casts(self) -> bool:
-        """Whether what the linear layers get is converted for each of them: autocast, or adapters in fp32."""
+        """Whether inputs are converted for each linear layer: autocast, or adapters in fp32."""
         return self.compute_bytes < self.gradient_bytes
 
     @property
     def _inputs_of_linear(self) -> float:
-        """Per token: what the five linear layers after a normalisation keep, and wider copies for adapters."""
+        """Per token: what the five linear layers after a normalization keep, and wider copies for adapters."""
         shape, low = self.shape, self.compute_bytes
         if not self._casts:
             return 2 * low * shape.hidden_size
@@ -143,11 +143,11 @@ class MemoryPlan:
         return self.gradient_bytes * copied - low * shape.intermediate_size
 
     def logits(self, backward: BackwardPass) -> float:
-        """Logits of one pass and what is computed from them, at its peak.
+        """Peak memory of the logits of one pass, and of what is computed from them.
 
         Without an objective that reads logits: those of a chunk and their gradient, or logits and the gradient of the
-        head. With one: logits of the model and of the reference, and two tensors of their size on the way back, as
-        measured. What a softmax needs exists for some rows at a time.
+        head. With one: logits of the model and of the reference model, and two tensors of their size in the backward
+        pass, as measured. Temporaries of a softmax exist for a few rows at a time.
         """
         of_head = self.shape.outside_layers * self.gradient_bytes * self.shape.trains_all
         rows = self._scored(ROWS) * 3 * EXACT
@@ -165,10 +165,10 @@ class MemoryPlan:
 
     @property
     def peak(self) -> float:
-        """The most memory at a time: at the beginning or the end of a backward pass, or in the optimizer's step.
+        """Peak memory: at the beginning or the end of a backward pass, or in the optimizer's step.
 
-        A gradient grows as its backward pass frees activations, so that the one in the making is not counted beside
-        them. The optimizer takes one more gradient's memory for its own computations.
+        A gradient grows while its backward pass frees activations, so that the unfinished one is not counted beside
+        them. The optimizer takes one more gradient's memory for its temporaries.
         """
         backward = max(max(self._beginning(b), self._end(b)) for b in self.passes)
         return (
@@ -184,7 +184,7 @@ class MemoryPlan:
         return rows * self.gradient + backward.graphs * self.activations + self.logits(backward)
 
     def _end(self, backward: BackwardPass) -> float:
-        """The gradient is complete; logits are still there, and the embedding's part, before a tied head's is added."""
+        """The gradient is complete; logits still exist, and the embedding's part before a tied head's is added."""
         rows = backward.rows * self.row_share + max(1, backward.unfinished)
         logits = self._scored(self.tokens) * (self.compute_bytes + self._reference_bytes) * backward.logits
         embedding = self.shape.vocab_size * self.shape.hidden_size * self.gradient_bytes * self.shape.trains_all
@@ -192,7 +192,7 @@ class MemoryPlan:
 
     @property
     def _reference_bytes(self) -> int:
-        return self.compute_bytes if self.reference else EXACT  # one from a cache is in fp32
+        return self.compute_bytes if self.reference else EXACT  # cached values are fp32
 
     @property
     def _gathered(self) -> float:
@@ -204,7 +204,7 @@ class MemoryPlan:
         return (2 * layer + outside) * self.compute_bytes + layer * EXACT
 
     def parts(self) -> dict[str, float]:
-        """Name to bytes; a gradient in the making shares the memory of activations, so they can exceed the peak."""
+        """Name to bytes; an unfinished gradient shares the memory of activations, so the sum can exceed the peak."""
         return {
             "parameters": self.parameters,
             "optimizer": self.optimizer,
@@ -215,7 +215,7 @@ class MemoryPlan:
         }
 
     def savings(self) -> dict[str, "MemoryPlan"]:
-        """What would lower the peak: a change in words to the plan with it."""
+        """Changes that may lower the peak: description of each to the plan with it."""
         plans: dict[str, MemoryPlan] = {}
         if not self.checkpointing:
             plans["CausalLM(gradient_checkpointing=True)"] = replace(self, checkpointing=True)

@@ -1,4 +1,4 @@
-"""The memory of one optimizer step, from what is descended and how."""
+"""Memory plan of one optimizer step, from its descent, model and data."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,12 +38,12 @@ def step_plan(
         descent: the objectives, the combiner and the source of gradients.
         runtime: trained parameters, optimizer and ranks.
         model: holds the weights.
-        shape: its sizes.
+        shape: sizes of the model.
         batch_size: examples per stream, forward pass and device.
         length: tokens of the longest example.
         accumulates: a step has several micro-batches.
         half: activations have 16 bits.
-        frozen_reference: a second model is held.
+        frozen_reference: a second, frozen model is held.
         bucketed: DDP holds one more gradient.
     """
     first = runtime.parameters[0]
@@ -77,9 +77,9 @@ def backward_passes(objectives: Mapping[str, Objective], keeps_rows: bool, accum
 
     Args:
         objectives: name to objective.
-        keeps_rows: a gradient of each is kept; otherwise only that of their sum.
-        accumulates: gradients are made of several micro-batches, so that from the second one on those of all
-            objectives on the same streams are there, whole.
+        keeps_rows: the gradient of each is kept; otherwise only that of their sum.
+        accumulates: gradients are sums over several micro-batches, so that from the second one on the whole gradients
+            of all objectives on the same streams exist.
     """
     passes: list[BackwardPass] = []
     for group in group_streams(objectives):
@@ -97,7 +97,7 @@ def backward_passes(objectives: Mapping[str, Objective], keeps_rows: bool, accum
 
 
 def optimizer_bytes(optimizer: Optimizer, element_size: int) -> float:
-    """Bytes of state per trained weight; two moments unless the optimizer is known to keep something else."""
+    """Bytes of state per trained weight; two moments unless the optimizer is known to keep a different state."""
     if isinstance(optimizer, DualOptim):
         return 4 * element_size
     kind = type(optimizer)
@@ -118,7 +118,7 @@ def memory_line(plan: MemoryPlan, available: int | None) -> str:
 
 
 def advice(plan: MemoryPlan, available: int) -> str:
-    """What would lower the peak, the most effective change first."""
+    """Changes that would lower the peak, the most effective one first."""
     savings = sorted(plan.savings().items(), key=lambda item: item[1].peak)
     changes = [
         f"{change}: {_size(less.peak)}{' (fits)' if less.peak <= available else ''}"

@@ -1,4 +1,4 @@
-"""When the combiner solves again, and how long a step with its last weights may be."""
+"""Reuse of combiner weights between solves (``refresh_every``), and the bound on the length of the steps between."""
 
 import math
 from typing import Any
@@ -9,18 +9,18 @@ from torch import Tensor
 from unlearn_pl.engine.step import Step
 
 LOSS_CHANGE = 2.0
-"""The combiner solves again when a loss has grown or shrunk by more than this factor since it last did."""
+"""The combiner solves early when a loss has grown or shrunk by more than this factor since the last solve."""
 
 
 class Refresh:
-    """Solves at every ``m``-th optimizer step; the steps between reuse the weights for the raw gradients.
+    """Solves at every ``m``-th optimizer step; the steps in between reuse the weights of the raw gradients.
 
-    A step between needs the gradient of one weighted sum: no rows, no Gramian. But raw weights are of the kind
-    ``1/|g|``, and old ones blow up when gradients grow: such a step is at most as long as the last one that was solved
-    for. It is solved early when a loss has changed by more than :data:`LOSS_CHANGE`, or an objective has reached or
-    lost its goal; and at the next step after one that was skipped.
+    Those steps need the gradient of one weighted sum: no rows, no Gramian. Raw weights scale like ``1/|g|``, so stale
+    ones are too large when gradients grow: a step that reuses weights is at most as long as the step that was solved
+    for them. The combiner solves early when a loss has changed by more than the factor :data:`LOSS_CHANGE`, when an
+    objective has crossed its ``satisfied`` threshold, and after a skipped step.
 
-    All decisions come from losses and norms that are equal on all ranks.
+    All decisions depend only on losses and norms, which are equal on all ranks.
 
     Args:
         every: ``m``; 1 to solve at every step.
@@ -48,21 +48,21 @@ class Refresh:
         return self.weights is None
 
     def solved(self, step: Step, length: float) -> None:
-        """Take in a step whose weights are the combiner's, and the length of its gradient.
+        """Update with a step that solved for its weights, and the length of its gradient.
 
-        Weights that were found without an objective whose loss or gradient was not finite are not used again.
+        Weights of a step that dropped an objective with a non-finite loss or gradient are not reused.
         """
         self.reset()
         if self.every > 1 and step.weights.any() and step.finite.all():
             self.weights, self._losses, self.longest = step.weights[0], step.losses, length
 
     def reused(self, step: Step, goals_changed: bool, satisfied: Tensor) -> None:
-        """Take in a step that reused the weights.
+        """Update with a step that reused the weights.
 
         Args:
             step: its losses and its (capped) weights.
-            goals_changed: an objective has reached or lost its goal.
-            satisfied: ``[K]`` the objectives whose goal is reached: their losses do not matter.
+            goals_changed: an objective has crossed its ``satisfied`` threshold.
+            satisfied: ``[K]`` True for satisfied objectives, whose losses may change by any factor.
         """
         self._age += 1
         assert self._losses is not None
@@ -71,7 +71,7 @@ class Refresh:
             self.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to resume."""
+        """State for :meth:`load_state_dict`."""
         return {"weights": self.weights, "longest": self.longest, "losses": self._losses, "age": self._age}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -83,6 +83,6 @@ class Refresh:
 
 
 def _changed(before: Tensor, now: Tensor) -> Tensor:
-    """``[K]``: has the loss changed its sign, or its size by more than :data:`LOSS_CHANGE`?"""
+    """``[K]``: True where the loss has changed its sign, or its size by more than the factor :data:`LOSS_CHANGE`."""
     small, large = torch.minimum(before.abs(), now.abs()), torch.maximum(before.abs(), now.abs())
     return (before * now < 0) | (large > LOSS_CHANGE * small)

@@ -1,4 +1,4 @@
-"""An optimizer step in a loop of one's own: one process, any model."""
+"""The runtime of a custom training loop: one process, any model."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,11 +17,11 @@ class LocalRuntime:
     """A model and its optimizer in one process, without a Trainer.
 
     Args:
-        model: is trained.
-        optimizer: moves its parameters.
-        objectives: what is descended; says which fields of a view are needed.
+        model: the trained model.
+        optimizer: optimizer of its parameters.
+        objectives: the objectives that are descended; they determine which fields of a view are needed.
         spec: the kind of model; a causal language model by default.
-        gradient_clip_val: largest norm of the gradient of a role, for optimizers that take one per role.
+        gradient_clip_val: largest norm of the gradient of a role, for optimizers with moments per role.
     """
 
     world_size = 1
@@ -55,31 +55,31 @@ class LocalRuntime:
         return self.spec.count(batch, mean_over)
 
     def backward(self, loss: Tensor, retain_graph: bool) -> None:
-        """Add the gradients of ``loss [] `` to ``.grad``."""
+        """Add the gradients of ``loss []`` to ``.grad``."""
         loss.backward(retain_graph=retain_graph)
 
     def no_sync(self) -> AbstractContextManager[None]:
-        """Nothing: there are no other ranks."""
+        """A context without effect: there are no other ranks."""
         return nullcontext()
 
     def reach_all(self) -> Tensor | None:
-        """None: no reduction waits."""
+        """None instead of a zero ``[]``: there is no reduction."""
         return None
 
     def mask(self, row: Row) -> None:
-        """Everything may change."""
+        """Does nothing: all weights may change."""
 
     def clip(self) -> None:
-        """Shorten what is in ``.grad`` to ``gradient_clip_val``."""
+        """Clip the gradient in ``.grad`` to ``gradient_clip_val``."""
         if self.gradient_clip_val is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.gradient_clip_val)
 
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
-        """Nobody watches; override to look at the rows and the weights ``[K]``."""
+        """Does nothing; override to read the rows and the weights ``[K]``."""
 
 
 def stream_needs(objectives: Mapping[str, Objective]) -> dict[str, Needs]:
-    """Stream to all that the objectives which read it need of its view."""
+    """Stream to the fields of its view that its objectives need."""
     needs: dict[str, Needs] = {}
     for objective in objectives.values():
         for stream in objective.streams:

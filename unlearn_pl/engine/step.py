@@ -1,4 +1,4 @@
-"""What one optimizer step has measured and decided, equal on all ranks, and the values that are logged of it."""
+"""Measurements and weights of one optimizer step, equal on all ranks, and the values that are logged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Step:
     """Losses and gradient geometry of one window; fp64 on the CPU.
 
     Attributes:
-        names: the K objectives.
+        names: names of the K objectives.
         losses: ``[K]`` mean losses over the window and all ranks.
         gramians: ``[N, K, K]`` products of the rows in each of N blocks of parameters; ``[1, 1, 1]`` when only the
             combined gradient exists.
@@ -54,11 +54,11 @@ class Step:
 
     @property
     def finite(self) -> Tensor:
-        """True per objective whose loss and gradient are finite ``[K]``."""
+        """``[K]`` bool: True where loss and gradient are finite."""
         return torch.isfinite(self.losses) & torch.isfinite(self.gramian.diagonal())
 
     def metrics(self) -> dict[str, float]:
-        """The values that are logged, by key."""
+        """The logged values, by key."""
         metrics: dict[str, float] = {}
         for k, name in enumerate(self.names):
             metrics[f"train/loss/{name}"] = self.losses[k].item()

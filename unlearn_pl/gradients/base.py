@@ -1,4 +1,4 @@
-"""Where the gradients of a window come from."""
+"""Base classes of gradient sources: from a window of data to one gradient per objective."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ from unlearn_pl.recording import Recorded
 
 
 class GradientSource(Recorded, ABC):
-    """Turns a window into gradients; it may run the window several times, at other weights.
+    """Computes the gradients of a window; it may run the window several times, at different weights.
 
-    The attributes say what a source can do and what it costs: checks and the memory estimate read them.
+    The attributes describe what a source supports and what it costs; checks and the memory estimate read them.
 
     Attributes:
-        keeps_rows: a gradient of each objective is held until all are there.
+        keeps_rows: one gradient per objective is held until all are available.
         whole_rows: gradients can be read element by element.
-        every_metric: products can be taken in another metric than the Euclidean one.
-        every_scope: products can be taken by block of parameters.
+        every_metric: products are available in metrics other than the Euclidean one.
+        every_scope: products are available per block of parameters.
         plain: gradients are those at the current weights, so that their sum is the gradient of the sum of the losses.
         scatters: every rank keeps a part of each gradient.
-        copies: of the trained weights, which are held beside the gradients while the window runs.
+        copies: number of copies of the trained weights that are held beside the gradients while the window runs.
     """
 
     keeps_rows: bool = True
@@ -57,26 +57,26 @@ class GradientSource(Recorded, ABC):
         Args:
             window: the data of the step.
             runtime: forward and backward passes.
-            weights: name to weight.
+            weights: name of the objective to its weight.
         """
 
     def row_share(self, element_size: int, place: torch.device, world_size: int) -> float:
-        """What a gradient that waits for the others takes on the device, as a part of a whole one.
+        """Memory of a kept gradient on the device, as a fraction of a whole one.
 
         Args:
             element_size: bytes per element of a gradient.
-            place: where training runs.
+            place: device of the training.
             world_size: number of ranks.
         """
         return 1.0
 
 
 class RowSource(GradientSource):
-    """A source that computes whole gradients by backward passes; a subclass writes :meth:`rows`."""
+    """A source that computes whole gradients by backward passes; subclasses implement :meth:`rows`."""
 
     @abstractmethod
     def rows(self, replay: Replay) -> dict[str, Row]:
-        """One row per objective, masked, averaged over the window and all ranks; losses are left in ``replay``.
+        """One row per objective, masked, averaged over the window and all ranks; stores the losses in ``replay``.
 
         Args:
             replay: runs the window.
@@ -84,11 +84,11 @@ class RowSource(GradientSource):
 
     @property
     def storage(self) -> RowStorage:
-        """How rows wait for each other."""
+        """Keeps rows until all of them are available."""
         return WholeRows()
 
     def measure(self, window: Window, runtime: Runtime) -> Gradients:
-        """The rows, as they are kept."""
+        """The rows, as the storage keeps them."""
         replay = Replay(window, runtime, self.storage)
         rows = self.rows(replay)
         return KeptRows(replay.losses_in_order, rows, runtime, replay.storage)

@@ -18,9 +18,9 @@ class FirstOrder(RowSource):
     """``g_k = grad L_k(theta)``, kept as a row until all objectives have one: the window is run once.
 
     Args:
-        rows: how rows wait for each other: as they are (:class:`~unlearn_pl.gradients.WholeRows`, the default), in
-            bfloat16 (:class:`~unlearn_pl.gradients.BFloat16Rows`), on the host
-            (:class:`~unlearn_pl.gradients.OffloadedRows`), or spread over the ranks of DDP
+        rows: storage of the rows until all of them are available: unchanged (:class:`~unlearn_pl.gradients.WholeRows`,
+            the default), in bfloat16 (:class:`~unlearn_pl.gradients.BFloat16Rows`), on the host
+            (:class:`~unlearn_pl.gradients.OffloadedRows`), or scattered over the ranks of DDP
             (:class:`~unlearn_pl.gradients.ScatteredRows`).
     """
 
@@ -34,7 +34,7 @@ class FirstOrder(RowSource):
 
     @property
     def storage(self) -> RowStorage:
-        """How rows wait for each other."""
+        """Keeps rows until all of them are available."""
         return self._storage
 
     def rows(self, replay: Replay) -> dict[str, Row]:
@@ -46,7 +46,7 @@ class FirstOrder(RowSource):
         return plain_sum(window, runtime, weights)
 
     def row_share(self, element_size: int, place: torch.device, world_size: int) -> float:
-        """As the storage has it."""
+        """The share of the storage."""
         return self._storage.share(element_size, place, world_size)
 
 

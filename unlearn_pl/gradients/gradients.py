@@ -1,4 +1,4 @@
-"""What a gradient source gives: the losses of a window, products of its gradients, and a way to combine them."""
+"""Base class of what a gradient source returns: losses of a window, products of its gradients, their combination."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Gradients(ABC):
 
     @abstractmethod
     def combine(self, weights: Tensor, geometry: Geometry) -> SummedGradient | None:
-        """Leave ``sum_k w_nk g_k`` in ``.grad``; gradients of weight 0 take no part, even where they are not finite.
+        """Leave ``sum_k w_nk g_k`` in ``.grad``; gradients of weight 0 are skipped, even if they are not finite.
 
         May be called again for other gradients, with weight 0 for those that were combined before.
 
@@ -36,9 +36,9 @@ class Gradients(ABC):
             geometry: the blocks.
 
         Returns:
-            The combination, to be measured by itself, where products are estimates; None where they are exact.
+            The combined gradient, to be measured itself, if products are estimates; None if they are exact.
         """
 
     def rows(self) -> Mapping[str, Row] | None:
-        """Name to gradient row, to be read element by element; None when there are no whole rows."""
+        """Name to gradient row, to be read element by element; None if there are no whole rows."""
         return None

@@ -1,4 +1,4 @@
-"""Gradients that are kept as rows, one per objective."""
+"""Gradients kept as rows, one per objective."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ class KeptRows(Gradients):
 
     Args:
         losses: K of ``[]``, this rank's shares of the mean losses.
-        rows: name to what is kept of a row, reduced over ranks.
+        rows: name to the kept form of a row, reduced over ranks.
         runtime: parameters and ranks.
         storage: keeps the rows.
     """
@@ -32,14 +32,14 @@ class KeptRows(Gradients):
         self._storage = storage
 
     def measure(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        """As in :meth:`Gradients.measure`."""
+        """See :meth:`Gradients.measure`."""
         runtime = self._runtime
         parts = runtime.sharded or (self._storage.scatters and runtime.world_size > 1)
         rows, ranks = list(self._rows.values()), runtime.world_size
         return reduced_products(self._losses, rows, geometry.blocks, geometry.metric, world_size=ranks, parts=parts)
 
     def combine(self, weights: Tensor, geometry: Geometry) -> None:
-        """As in :meth:`Gradients.combine`; the memory of the rows is reused."""
+        """See :meth:`Gradients.combine`; the memory of the rows is reused."""
         parameters = self._runtime.parameters
         combined = mix(parameters, list(self._rows.values()), weights.tolist(), geometry.blocks)
         self._storage.leave(parameters, combined)
@@ -50,14 +50,14 @@ class KeptRows(Gradients):
 
 
 class RowObserver(ABC):
-    """Mix-in for callbacks: called with the rows before they are combined and after the weights have moved."""
+    """Mix-in for callbacks: called with the rows once per step that has whole ones, before they are combined."""
 
     @abstractmethod
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-        """Look at the rows; copy what must outlive the call, because combining them reuses their memory.
+        """Read the rows; copy whatever must outlive the call, because combining them reuses their memory.
 
         Args:
             rows: name to gradient row.
-            weights: ``[K]`` in the order of ``rows``.
+            weights: ``[K]`` weights of the raw gradients, in the order of ``rows``.
             parameters: the parameters that the rows belong to, not yet updated.
         """

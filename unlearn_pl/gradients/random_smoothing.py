@@ -1,4 +1,4 @@
-"""Gradients of the forget objectives, averaged over random weights around the current ones."""
+"""Gradients of the forget objectives, averaged over random perturbations of the weights."""
 
 import math
 import random
@@ -17,14 +17,13 @@ class RandomSmoothing(RowSource):
     """``mean_s grad L_k(theta + e_s)``, ``e_s ~ N(0, sigma^2 I)``, for the forget objectives.
 
     Descends the forget loss smoothed by a Gaussian. Retain objectives keep their plain gradients. The noise depends on
-    the seed and the optimizer step alone: ranks agree on it, and a resumed run repeats it.
-
-    The losses that are reported are means over the samples.
+    the seed and the optimizer step alone: ranks agree on it, and a resumed run repeats it. Reported losses are means
+    over the samples.
 
     Args:
         sigma: standard deviation of the noise on every trained weight.
-        samples: how often the forget streams are run per optimizer step.
-        seed: of the noise.
+        samples: noise samples per optimizer step; the forget streams are run once for each.
+        seed: random seed of the noise.
 
     Raises:
         ValueError: if ``sigma`` or ``samples`` is not positive.
@@ -61,7 +60,7 @@ class RandomSmoothing(RowSource):
         return {name: rows[name] for name in replay.window.objectives}
 
     def _noise(self, replay: Replay, sample: int) -> Row:
-        """Standard normal numbers for every trained weight, 0 where the mask allows no change."""
+        """Standard normal numbers for every trained weight, 0 for those that the mask keeps fixed."""
         generators: dict[torch.device, torch.Generator] = {}
         noise: Row = [_normal(p, self._generator(p, generators, replay.window.step, sample)) for p in replay.parameters]
         replay.runtime.mask(noise)
@@ -71,7 +70,7 @@ class RandomSmoothing(RowSource):
         self, parameter: nn.Parameter, known: dict[torch.device, torch.Generator], step: int, sample: int
     ) -> torch.Generator:
         if parameter.device not in known:
-            # Copies of the weights need the same noise on all ranks, shards of them noise of their own.
+            # Replicas of the weights need the same noise on all ranks, shards need different noise.
             rank = torch.distributed.get_rank() if isinstance(parameter, DTensor) else 0
             seed = random.Random(f"{self.seed}/{step}/{sample}/{rank}").getrandbits(63)
             known[parameter.device] = torch.Generator(parameter.device).manual_seed(seed)

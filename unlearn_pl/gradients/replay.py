@@ -1,4 +1,4 @@
-"""Run a window forward and backward: a row or a sketch per objective, or the gradient of their weighted sum."""
+"""Forward and backward passes over a window: a row or a sketch per objective, or the gradient of a weighted sum."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,13 +18,13 @@ from unlearn_pl.types import View
 
 @dataclass
 class Replay:
-    """One window, to be run as often as a gradient source asks for.
+    """One window, which a gradient source may run any number of times.
 
     Attributes:
         window: the data and the objectives.
         runtime: forward and backward passes.
-        storage: how rows wait for each other.
-        losses: name to this rank's share of the objective's mean loss, once it was run.
+        storage: keeps rows until all of them are available.
+        losses: name to this rank's share ``[]`` of the objective's mean loss, once it has been run.
     """
 
     window: Window
@@ -39,7 +39,7 @@ class Replay:
 
     @property
     def losses_in_order(self) -> list[Tensor]:
-        """``losses`` in the order of the objectives."""
+        """``losses`` in the order of the objectives: K of ``[]``."""
         return [self.losses[name] for name in self.window.objectives]
 
     def rows(self, names: Sequence[str] | None = None) -> dict[str, Row]:
@@ -58,7 +58,7 @@ class Replay:
             with nullcontext() if done and not self.storage.scatters else runtime.no_sync():
                 runtime.backward(loss if self.storage.scatters else loss * runtime.world_size, keeps_graph)
             row = harvest(self.parameters, clone=runtime.clones_gradients)
-            del loss  # the next forward starts with this one's activations freed
+            del loss  # frees the activations before the next forward
             if done:
                 runtime.mask(row)
                 row = self.storage.keep(row, last=name == self._last_of(names))
@@ -67,9 +67,9 @@ class Replay:
         return {name: rows[name] for name in self.window.objectives if name in rows}
 
     def sketches(self, sketch: CountSketch) -> Tensor:
-        """Sketches of the rows, which are never kept: ``[K, size]``, to be summed over ranks.
+        """Sketches of the rows: ``[K, size]``, to be summed over ranks.
 
-        Nothing is reduced over ranks, unless gradients are sharded.
+        No row is kept, and nothing is reduced over ranks unless gradients are sharded.
         """
         totals: dict[str, Tensor] = {}
         runtime = self.runtime
@@ -86,7 +86,7 @@ class Replay:
     def weighted_sum(self, weights: Mapping[str, float]) -> None:
         """Leave the masked gradient of ``sum_k w_k L_k`` in ``.grad``, with one backward pass per forward pass.
 
-        Objectives of weight 0 are left out altogether, so that what is not finite in them goes nowhere.
+        Objectives of weight 0 are skipped altogether, so that non-finite values in them have no effect.
         """
         restore(self.parameters, None)
         self._forget_losses(None)
@@ -108,14 +108,14 @@ class Replay:
         restore(self.parameters, row)
 
     def norm(self, row: Row) -> float:
-        """Euclidean length of a row, over all of its shards; the same on every rank."""
+        """Euclidean norm of a row over all of its shards; the same on every rank."""
         square = gramian([row])
         if self.runtime.sharded:
             torch.distributed.all_reduce(square)
         return square.sqrt().item()
 
     def _losses_one_by_one(self, names: Sequence[str] | None) -> Iterator[tuple[str, bool, Tensor, bool]]:
-        """Name, whether it is the last micro-batch, this rank's share of the loss, and whether its graph is kept."""
+        """Name, whether it is the last micro-batch, this rank's share ``[]`` of the loss, whether its graph is kept."""
         self._forget_losses(names)
         for group in self._groups(names):
             batches = self.window.micro_batches(group)

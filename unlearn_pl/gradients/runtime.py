@@ -1,4 +1,4 @@
-"""What computing gradients needs from the place where it runs: a Trainer, or a loop of one's own."""
+"""Protocol of the environment in which gradients are computed: a Trainer or a custom loop."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,11 +20,11 @@ class Runtime(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Their names."""
+        """The names of ``parameters``."""
 
     @property
     def optimizer(self) -> Optimizer:
-        """Moves them."""
+        """The optimizer of ``parameters``."""
 
     @property
     def world_size(self) -> int:
@@ -43,25 +43,25 @@ class Runtime(Protocol):
         """Whether ``.grad`` is a view of memory that the next backward pass writes again."""
 
     def view(self, stream: str, batch: Batch) -> View:
-        """One forward of one micro-batch of ``stream``, with a graph and all that its objectives need."""
+        """One forward of one micro-batch of ``stream``, with its graph and every field that its objectives need."""
 
     def count(self, batch: Batch, mean_over: MeanOver) -> Tensor:
         """What a loss over ``batch`` averages over: ``[]`` fp64."""
 
     def backward(self, loss: Tensor, retain_graph: bool) -> None:
-        """Add the gradients of ``loss`` to ``.grad``, averaged over ranks unless inside :meth:`no_sync`."""
+        """Add the gradients of ``loss []`` to ``.grad``, averaged over ranks unless inside :meth:`no_sync`."""
 
     def no_sync(self) -> AbstractContextManager[None]:
         """Context in which gradients stay on their rank."""
 
     def reach_all(self) -> Tensor | None:
-        """0, as a function of all parameters, where the reduction waits for each of them; None elsewhere."""
+        """A zero ``[]`` that depends on every parameter, if the reduction waits for each of them; else None."""
 
     def mask(self, row: Row) -> None:
-        """Set to zero, in place, what may not change in ``row``."""
+        """Set to zero, in place, the elements of ``row`` whose weights must not change."""
 
     def clip(self) -> None:
-        """Shorten what is in ``.grad`` to the longest gradient that is allowed."""
+        """Clip the gradient in ``.grad`` to the largest norm allowed."""
 
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
         """Called before whole rows are combined, with the weights ``[K]`` of the raw rows."""

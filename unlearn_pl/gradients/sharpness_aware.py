@@ -1,4 +1,4 @@
-"""Gradients of the forget objectives where relearning would lead to."""
+"""Gradients of the forget objectives at weights perturbed toward relearning."""
 
 import math
 
@@ -15,10 +15,10 @@ class SharpnessAware(RowSource):
     relearning attack would take it. Retain objectives keep their plain gradients. The perturbation comes from the whole
     window and all ranks: the forget streams are run twice, the retain streams once.
 
-    Spread over all weights, the perturbation of each is tiny: of 1e8 weights kept in bfloat16, most do not move at all
-    for ``rho = 0.01``, and much of the ball is lost. Train in ``bf16-mixed``, which keeps the weights in fp32.
+    Spread over all weights, the perturbation of each is tiny: of 1e8 weights in bfloat16, most do not change at all for
+    ``rho = 0.01``, and much of the perturbation is lost. Train in ``bf16-mixed``, which keeps the weights in fp32.
 
-    The losses that are reported are those at ``theta``.
+    Reported losses are those at ``theta``.
 
     Args:
         rho: radius of the ball, in the Euclidean norm of all trained weights.

@@ -1,4 +1,4 @@
-"""Gradients that are known by their sketches alone."""
+"""Gradients represented by their sketches alone."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ class SketchedRows(GradientSource):
         size: numbers per sketch; the error of a cosine is about ``1 / sqrt(size)``.
 
     Raises:
-        ValueError: if ``size`` is out of its range.
+        ValueError: if ``size`` is out of range.
 
     References:
         Charikar, Chen and Farach-Colton, Finding Frequent Items in Data Streams, ICALP 2002.
@@ -68,7 +68,7 @@ class Sketches(Gradients):
         self._runtime = runtime
 
     def measure(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        """As in :meth:`Gradients.measure`, in one block and the Euclidean metric."""
+        """See :meth:`Gradients.measure`; in one block and the Euclidean metric."""
         losses = torch.stack([loss.to(self._sketches.device) for loss in self._losses])
         packed = torch.cat([losses.unsqueeze(1), self._sketches.double()], dim=1)
         if self._runtime.world_size > 1:
@@ -78,6 +78,6 @@ class Sketches(Gradients):
         return on_cpu[:, 0], on_cpu[None, :, 1:]
 
     def combine(self, weights: Tensor, geometry: Geometry) -> SummedGradient:
-        """As in :meth:`Gradients.combine`, by running the window again."""
+        """See :meth:`Gradients.combine`; runs the window again."""
         named = dict(zip(self._window.objectives, weights[0].tolist(), strict=True))
         return plain_sum(self._window, self._runtime, named)

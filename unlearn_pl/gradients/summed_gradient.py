@@ -29,6 +29,6 @@ class SummedGradient:
         return reduced_products(self._losses, [row], geometry.blocks, geometry.metric, world_size=ranks, parts=shards)
 
     def scale(self, factor: float) -> None:
-        """Leave ``factor * g`` in ``.grad``; with factor 0 nothing at all, so that what is not finite is gone."""
+        """Leave ``factor * g`` in ``.grad``; factor 0 leaves None, so that non-finite values have no effect."""
         parameters = self._runtime.parameters
         combine(parameters, [harvest(parameters)], [[factor]])

@@ -1,8 +1,8 @@
 """The window: the data of one optimizer step on this rank, and the share of every micro-batch in every loss.
 
-All micro-batches of a step are there before its first forward. Every count is then known before the first backward:
-losses are weighted exactly, a plain weighted sum needs one gradient only, and a gradient source may run the window
-again (sharpness-aware unlearning does).
+All micro-batches of a step are available before its first forward, so that every count is known before the first
+backward: losses are weighted exactly, a plain weighted sum needs a single gradient, and a gradient source may run the
+window again (sharpness-aware unlearning does).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,8 @@ class Window:
     """One optimizer step's data, with the objectives that read it.
 
     The loss of objective k on micro-batch m is weighted by its share of the window, ``count_mk / count_k``, where
-    ``count_k`` runs over all micro-batches and ranks. So accumulation, world size and answer length change nothing.
+    ``count_k`` runs over all micro-batches and ranks. Gradients therefore do not depend on how the examples, long or
+    short, are split into micro-batches and over ranks.
 
     Attributes:
         data: the micro-batches of every stream.
@@ -98,20 +99,20 @@ def window_of(
     Args:
         data: the micro-batches of every stream on this rank.
         objectives: name to objective.
-        count: what a loss over a micro-batch averages over.
+        count: what a loss over a micro-batch averages over, ``[]``.
         world_size: number of ranks.
         step: number of optimizer steps before this one.
 
     Raises:
-        ValueError: if an objective reads a stream that is not there, or streams that are read together have different
-            numbers of micro-batches.
+        ValueError: if an objective reads a missing stream, or streams that are read together have different numbers of
+            micro-batches.
     """
     for name, objective in objectives.items():
         sizes = {stream: len(data[stream]) for stream in objective.streams if stream in data}
         if missing := [stream for stream in objective.streams if stream not in data]:
             raise ValueError(f"Objective {name!r} reads stream {missing[0]!r}, but the data has {sorted(data)}.")
         if len(set(sizes.values())) > 1:
-            raise ValueError(f"Objective {name!r} reads streams of unequal numbers of micro-batches together: {sizes}.")
+            raise ValueError(f"Objective {name!r} reads streams with different numbers of micro-batches: {sizes}.")
     counts = {
         name: torch.stack([count(batch, o.mean_over) for batch in data[o.streams[0]]]) for name, o in objectives.items()
     }

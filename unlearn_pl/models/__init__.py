@@ -1,4 +1,4 @@
-"""The Hugging Face side: which model to load and how, one forward of a stream, sharding, generation, and export."""
+"""Models: loading, one forward of a stream, scoring, generation, sharding and export."""
 
 from unlearn_pl.models.class_view import class_view
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained

@@ -1,4 +1,4 @@
-"""The view of a classifier: its class is the only token, so that every loss of language models runs on it."""
+"""The view of a classifier: the class is the only token, so that every loss of language models applies."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What depends on the kind of model: how it is built, run, counted and evaluated."""
+"""Specifications of models: how a kind of model is built, run, counted and evaluated."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What callbacks ask about one evaluation dataloader.
+    """Extra outputs that callbacks request from one evaluation dataloader.
 
     Attributes:
-        details: about every scored token.
+        details: extra outputs per scored token.
         max_new_tokens: length of generated answers; None for the module's own.
         stop: texts before which generated answers are cut off.
-        reads: how much of it is read; None when no callback has said so, for all.
+        reads: which outputs are read; None, for all, if no callback has declared it.
     """
 
     details: frozenset[Detail] = frozenset()
@@ -40,10 +40,10 @@ def _no_tokenizer() -> "PreTrainedTokenizerBase":
 
 @dataclass(frozen=True)
 class EvaluationSetting:
-    """What an evaluation may use beside the model.
+    """What an evaluation uses besides the model.
 
     Attributes:
-        tokenizer: gives the tokenizer, or raises ValueError where there is none.
+        tokenizer: returns the tokenizer, or raises ValueError if there is none.
         max_new_tokens: length of generated answers, unless a request says otherwise.
         sharded: every forward is a collective operation of all ranks.
     """
@@ -54,14 +54,14 @@ class EvaluationSetting:
 
 
 class ModelSpec(Recorded, ABC):
-    """A kind of model as the modules see it; subclasses write :meth:`build`, :meth:`forward` and :meth:`count`.
+    """A kind of model as the modules see it; subclasses implement :meth:`build`, :meth:`forward` and :meth:`count`.
 
-    Methods (presets) are written in terms of views: each runs on every kind of model whose :meth:`forward` gives the
-    fields that its objectives need. A classifier that gives a :class:`~unlearn_pl.types.LanguageView` with one label
-    per example can be trained with all losses of language models.
+    Methods (presets) are written in terms of views: each runs on every kind of model whose :meth:`forward` provides
+    the fields that its objectives need. A classifier whose view is a :class:`~unlearn_pl.types.LanguageView` with one
+    label per example can be trained with all losses of language models.
 
     Attributes:
-        name: name or path that the model is loaded from; None where there is none.
+        name: name or path that the model is loaded from; None if there is none.
         saved_parts: substrings of the names of the weights that a checkpoint keeps; empty for all of them.
     """
 
@@ -73,7 +73,7 @@ class ModelSpec(Recorded, ABC):
         """A new model with the weights before unlearning, in training mode; the same weights at every call.
 
         Args:
-            precision_dtype: type of the weights that the Trainer's precision asks for; None for float32.
+            precision_dtype: dtype of the weights that the Trainer's precision implies; None for float32.
         """
 
     @abstractmethod
@@ -83,7 +83,7 @@ class ModelSpec(Recorded, ABC):
         Args:
             model: the trained model or a reference model.
             batch: a micro-batch of one stream.
-            needs: fields of the view that are read; those of the reference are filled in by the caller.
+            needs: fields of the view that are read; the caller sets those of the reference model.
         """
 
     @abstractmethod
@@ -98,7 +98,7 @@ class ModelSpec(Recorded, ABC):
     def evaluate(
         self, model: nn.Module, batch: Batch, request: EvaluationRequest, setting: EvaluationSetting
     ) -> Mapping[str, Any] | None:
-        """The outputs of one evaluation batch that callbacks read; None when nothing is read.
+        """The outputs of one evaluation batch that callbacks read; None if nothing is read.
 
         Raises:
             NotImplementedError: for kinds of models without an evaluation.
@@ -106,11 +106,11 @@ class ModelSpec(Recorded, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no evaluation: write its method `evaluate`.")
 
     def check(self, model: nn.Module, needs: Mapping[str, Needs], longest: int) -> None:
-        """Check that the model can give what objectives need, of the data that there is; by default nothing.
+        """Check that the model provides what the objectives need, for examples of this length; by default does nothing.
 
         Args:
-            model: as built.
-            needs: name to what that objective needs.
+            model: the model, as built.
+            needs: objective name to the fields that it needs.
             longest: length of the longest example of the data, 0 if unknown.
 
         Raises:
@@ -119,9 +119,9 @@ class ModelSpec(Recorded, ABC):
         return
 
     def tokenizer(self) -> "PreTrainedTokenizerBase | None":
-        """The tokenizer that comes with the model; None where there is none."""
+        """The tokenizer that comes with the model; None if there is none."""
         return None
 
     def memory_shape(self, model: nn.Module) -> "ModelShape | None":
-        """The sizes that decide a step's memory; None where no estimate is made."""
+        """The sizes that determine a step's memory; None if it cannot be estimated."""
         return None

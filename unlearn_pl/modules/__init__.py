@@ -1,4 +1,4 @@
-"""LightningModules: the engine, one preset per published method, and evaluation of any model."""
+"""LightningModules: multi-objective unlearning, one preset per published method, and evaluation of any model."""
 
 from unlearn_pl.modules.fsdp2 import FSDP2Strategy, register
 from unlearn_pl.modules.model_module import ModelModule
@@ -30,7 +30,7 @@ from unlearn_pl.modules.unlearning import UnlearningModule
 register()
 
 LanguageModule = ModelModule
-"""The name of :class:`ModelModule` before there were other kinds of models."""
+"""Former name of :class:`ModelModule`, from before there were other kinds of models."""
 
 __all__ = [
     "CEU",

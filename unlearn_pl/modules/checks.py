@@ -1,4 +1,4 @@
-"""Checks of a module and its Trainer, before any work is done: each message names the replacement."""
+"""Validation of a module and its Trainer before any work is done; every error names a supported alternative."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from unlearn_pl.types import parse_needs
 
 
 def check_clipping(gradient_clip_val: float | None) -> None:
-    """Check the largest norm of a gradient.
+    """Check the bound on the norm of the gradient.
 
     Raises:
         ValueError: naming what is accepted.
@@ -76,7 +76,7 @@ def _check_strategy(trainer: pl.Trainer) -> None:
 
 
 def check_reference(objectives: Mapping[str, Objective], reference: Reference | None) -> None:
-    """Check that there is a reference, where objectives compare with one.
+    """Check that there is a reference model if objectives compare with one.
 
     Raises:
         ValueError: naming the objectives.
@@ -90,7 +90,7 @@ def check_reference(objectives: Mapping[str, Objective], reference: Reference | 
 
 
 def check_scattering(source: GradientSource, trainer: pl.Trainer) -> None:
-    """Check that rows are not scattered which are sharded already.
+    """Check that rows that are sharded already are not scattered as well.
 
     Raises:
         ValueError: naming the strategy.
@@ -107,11 +107,11 @@ def check_resumed(checkpoint: Mapping[str, Any], mask: Mask | None) -> None:
 
     Args:
         checkpoint: as Lightning loads it.
-        mask: of the module that resumes.
+        mask: mask of the module that resumes.
 
     Raises:
-        ValueError: when the checkpoint is of another mask (the optimizer's moments would move weights that it keeps),
-            or from a version that counted micro-batches where this one counts optimizer steps.
+        ValueError: if the checkpoint was trained with another mask (the optimizer's moments would move weights that
+            this one keeps fixed), or by a version that counted micro-batches instead of optimizer steps.
     """
     if "micro_batches_per_step" in checkpoint["unlearn_pl"]:
         raise ValueError(

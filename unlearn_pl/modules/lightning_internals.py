@@ -1,4 +1,4 @@
-"""Everything that this library reads or changes of Lightning and PyTorch beyond their public interfaces.
+"""All uses of Lightning and PyTorch beyond their public interfaces.
 
 Each name has a test in ``tests/modules/test_lightning_internals.py`` that says what breaks without it.
 """
@@ -16,6 +16,11 @@ from torch import nn
 def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
     """The Trainer that runs ``module``; None outside of one, where the public property raises."""
     return module._trainer
+
+
+def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
+    """The data module that ``trainer`` was given; None if plain data loaders were given."""
+    return getattr(trainer, "datamodule", None)  # the attribute is missing until there is one
 
 
 def uses_static_graph(strategy: Strategy) -> bool:
@@ -40,7 +45,7 @@ def set_data_parallel_size(strategy: ModelParallelStrategy, size: int) -> None:
 
 @contextmanager
 def buffers_keep_their_type(module: nn.Module) -> Iterator[None]:
-    """Let what converts ``module`` inside leave the types of its buffers alone, while their devices change."""
+    """Within the context, casts of ``module`` leave the dtypes of its buffers unchanged; their devices may change."""
     exact = [(m, name, buffer) for m in module.modules() for name, buffer in m.named_buffers(recurse=False)]
     yield
     for owner, name, buffer in exact:
@@ -50,14 +55,14 @@ def buffers_keep_their_type(module: nn.Module) -> Iterator[None]:
 
 
 def correct_loop_progress(loops: Mapping[str, Any]) -> None:
-    """Correct, in place, the position in the data that a checkpoint keeps, so that training can be continued.
+    """Correct, in place, the loop progress in a checkpoint, so that training can resume.
 
     * After the last epoch, Lightning counts its batches as those of the next one too, which would then end at once
-      when training is continued.
+      when training resumes.
     * When ``max_steps`` ended the run inside an epoch, Lightning counts that epoch as done once ``fit`` has returned.
 
     Args:
-        loops: the checkpoint's entry of that name.
+        loops: the checkpoint's entry ``loops``.
     """
     fit = loops.get("fit_loop", {})
     batches, epochs = fit.get("epoch_loop.batch_progress"), fit.get("epoch_progress")

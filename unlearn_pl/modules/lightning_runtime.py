@@ -1,4 +1,4 @@
-"""A module under its Trainer, as the engine sees it."""
+"""The runtime of a module under a Lightning Trainer."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +22,7 @@ class LightningRuntime:
     """The :class:`~unlearn_pl.gradients.Runtime` of a module that is being fitted.
 
     Args:
-        module: has its model and its optimizer.
+        module: the module, with its model and optimizer.
     """
 
     def __init__(self, module: "UnlearningModule") -> None:
@@ -52,7 +52,7 @@ class LightningRuntime:
 
     @property
     def rank(self) -> int:
-        """Number of this process."""
+        """Number of this process, from 0."""
         return self._module.trainer.global_rank
 
     @property
@@ -83,7 +83,7 @@ class LightningRuntime:
         return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
     def reach_all(self) -> Tensor | None:
-        """0, with a gradient of 0 for every trained parameter, under DDP, which waits for all of them."""
+        """Under DDP, which waits for all parameters, a zero ``[]`` with a gradient of 0 for each of them; else None."""
         if not isinstance(self._module.trainer.strategy, DDPStrategy):
             return None
         return 0 * torch.stack([p.flatten()[0].float() for p in self.parameters]).sum()
@@ -94,9 +94,9 @@ class LightningRuntime:
             self._module.mask.apply(self.names, row)
 
     def clip(self) -> None:
-        """Shorten what is in ``.grad``, as before an optimizer step."""
+        """Clip the gradient in ``.grad``, as before an optimizer step."""
         self._module.clip_gradients(self.optimizer, self._module.gradient_clip_val, "norm")
 
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
-        """The module's hook."""
+        """Call the module's hook of that name, with the weights ``[K]``."""
         self._module.on_rows(rows, weights)

@@ -1,4 +1,4 @@
-"""How much memory a module's step will take: estimated, printed, and explained when it was not enough."""
+"""Memory estimate of a module's step: printed before training, and added to out-of-memory errors."""
 
 import os
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def announce_memory(module: "UnlearningModule") -> None:
-    """Print, on rank 0, the memory that a step will take; warn with what to change when the device has less.
+    """Print, on rank 0, the memory that a step will take; if the device has less, warn and name possible changes.
 
     Args:
-        module: is about to be fitted, its optimizer made.
+        module: about to be fitted, with its optimizer.
     """
     plan = memory_plan(module)
     if plan is None:
@@ -32,7 +32,7 @@ def announce_memory(module: "UnlearningModule") -> None:
 
 
 def memory_plan(module: "UnlearningModule") -> MemoryPlan | None:
-    """The plan of a module that is about to be fitted; None for models and data that do not say their sizes."""
+    """The plan of a module that is about to be fitted; None if the sizes of the model or the data are unknown."""
     assert module.model is not None
     shape, data = module.spec.memory_shape(module.model), module.stream_data
     if shape is None or data is None or not data.longest_sequence:
@@ -52,7 +52,7 @@ def memory_plan(module: "UnlearningModule") -> MemoryPlan | None:
 
 
 def device_memory(device: torch.device) -> int | None:
-    """Bytes of the GPU, or of the machine when training runs on its CPU; None where it can not be asked."""
+    """Bytes of the GPU, or of the machine when training runs on its CPU; None if it cannot be queried."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if device.type != "cpu" or not hasattr(os, "sysconf"):
@@ -62,15 +62,15 @@ def device_memory(device: torch.device) -> int | None:
 
 @contextmanager
 def memory_errors_explained(module: "UnlearningModule") -> Iterator[None]:
-    """Let an out-of-memory error say what takes the memory and what to change.
+    """Add to an out-of-memory error what takes the memory and what to change.
 
     Args:
-        module: whose step the body runs.
+        module: the module whose step the body runs.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # On a CPU, PyTorch has no type of its own for it.
+        # On a CPU, PyTorch has no exception class for it.
         out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         plan = memory_plan(module) if out_of_memory else None
         if plan is not None:

@@ -9,14 +9,14 @@ from unlearn_pl.types import Batch, Window
 
 
 def micro_batches(batch: Window | Mapping[str, Batch], size: int | None) -> Window:
-    """The window that ``batch`` is, or that it is split into.
+    """``batch`` as a window: each stream is split into micro-batches, unless it is already.
 
     Args:
-        batch: per stream a list of micro-batches, or tensors (and lists) whose first dimension is that of the examples.
-        size: examples per micro-batch; None to leave a batch whole.
+        batch: per stream a list of micro-batches, or tensors (and lists) whose first dimension runs over the examples.
+        size: examples per micro-batch; None to keep a batch whole.
 
     Raises:
-        ValueError: if ``batch`` is no mapping of streams.
+        ValueError: if ``batch`` is not a mapping of streams.
     """
     if not isinstance(batch, Mapping):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The owner of a model: builds, shards, evaluates, records and loads it."""
+"""Base LightningModule: builds, shards, evaluates, records and loads a model."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, shard, spec_of
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
-from unlearn_pl.modules.lightning_internals import attached_trainer, buffers_keep_their_type
+from unlearn_pl.modules.lightning_internals import attached_datamodule, attached_trainer, buffers_keep_their_type
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 
@@ -22,7 +22,7 @@ from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider,
 class ModelModule(Recorded, StreamReader, pl.LightningModule):
     """Owns a model of any kind and evaluates it; subclasses train it.
 
-    What depends on the kind of model comes with its :class:`~unlearn_pl.models.ModelSpec`.
+    Everything that depends on the kind of model is in its :class:`~unlearn_pl.models.ModelSpec`.
 
     Args:
         model: name or path of a Hugging Face model, a specification (:class:`~unlearn_pl.models.CausalLM`, or that of
@@ -47,17 +47,17 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
 
     @property
     def datamodule(self) -> pl.LightningDataModule | None:
-        """The Trainer's data module; None when plain data loaders were given."""
-        return getattr(self.trainer, "datamodule", None)
+        """The Trainer's data module; None if plain data loaders were given."""
+        return attached_datamodule(self.trainer)
 
     @property
     def stream_data(self) -> StreamProvider | None:
-        """The data module, where it provides streams as this library's do."""
+        """The data module, if it is a :class:`~unlearn_pl.types.StreamProvider`."""
         data = self.datamodule
         return data if isinstance(data, StreamProvider) else None
 
     def configure_model(self) -> None:
-        """Make the model and, on a device mesh, shard it, when that was not done; check that the data fits it."""
+        """Build the model and, on a device mesh, shard it, unless that was done; check that the data fits it."""
         if self.model is None:
             self.model = self._built()
         if attached_trainer(self) is not None:
@@ -66,16 +66,16 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         self._shard(self.model)
 
     def objective_needs(self) -> Mapping[str, Needs]:
-        """Name to what that objective needs of its views; nothing for a module without objectives."""
+        """Objective name to the fields that it needs of its views; empty for a module without objectives."""
         return {}
 
     def _built(self) -> nn.Module:
-        """A new model with the weights before unlearning, in the type that the Trainer's precision asks for."""
+        """A new model with the weights before unlearning, in the dtype that the Trainer's precision implies."""
         trainer = attached_trainer(self)
         return self.spec.build(None if trainer is None else WEIGHTS_OF_PRECISION.get(str(trainer.precision)))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As in PyTorch; where checkpoints keep parts of the weights, ``state_dict`` must hold all of these parts."""
+        """See ``nn.Module``; if checkpoints keep parts of the weights, ``state_dict`` must hold all of these parts."""
         if not self.spec.saved_parts:
             return super().load_state_dict(state_dict, strict, assign)
         under = {name: value for name, value in self.state_dict().items() if not self._in_saved_parts(name)}
@@ -85,9 +85,9 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         return any(part in name for part in self.spec.saved_parts)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """As in PyTorch, except that buffers keep their type, whatever that of the parameters becomes.
+        """Like ``nn.Module.to``, but buffers keep their dtype when the parameters are cast.
 
-        Under ``bf16-true`` Lightning converts the whole module, which would round the frequencies of rotary embeddings
+        Under ``bf16-true`` Lightning casts the whole module, which would round the frequencies of rotary embeddings
         to 3 digits; ``from_pretrained`` keeps them in fp32.
         """
         with buffers_keep_their_type(self):
@@ -101,19 +101,19 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         """The tokenizer of the data module, or else that of the model.
 
         Raises:
-            ValueError: if the data module has none, and the model was given live.
+            ValueError: if the data module has none and the model is a live one.
         """
         data = self.stream_data
         return (None if data is None else data.text_tokenizer()) or self._own_tokenizer
 
     @cached_property
     def _own_tokenizer(self) -> PreTrainedTokenizerBase:
-        # Kept, for every batch of an evaluation asks for it.
+        # Cached, because every batch of an evaluation needs it.
         tokenizer = self.spec.tokenizer()
         if tokenizer is None:
             raise ValueError(
-                "A live model comes without its tokenizer. Give the data module a tokenizer, or make the module from "
-                "the model's name, or a CausalLM."
+                "A live model comes without its tokenizer. Give the data module a tokenizer, or construct the module "
+                "from the model's name or a CausalLM."
             )
         return tokenizer
 
@@ -126,10 +126,10 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
 
         Args:
             batch: of one evaluation dataloader.
-            request: what is read of it.
+            request: the outputs that are read.
 
         Returns:
-            None when nothing is read.
+            None if nothing is read.
         """
         assert self.model is not None
         trainer = attached_trainer(self)
@@ -142,7 +142,7 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
 
         Args:
             batch: candidate answers.
-            details: what else to compute about every scored token of candidate 0, from the same forward.
+            details: extra outputs per scored token of candidate 0, from the same forward.
         """
         return cast(Score, self.evaluate(cast(Batch, batch), EvaluationRequest(details)))
 
@@ -154,19 +154,20 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         stop: Sequence[str] = (),
         reads: Reads = "candidates",
     ) -> None:
-        """Ask for more about a dataloader, until the next evaluation starts; callbacks do, when it has started.
+        """Request extra outputs for one dataloader; cleared when the next evaluation starts.
 
-        Once a callback has said what it reads, only what some callback reads is computed.
+        Callbacks call it when an evaluation has started. As soon as one callback declares what it reads, anything that
+        no callback reads is skipped.
 
         Args:
             dataloader_idx: number of the dataloader.
-            details: about every scored token, in addition to what other callbacks have asked for.
+            details: extra outputs per scored token, in addition to those that other callbacks request.
             max_new_tokens: length of generated answers.
             stop: texts before which generated answers are cut off.
-            reads: how much of it is read.
+            reads: which outputs are read.
 
         Raises:
-            ValueError: if another callback has asked for other generations.
+            ValueError: if another callback has requested different generations.
         """
         before = self._requests[dataloader_idx]
         mine, theirs = (max_new_tokens, tuple(stop)), (before.max_new_tokens, tuple(before.stop))
@@ -180,19 +181,19 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         self._requests[dataloader_idx] = EvaluationRequest(before.details | details, longest, ends, most)
 
     def on_validation_start(self) -> None:
-        """Drop what callbacks asked of an earlier evaluation."""
+        """Clear the requests of an earlier evaluation."""
         self._requests.clear()
 
     on_test_start = on_predict_start = on_validation_start
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Any] | None:
-        """What callbacks read of one batch; None when they read nothing of it."""
+        """The outputs that callbacks read of one batch; None if they read nothing."""
         return self.evaluate(batch, self._requests[dataloader_idx])
 
     test_step = predict_step = validation_step
 
     def keep_record(self, hyperparameters: dict[str, Any]) -> None:
-        """Set what checkpoints keep of this module's construction, as LightningCLI would write it.
+        """Set the record of this module's construction that checkpoints keep, in the form that LightningCLI writes.
 
         Args:
             hyperparameters: ``_class_path`` and the recorded arguments.
@@ -225,7 +226,7 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
                 f"{', '.join(arguments)})."
             )
         loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
-        # The record that it was built from, for what jsonargparse made of it (partials of its own) is not recordable.
+        # Keep the record that it was built from: what jsonargparse made of it (its own partials) cannot be recorded.
         replaced = {name: record(value) for name, value in kwargs.items() if name in arguments_of(loaded)}
         loaded.keep_record({**recorded, **replaced})
         return loaded

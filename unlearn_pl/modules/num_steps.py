@@ -1,4 +1,4 @@
-"""How many optimizer steps a Trainer will take."""
+"""Number of optimizer steps that a Trainer will take."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def num_steps(module: "UnlearningModule") -> tuple[int, int]:
-    """Optimizer steps per epoch and in total, as far as the Trainer's limits allow them.
+    """Optimizer steps per epoch and in total, under the Trainer's limits.
 
     Raises:
-        ValueError: when nothing sets an end, and the schedule needs one.
+        ValueError: if the run has no end, and the schedule needs one.
     """
     trainer, data = module.trainer, module.stream_data
     if data is None:
@@ -26,17 +26,17 @@ def num_steps(module: "UnlearningModule") -> tuple[int, int]:
     if not limits and not isinstance(module.schedule, Constant):
         raise ValueError(
             f"max_epochs={trainer.max_epochs} and max_steps={trainer.max_steps} set no end, which "
-            f"{type(module.schedule).__name__} needs to know. Set one of them, or use the schedule Constant."
+            f"{type(module.schedule).__name__} needs. Set one of them, or use the schedule Constant."
         )
     return per_epoch, min(limits, default=per_epoch)
 
 
 def steps_shown(module: "UnlearningModule") -> int | None:
-    """Optimizer steps for which data will be shown; None when nothing but the user ends the run."""
+    """Optimizer steps for which data will be shown; None if the run has no limit."""
     trainer = module.trainer
     if (trainer.max_epochs or -1) < 0 and trainer.max_steps < 0:
         return None
     per_epoch, total = num_steps(module)
     if (trainer.max_epochs or -1) > 0 and total == per_epoch * trainer.max_epochs:  # type: ignore[operator]
         return total
-    return total + max(1, total // 10)  # steps that are skipped show data, but do not count in max_steps
+    return total + max(1, total // 10)  # skipped steps show data, but do not count toward max_steps

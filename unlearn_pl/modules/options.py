@@ -12,21 +12,21 @@ from unlearn_pl.optim import Schedule
 
 
 class ModuleOptions(TypedDict, total=False):
-    """Arguments that have nothing to do with the method itself.
+    """Arguments that are independent of the method.
 
     Attributes:
-        mask: which weights may move; all by default.
-        gradient: where gradients come from, and how they are kept; plain gradients by default.
+        mask: the weights that may change; all by default.
+        gradient: source of the gradients and their storage; plain gradients by default.
         optimizer: called with the trained parameters; AdamW with lr 1e-5 and weight decay 0.01 by default.
         schedule: learning-rate factor per optimizer step; one epoch of linear warm-up and linear decay by default.
         gradient_clip_val: largest norm of the combined gradient; None for no clipping.
         micro_batch_size: examples per forward, for data loaders whose batches are not split yet.
-        on_nonfinite: what happens when an objective's loss or gradient is not finite: ``skip`` the step, ``drop``
-            the objective from it, or ``raise``.
+        on_nonfinite: response to a non-finite loss or gradient of an objective: ``skip`` the step, ``drop`` the
+            objective from it, or ``raise``.
         max_new_tokens: length of generated answers in tests and predictions.
-        scope: what the combiner solves for at once: all weights (``global``), a transformer layer (``group``), or a
+        scope: what the combiner solves for at a time: all weights (``global``), a transformer layer (``group``), or a
             parameter (``tensor``).
-        metric: inner product of the gradients: ``euclidean``, or ``adam``, that in which Adam takes its steps.
+        metric: inner product of the gradients: ``euclidean``, or ``adam``, the metric of Adam's steps.
         rescale: give the combined gradient the length of the mean of the active gradients (``mean_gradient``), or the
             mean of their lengths (``mean_norm``).
         refresh_every: solve at every m-th step, and reuse the weights in between.

@@ -1,4 +1,4 @@
-"""Evaluation of any model."""
+"""Evaluation of any Hugging Face model."""
 
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
@@ -14,10 +14,10 @@ class PretrainedModule(ModelModule):
     """
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Refuse to train, in the first hook that Lightning calls.
+        """Check, in the first hook that Lightning calls, that the module is not trained.
 
         Raises:
-            ValueError: in ``fit``; name a method's module instead.
+            ValueError: in ``fit``; use a method's module instead.
         """
         if self.trainer.state.fn == TrainerFn.FITTING:
             raise ValueError("PretrainedModule only evaluates. Fit FineTuning, or a method such as MOLLM, instead.")

@@ -1,4 +1,4 @@
-"""What a module tells its reference: the models, the data that will be seen, and where it runs."""
+"""Construction of the ``ReferenceContext`` that is passed to ``Reference.prepare``."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ def reference_context(
     """The context of ``Reference.prepare`` inside ``Trainer.fit``.
 
     Args:
-        module: is being fitted, and has its model.
-        build: makes a model with the original weights.
+        module: the module that is being fitted, with its model.
+        build: builds a model with the original weights.
         is_original: whether the module's model has the original weights at this moment.
     """
     trainer, data = module.trainer, module.stream_data

@@ -38,7 +38,7 @@ class UnlearningModule(ModelModule):
 
     Every method of this library is this class with its objectives, its combiner and its paper's defaults filled in.
     A batch of the Trainer is one optimizer step of this rank: a list of micro-batches per stream. Subclasses may
-    override :meth:`view` (what objectives see of a stream) and :meth:`on_rows` (look at, or change, the rows).
+    override :meth:`view` (what objectives see of a stream) and :meth:`on_rows` (to read or change the rows).
 
     Args:
         model: name or path of a Hugging Face model, a specification such as :class:`~unlearn_pl.models.CausalLM`, or a
@@ -46,28 +46,28 @@ class UnlearningModule(ModelModule):
         objectives: name to objective; at least one.
         combiner: turns the Gramian of the gradients into weights.
         reference: source of the reference model's outputs; needed by objectives that compare with it.
-        mask: which weights may move.
-        gradient: where gradients come from; :class:`~unlearn_pl.gradients.FirstOrder` by default.
+        mask: the weights that may change; all by default.
+        gradient: source of the gradients; :class:`~unlearn_pl.gradients.FirstOrder` by default.
         optimizer: called with the trained parameters; AdamW with lr 1e-5 and weight decay 0.01 by default.
         schedule: learning-rate factor per optimizer step; :class:`~unlearn_pl.optim.LinearWarmup` by default.
         gradient_clip_val: largest norm of the combined gradient; None for no clipping.
-        micro_batch_size: examples per forward, for data loaders whose batches are not split yet; None for whole ones.
+        micro_batch_size: examples per forward, for data loaders whose batches are not split yet; None for no split.
         on_nonfinite: ``skip`` the step, ``drop`` the objective from it, or ``raise``, when a loss or a gradient is
             not finite. A non-finite gradient never reaches the optimizer.
         max_new_tokens: length of generated answers in tests and predictions.
-        scope: whether the combiner solves once for all weights (``global``), for every transformer layer by itself
-            (``group``), or for every parameter (``tensor``).
-        metric: inner product of the gradients: ``euclidean``, or ``adam``, that in which Adam takes its steps (its
-            second moments of the step before).
+        scope: whether the combiner solves once for all weights (``global``), for each transformer layer separately
+            (``group``), or for each parameter (``tensor``).
+        metric: inner product of the gradients: ``euclidean``, or ``adam``, the metric of Adam's steps (with the second
+            moments of the previous step).
         rescale: length of the combined gradient: that of the mean of the active gradients (``mean_gradient``), the
-            mean of their lengths (``mean_norm``), or what the combiner gives (None).
+            mean of their lengths (``mean_norm``), or the combiner's own (None).
         refresh_every: solve at every m-th step only, and reuse the weights for a single weighted sum in between, at
-            most as long as the last step that was solved for. It is solved early when a loss has changed by more than a
-            factor of 2, or an objective has reached or lost its goal.
+            most as long as the step that was solved for them. The combiner solves early when a loss has changed by more
+            than a factor of 2, or an objective has crossed its ``satisfied`` threshold.
 
     Raises:
-        ValueError: when there is no objective, when an objective needs a reference and there is none, when the
-            combiner does not fit the objectives, when an option is unknown, or does not fit the combiner.
+        ValueError: if there is no objective, an objective needs a reference model and there is none, the combiner does
+            not support the objectives, or an option is unknown or not supported by the combiner.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class UnlearningModule(ModelModule):
 
     @property
     def gradient(self) -> GradientSource:
-        """Where gradients come from."""
+        """Source of the gradients."""
         return self.descent.gradient
 
     @property
@@ -148,7 +148,7 @@ class UnlearningModule(ModelModule):
         return {name: objective.streams for name, objective in self.objectives.items()}
 
     def streams_to_load(self, available: Sequence[str]) -> list[str]:
-        """The training streams that the objectives read, for data modules that were not told which to load.
+        """The training streams that the objectives read, for data modules without a list of their own.
 
         Args:
             available: streams that the data has.
@@ -160,7 +160,7 @@ class UnlearningModule(ModelModule):
         return list(dict.fromkeys(stream for streams in self.streams_read.values() for stream in streams))
 
     def objective_needs(self) -> Mapping[str, Needs]:
-        """Name to what that objective needs of its views."""
+        """Objective name to the fields that it needs of its views."""
         return {name: parse_needs(objective.needs) for name, objective in self.objectives.items()}
 
     def _reset_descent(self) -> None:
@@ -197,10 +197,10 @@ class UnlearningModule(ModelModule):
         return view
 
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
-        """Called before the rows are combined, if there are whole ones; passes them to callbacks that observe rows.
+        """Called before whole rows are combined; passes them to callbacks that observe rows.
 
-        There are none where gradients are sketched or stored otherwise, nor in a plain sum; with ``refresh_every``,
-        only at steps that solve.
+        There are no whole rows if gradients are sketched or stored in another form, nor in a plain sum; with
+        ``refresh_every``, only at steps that solve.
 
         Args:
             rows: name to gradient row, averaged over the window and all ranks, masked.
@@ -215,7 +215,7 @@ class UnlearningModule(ModelModule):
         self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
 
     def _report(self, step: Step) -> None:
-        """Log the first step, and every ``log_every_n_steps``-th one."""
+        """Log the first step and every ``log_every_n_steps``-th one."""
         metrics = step.metrics() | {f"train/skipped/{reason}": float(n) for reason, n in self.skipped.items()}
         losses = {key: value for key, value in metrics.items() if key.startswith("train/loss/")}
         self.log_dict(losses, prog_bar=True, logger=False, batch_size=1)
@@ -233,7 +233,7 @@ class UnlearningModule(ModelModule):
 
     @property
     def micro_batches_per_step(self) -> int:
-        """Micro-batches per device and optimizer step, as the data module has them; 1 where it does not say."""
+        """Micro-batches per device and optimizer step of the data module; 1 without one that provides streams."""
         data = self.stream_data
         return 1 if data is None else data.micro_batches_per_step
 
@@ -254,7 +254,7 @@ class UnlearningModule(ModelModule):
         return []
 
     def setup(self, stage: str) -> None:
-        """Start again at step 0, and check that the data fits the objectives."""
+        """Reset the descent, and check that the data module provides every stream the objectives read."""
         if stage != "fit":
             return
         check_scattering(self.gradient, self.trainer)
@@ -264,7 +264,7 @@ class UnlearningModule(ModelModule):
             _ = data.micro_batches_per_step
 
     def configure_model(self) -> None:
-        """Make the model, freeze what the mask excludes, and prepare the reference before a checkpoint is restored."""
+        """Build the model, freeze what the mask excludes, and prepare the reference before a checkpoint is restored."""
         self._keep_original()
         is_new = self.model is None
         super().configure_model()
@@ -294,8 +294,8 @@ class UnlearningModule(ModelModule):
         """The optimizer of the trained parameters, and its schedule over the data module's own number of steps.
 
         Raises:
-            ValueError: when no parameter requires a gradient, or the optimizer does not fit the objectives' options or
-                cannot spare from its decay the weights that an element-wise mask keeps as they are.
+            ValueError: if no parameter requires a gradient, or the optimizer does not support the module's options or
+                cannot exempt the weights that an element-wise mask keeps fixed from weight decay.
         """
         assert self.model is not None
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -308,7 +308,7 @@ class UnlearningModule(ModelModule):
         return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *num_steps(self))}
 
     def on_fit_start(self) -> None:
-        """Log what is descended, and how."""
+        """Log the objectives, the combiner and the memory estimate."""
         for name, objective in self.objectives.items():
             rank_zero_info(
                 f"objective {name!r}: {type(objective).__name__} on {'+'.join(objective.streams)} ({objective.role})"
@@ -322,7 +322,7 @@ class UnlearningModule(ModelModule):
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the descent and which mask it has; of adapters' models, the adapters alone."""
+        """Save the state of the descent and the mask's fingerprint; of models with adapters, the adapters alone."""
         checkpoint["unlearn_pl"] = self.descent.state_dict()
         checkpoint["unlearn_pl_mask"] = None if self.mask is None else self.mask.fingerprint()
         correct_loop_progress(checkpoint.get("loops", {}))
@@ -338,8 +338,8 @@ class UnlearningModule(ModelModule):
         """Resume the descent.
 
         Raises:
-            ValueError: when the checkpoint was trained with another mask, or without one, or was written when a batch
-                of the Trainer was a micro-batch.
+            ValueError: if the checkpoint was trained with another mask or without one, or by a version that counted
+                micro-batches instead of optimizer steps.
         """
         if self.fitting:
             check_resumed(checkpoint, self.mask)

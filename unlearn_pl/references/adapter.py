@@ -1,4 +1,4 @@
-"""The model under its adapter."""
+"""The trained model without its adapter, as the reference model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class AdapterReference(Reference):
-    """The trained model with its LoRA adapter switched off: the original weights, without extra memory.
+    """The trained model with its LoRA adapter disabled: the original weights, without extra memory.
 
-    The weights under the adapter count as the original ones; merge an adapter that has been trained before.
+    The base weights count as the original ones; merge an adapter that was trained before.
     """
 
     copies_model = False
     _forward: Forward
 
     def prepare(self, context: ReferenceContext) -> None:
-        """Make sure that there is an adapter to switch off.
+        """Check that there is an adapter to disable.
 
         Args:
             context: holds the trained model.
 
         Raises:
-            ValueError: if the trained model has none.
+            ValueError: if the trained model has no adapter.
         """
         if not has_adapter(context.model):
             raise ValueError(
@@ -52,7 +52,7 @@ class AdapterReference(Reference):
 
 @contextmanager
 def _adapter_off(model: "PeftModel") -> Iterator[None]:
-    # peft makes every adapter weight trainable when it switches the adapter on again, masked ones included.
+    # peft makes every adapter weight trainable when it enables the adapter again, masked ones included.
     trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         with model.disable_adapter():

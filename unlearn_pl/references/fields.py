@@ -1,4 +1,4 @@
-"""From what objectives need of the reference to what its forward gives."""
+"""The ``ref_*`` fields that objectives need, from a forward of the reference model."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from unlearn_pl.types import Batch, Forward, Need, Needs, parse_needs
 
 
 def reference_needs(needs: Needs) -> Needs:
-    """What the reference itself must give: the needs that concern it, without their ``ref_``."""
+    """The fields of the reference model's own view: the ``ref_*`` fields among ``needs``, without the prefix."""
     return frozenset(Need(need.field, need.layer) for need in parse_needs(needs) if need.reference)
 
 
@@ -15,16 +15,16 @@ def reference_needs(needs: Needs) -> Needs:
 def reference_fields(
     forward: Forward, model: nn.Module, batch: Batch, needs: Needs
 ) -> dict[str, Tensor | dict[int, Tensor]]:
-    """The ``ref_*`` fields among ``needs``, from one forward of ``model``; nothing runs where there are none.
+    """The ``ref_*`` fields among ``needs``, from one forward of ``model``; without any, no forward runs.
 
     Args:
         forward: runs a model of this kind.
         model: the reference model, in evaluation mode.
         batch: a micro-batch.
-        needs: fields of a view; ``ref_logits`` asks the reference for ``logits``, and so on.
+        needs: fields of a view; ``ref_logits`` requires ``logits`` of the reference model, and so on.
 
     Returns:
-        ``ref_<field>`` to the reference's value of the field, or for fields with layers to layer number and value.
+        ``ref_<field>`` to the reference model's value: ``[B, T-1, ...]``, or layer number to ``[B, T-1, D]``.
     """
     wanted = reference_needs(needs)
     if not wanted:

@@ -1,4 +1,4 @@
-"""A second model that keeps the original weights."""
+"""A second, frozen model as the reference model."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class FrozenReference(Reference):
-    """A frozen model of its own, by default with the original weights of the one that is trained.
+    """A separate frozen model, by default with the original weights of the trained one.
 
-    It costs the memory of the weights, sharded as the trained ones are.
+    It takes the memory of its weights, which are sharded like the trained ones.
 
     Args:
-        model: another model to refer to (Hub id, folder or alias), with the same vocabulary; for instance one that
+        model: a different reference model (Hub id, folder or alias) with the same vocabulary; for instance one that
             was never trained on the forget set.
-        dtype: type of its weights; by default that of the trained ones. In another type, divergences from the
-            original weights start at rounding error instead of 0.
+        dtype: dtype of its weights; by default that of the trained ones. With another dtype, divergences start at
+            rounding error instead of 0.
     """
 
     def __init__(self, model: str | None = None, dtype: DTypeName | None = None) -> None:
@@ -38,10 +38,10 @@ class FrozenReference(Reference):
         self._forward: Forward
 
     def prepare(self, context: ReferenceContext) -> None:
-        """Build the copy: evaluation mode, no gradients.
+        """Build the frozen model, in evaluation mode and without gradients.
 
         Args:
-            context: how to build it.
+            context: builds the model.
 
         Raises:
             ValueError: if the vocabularies of the two models differ in size.

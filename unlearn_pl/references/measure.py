@@ -1,4 +1,4 @@
-"""Running a model once over many examples, shared by the ranks."""
+"""One pass of a model over many examples, shared by the ranks."""
 
 import math
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ def measure(
 ) -> list[ReferenceCache]:
     """Log-probabilities of the labels of ``examples`` under ``model``, batch by batch, on the CPU of rank 0.
 
-    Every rank must call it with the same examples. Batches have examples of similar length, and the same ones on any
-    number of ranks. Under FSDP2 a forward is a collective operation, so ranks that run out of batches repeat one.
+    Every rank must call it with the same examples. Batches consist of examples of similar length and do not depend on
+    the number of ranks. Under FSDP2 a forward is a collective operation, so ranks that run out of batches repeat one.
 
     Args:
-        model: is moved to the context's device.
+        model: the model to run; it is moved to the context's device.
         examples: at least one.
         context: device, size of the batches, ranks.
-        top_k: also keep so many of the most probable tokens; None for the labels alone.
-        dtype: type in which their log-probabilities are kept.
+        top_k: number of most probable tokens that are also kept; None for the labels alone.
+        dtype: dtype of their log-probabilities in the cache.
 
     Returns:
-        A cache per batch, the shortest examples first; an empty list on the other ranks.
+        One cache per batch, the shortest examples first; an empty list on the other ranks.
     """
     if next(model.parameters()).device != context.device:
         model.to(context.device)
@@ -83,7 +83,7 @@ def _collated(examples: Sequence[TokenExample], device: torch.device) -> TokenBa
 
 
 def _reshard(model: nn.Module) -> None:
-    """FSDP2 leaves the root's weights gathered after a forward; the optimizer is to be given the shards."""
+    """FSDP2 leaves the root's weights gathered after a forward; the optimizer needs the shards."""
     from torch.distributed.fsdp import FSDPModule
 
     for module in model.modules():

@@ -60,7 +60,8 @@ class LeakageEvaluation(EvaluationCallback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Store the metrics and their step on the curve."""
         self._keep()
-        self._steps.append((getattr(pl_module, "windows_closed", 0), self.metrics))
+        shown = trainer.fit_loop.epoch_loop.batch_progress.total.completed  # optimizer steps, skipped ones included
+        self._steps.append((shown, self.metrics))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Store the metrics."""

@@ -150,8 +150,9 @@ def test_steps_never_show_a_requested_row_as_retained():
     for step in range(0, 12):
         data._steps_done = lambda step=step: step
         for batch, _, _ in data.train_dataloader():
-            for ids, mask in zip(batch["retain"]["input_ids"], batch["retain"]["attention_mask"], strict=True):
-                seen[data.tokenizer.decode(ids[mask == 1])] += 1
+            for part in batch["retain"]:
+                for ids, mask in zip(part["input_ids"], part["attention_mask"], strict=True):
+                    seen[data.tokenizer.decode(ids[mask == 1])] += 1
     assert set(seen) == set(asked(everything[8:]))
 
 

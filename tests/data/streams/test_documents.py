@@ -425,10 +425,9 @@ def test_a_step_shows_the_same_chunks_on_any_number_of_devices(tokenizer, stream
             )
             for r in range(ranks)
         ]
-        share, drawn = 4 // ranks, [[dataset[draw] for draw in sampler] for sampler in samplers]
         return [
-            Counter((c.index, *c.input_ids) for d in drawn for c in d[t * share : (t + 1) * share])
-            for t in range(steps)
+            Counter((c.index, *c.input_ids) for share in shares for c in (dataset[draw] for draw in share.draws))
+            for shares in zip(*samplers, strict=True)
         ]
 
     alone = shown(1)
@@ -459,7 +458,7 @@ def test_examples_are_known_beforehand(tokenizer):
     data.setup("fit")
     shown = {name: set() for name in data.streams}
     for batch, *_ in data.train_dataloader():
-        for name, part in batch.items():
+        for name, part in ((name, part) for name, parts in batch.items() for part in parts):
             for ids, labels, mask, index in zip(
                 part["input_ids"], part["labels"], part["attention_mask"], part["index"], strict=True
             ):

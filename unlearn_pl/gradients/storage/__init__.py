@@ -1,1 +1,1 @@
-"""How gradient rows wait until all of them are there."""
+"""Storage of gradient rows until every objective's row is available."""

@@ -1,4 +1,4 @@
-"""Rows in half of the memory."""
+"""Gradient rows in bfloat16."""
 
 import torch
 
@@ -9,7 +9,7 @@ from unlearn_pl.gradients.storage.row_storage import RowStorage
 class BFloat16Rows(RowStorage):
     """Keeps rows in bfloat16, except for the last one: ``(K - 1) / 2`` copies of an fp32 gradient.
 
-    Elements are rounded to 8 significant bits, products of rows are off by about ``1e-3`` of their lengths at most.
+    Elements are rounded to 8 significant bits; the error of a product is at most about ``1e-3`` of the rows' norms.
     With accumulation, rows of objectives that share a forward pass are whole until their last micro-batch.
     """
 

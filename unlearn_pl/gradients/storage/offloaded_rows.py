@@ -1,4 +1,4 @@
-"""Rows in the memory of the host."""
+"""Gradient rows in host memory."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,10 @@ from unlearn_pl.gradients.storage.row_storage import RowStorage
 
 
 class OffloadedRows(RowStorage):
-    """Keeps rows in pinned memory of the host, except for the last one: no further gradient copy on the GPU.
+    """Keeps rows in pinned host memory, except for the last one: no further gradient copy on the GPU.
 
-    Copies run on a stream of their own, beside the next objective's forward and backward pass; the rows come back one
-    parameter at a time. Without a GPU nothing is moved.
+    Copies run on a CUDA stream of their own, concurrently with the next objective's forward and backward pass; the rows
+    come back one parameter at a time. Without a GPU, rows are kept unchanged.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class OffloadedRows(RowStorage):
             return [None if g is None else _to_host(local(g), self._stream) for g in row]
 
     def share(self, element_size: int, place: torch.device, world_size: int) -> float:
-        """Nothing, on a GPU."""
+        """0 on a GPU."""
         return 0.0 if place.type == "cuda" else 1.0
 
     def wait(self) -> None:
@@ -38,5 +38,5 @@ class OffloadedRows(RowStorage):
 
 
 def _to_host(gradient: Tensor, stream: torch.cuda.Stream) -> Tensor:
-    gradient.record_stream(stream)  # its memory must not be given away before the copy is done
+    gradient.record_stream(stream)  # its memory must not be reused before the copy is done
     return torch.empty_like(gradient, device="cpu", pin_memory=True).copy_(gradient, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Rows that are spread over the ranks of DDP."""
+"""Gradient rows scattered over the ranks of DDP."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from unlearn_pl.gradients.storage.row_storage import RowStorage
 
 
 class ScatteredRows(RowStorage):
-    """Each of N ranks keeps the N-th part of every row: ``K / N`` copies of the gradient instead of ``K - 1``.
+    """Each of N ranks keeps one N-th of every row: ``K / N`` copies of the gradient instead of ``K - 1``.
 
     Backward passes leave gradients on their rank. A finished row is summed over ranks by reduce-scatters, the Gramian
     is the sum of the parts' products, and only the combined gradient is gathered. With P trained weights that sends
     ``(K + 1) P (N - 1) / N`` numbers per rank and step, against ``2 K P (N - 1) / N`` for an all-reduce of every row;
-    but not beside the backward pass, as DDP does.
+    but not concurrently with the backward pass, unlike DDP.
 
     For ``strategy="ddp"``; a single process keeps rows whole. Gradients of FSDP2 are sharded anyway.
     """
@@ -28,7 +28,7 @@ class ScatteredRows(RowStorage):
         return [None if g is None else _reduce_scatter(g) for g in row] if dist.is_initialized() else row
 
     def share(self, element_size: int, place: torch.device, world_size: int) -> float:
-        """A part of it."""
+        """One part of ``world_size``."""
         return 1 / world_size
 
     def leave(self, parameters: Sequence[nn.Parameter], combined: Row) -> None:

@@ -1,4 +1,4 @@
-"""Prefer plausible alternative answers to those that are to be forgotten."""
+"""Preference of plausible alternative answers over the forget answers (AltPO)."""
 
 from typing import Unpack
 
@@ -13,7 +13,7 @@ from unlearn_pl.references import FrozenReference, Reference
 class AltPO(UnlearningModule):
     """DPO with alternative answers as chosen ones: minimize ``forget_weight * DPO + retain_weight * NLL(retain)``.
 
-    The stream ``forget.alternate`` has to hold the alternatives: the paper lets the reference model write several wrong
+    The stream ``forget.alternate`` must hold the alternatives: the paper lets the reference model write several wrong
     answers to every question, and one of them is drawn every round. ``TOFUDataModule(alternates=...)`` reads them from
     a file; without one it fills the stream with refusals, which makes this IdkDPO.
 
@@ -23,7 +23,7 @@ class AltPO(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the reference model; an own frozen copy by default. ``CachedReference()`` needs none.
+        reference: the reference model; a frozen copy of the model by default. ``CachedReference()`` needs no copy.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

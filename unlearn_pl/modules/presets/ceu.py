@@ -10,12 +10,12 @@ from unlearn_pl.objectives import CEULoss
 
 
 class CEU(UnlearningModule):
-    """CE-U: cross-entropy to the model's own distribution with the true token taken out; no retain loss.
+    """CE-U: cross-entropy to the model's own distribution without the true token; no retain loss.
 
     Args:
         model: what to unlearn from.
-        ignore_first_n: tokens at the start of every answer that are left as they are.
-        combiner: has nothing to combine; here so that every method takes one.
+        ignore_first_n: number of tokens at the start of every answer that are ignored.
+        combiner: has nothing to combine; accepted so that every method takes one.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

@@ -1,4 +1,4 @@
-"""Plain fine-tuning: makes the target model that knows everything, and the retain model that never saw the rest."""
+"""Plain fine-tuning, for the target model (trained on all data) and the retain model (without the forget set)."""
 
 from typing import Unpack
 

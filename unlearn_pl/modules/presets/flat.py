@@ -11,14 +11,14 @@ from unlearn_pl.objectives import FLATLoss
 
 
 class FLAT(UnlearningModule):
-    """FLAT: learns refusals and unlearns the forget answers by an f-divergence; no retain data, no reference.
+    """FLAT: learns refusals and unlearns the forget answers by an f-divergence; no retain data, no reference model.
 
     Reads the streams ``forget`` and ``forget.alternate``, example by example.
 
     Args:
         model: what to unlearn from.
         divergence: ``kl``, ``tv`` (total variation), ``js`` or ``pearson``.
-        combiner: has nothing to combine; here so that every method takes one.
+        combiner: has nothing to combine; accepted so that every method takes one.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

@@ -12,11 +12,11 @@ from unlearn_pl.objectives import GradientAscentLoss
 class GradAscent(UnlearningModule):
     """Gradient ascent: minimize ``-NLL(forget)`` and nothing else.
 
-    Collapses the model when it runs for long; it is here as the baseline that every paper compares with.
+    The model collapses in long runs; it is the baseline that every paper compares with.
 
     Args:
         model: what to unlearn from.
-        combiner: has nothing to combine; here so that every method takes one.
+        combiner: has nothing to combine; accepted so that every method takes one.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

@@ -1,4 +1,4 @@
-"""Teach the model to answer the forget questions with refusals."""
+"""Fine-tuning on refusals to the forget questions (IdkNLL)."""
 
 from typing import Unpack
 
@@ -12,7 +12,7 @@ from unlearn_pl.objectives import CausalLMLoss, Objective, RefusalLoss
 class IdkNLL(UnlearningModule):
     """Preference optimization of TOFU: minimize ``forget_weight * NLL(refusals) + retain_weight * NLL(retain)``.
 
-    Reads the stream ``forget.alternate``: the forget questions, each with another refusal in every round.
+    Reads the stream ``forget.alternate``: the forget questions, each with a different refusal in every round.
 
     Args:
         model: what to unlearn from.

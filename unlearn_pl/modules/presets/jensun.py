@@ -1,4 +1,4 @@
-"""Jensen-Shannon unlearning: towards refusals on the forget questions, towards the reference model elsewhere."""
+"""Jensen-Shannon unlearning: toward refusals on the forget questions, toward the reference model elsewhere."""
 
 from typing import Unpack
 
@@ -11,7 +11,7 @@ from unlearn_pl.references import FrozenReference, Reference
 
 
 class JensUn(UnlearningModule):
-    """JensUn: minimize ``forget_weight * JS(p, refusal)(forget) + retain_weight * JS(p_original, p)(retain)``.
+    """JensUn: minimize ``forget_weight * JS(p, refusal)(forget) + retain_weight * JS(p_ref, p)(retain)``.
 
     Reads the stream ``forget.alternate``. Both losses are bounded by ``log 2``.
 
@@ -20,7 +20,7 @@ class JensUn(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the reference model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

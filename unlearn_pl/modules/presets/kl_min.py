@@ -11,14 +11,14 @@ from unlearn_pl.references import FrozenReference, Reference
 
 
 class KLMin(UnlearningModule):
-    """KL minimization: minimize ``-forget_weight * NLL(forget) + retain_weight * KL(original || model)(retain)``.
+    """KL minimization: minimize ``-forget_weight * NLL(forget) + retain_weight * KL(reference || model)(retain)``.
 
     Args:
         model: what to unlearn from.
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the reference model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

@@ -1,4 +1,4 @@
-"""Kahneman-Tversky optimization against the answers that are to be forgotten."""
+"""Kahneman-Tversky optimization against the forget answers."""
 
 from typing import Unpack
 
@@ -21,7 +21,7 @@ class KTO(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the reference model; an own frozen copy by default. ``CachedReference()`` needs none.
+        reference: the reference model; a frozen copy of the model by default. ``CachedReference()`` needs no copy.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

@@ -12,7 +12,7 @@ from unlearn_pl.references import FrozenReference, Reference
 
 
 class MOLLM(UnlearningModule):
-    """Multi-objective unlearning: UCE(forget), KL(original || model) and NLL(retain), by a common descent direction.
+    """Multi-objective unlearning: UCE(forget), KL(reference || model) and NLL(retain), by a common descent direction.
 
     This is our reading of the paper, whose code was not released: forward KL to the reference model, and exact
     min-norm weights on the Gramian of normalized gradients. :class:`~unlearn_pl.combiners.DualBasis` is our reading
@@ -22,7 +22,7 @@ class MOLLM(UnlearningModule):
         model: what to unlearn from.
         combiner: by default ``MinNorm(satisfied={"forget": 0.1})``: the forget loss leaves the solve while it is
             satisfied. The study in ``experiments/README.md`` chose it.
-        reference: the reference model; an own frozen copy by default, ``AdapterReference()`` with LoRA.
+        reference: the reference model; a frozen copy of the model by default, ``AdapterReference()`` with LoRA.
         normal_stream: stream of the KL objective; by default ``normal`` when the data has one, else ``retain``.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 

@@ -17,7 +17,7 @@ class PDU(UnlearningModule):
     Args:
         model: what to unlearn from.
         budget: largest retain loss in nats: a little above that of the reference model.
-        step_size: of the dual variable, per optimizer step.
+        step_size: step size of the dual variable, per optimizer step.
         initial: dual variable at the start, the weight of the retain loss.
         combiner: replaces :class:`~unlearn_pl.combiners.PrimalDual`; the three numbers are then not used.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.

@@ -15,7 +15,7 @@ class RAUL(UnlearningModule):
 
     Args:
         model: what to unlearn from.
-        held_out: align with ``reference``, a model that never saw the forget set, not with the uniform distribution.
+        held_out: align with ``reference``, a model that never saw the forget set, instead of the uniform distribution.
         combiner: UPGrad by default.
         reference: with ``held_out``, the model that never saw the forget set: ``FrozenReference(model=...)``.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.

@@ -1,4 +1,4 @@
-"""Representation misdirection: push hidden states of forget texts to a random direction."""
+"""Representation misdirection: hidden states of forget texts pushed toward a random direction."""
 
 from typing import Unpack
 
@@ -18,7 +18,7 @@ class RMU(UnlearningModule):
     coefficient.
 
     Weights above the layer get no gradient. With all of them trained, a run under ``fsdp2`` cannot be resumed, because
-    PyTorch asks for a state of each; a mask that leaves them out avoids it.
+    PyTorch requires optimizer state for each of them; a mask that excludes them avoids this.
 
     Args:
         model: what to unlearn from.
@@ -27,7 +27,7 @@ class RMU(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the reference model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

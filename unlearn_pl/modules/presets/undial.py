@@ -11,7 +11,7 @@ from unlearn_pl.references import FrozenReference, Reference
 
 
 class UNDIAL(UnlearningModule):
-    """UNDIAL: distil the reference model with the logit of every forget token lowered by ``beta``.
+    """UNDIAL: distill the reference model with the logit of every forget token lowered by ``beta``.
 
     Args:
         model: what to unlearn from.
@@ -19,7 +19,7 @@ class UNDIAL(UnlearningModule):
         forget_weight: weight of the distillation.
         retain_weight: weight of ``NLL(retain)``; 0, OpenUnlearning's choice, for no retain objective at all.
         combiner: replaces the weighted sum; of the weights, only that ``retain_weight`` is not 0 then matters.
-        reference: the reference model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
