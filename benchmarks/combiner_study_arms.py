@@ -17,6 +17,8 @@ from unlearn_pl.combiners import (
     DualProj,
     FedOSD,
     GradDrop,
+    GramianCombiner,
+    LossCombiner,
     MinNorm,
     NGDiff,
     PrimalDual,
@@ -32,7 +34,7 @@ SMOOTHING = 0.9
 QUICK = 0.5
 
 
-class WithRows(Combiner):
+class WithRows(LossCombiner):
     """Gives a rule on losses the path with gradient rows, so that its steps can be measured; the weights stay."""
 
     uses_gramian = True
@@ -43,7 +45,7 @@ class WithRows(Combiner):
         unknown = torch.full(losses.shape, torch.nan, dtype=torch.float64)
         before = unknown if self._before is None else self._before
         self._before = losses.detach().to("cpu", torch.float64)
-        return self._weigh_losses(before)
+        return super().__call__(None, before)
 
 
 class FixedWeights(WithRows, Scalarization):
@@ -54,12 +56,12 @@ class Multiplier(WithRows, PrimalDual):
     """The primal-dual rule, with gradient rows."""
 
 
-class SatisfiedWeights(Combiner):
+class SatisfiedWeights(GramianCombiner):
     """Fixed weights on raw gradients, but the forget loss is left out while it is satisfied.
 
     Args:
         forget_weight: of the forget loss; all others have weight 1.
-        satisfied: see :class:`~unlearn_pl.combiners.Combiner`.
+        satisfied: see :class:`~unlearn_pl.combiners.GramianCombiner`.
         satisfied_decay: likewise.
     """
 

@@ -23,37 +23,51 @@ from torch import Tensor
 
 from benchmarks.combiner_study_analysis import Trial, area, best_by, forget_score
 from benchmarks.combiner_study_run import Descent, World
+from unlearn_pl import engine
 from unlearn_pl.combiners import MinNorm
-from unlearn_pl.gradients import Replay, gramian
+from unlearn_pl.engine import Step
+from unlearn_pl.gradients import Replay, Runtime, SketchedRows, gramian, window_of
 from unlearn_pl.modules import MOLLM
-from unlearn_pl.modules.step import Step
+from unlearn_pl.types import Window
 
 RATES, EPOCHS = (5e-4, 1e-3, 2e-3, 4e-3), 12
 ARMS: dict[str, dict[str, object]] = {
     **{f"m = {m}": {"refresh_every": m} for m in (1, 2, 4, 8, 16)},
-    **{f"sketch of {size}": {"gramian": "sketch", "sketch_size": size} for size in (4096, 16384, 65536)},
-    "sketch of 16384, m = 4": {"gramian": "sketch", "refresh_every": 4},
+    **{f"sketch of {size}": {"gradient": SketchedRows(size)} for size in (4096, 16384, 65536)},
+    "sketch of 16384, m = 4": {"gradient": SketchedRows(16384), "refresh_every": 4},
 }
 COLUMNS = ("area", "log10_forget_quality", "utility", "asked", "combined", "taken", "cosine_error")
 
 
-class WatchedMOLLM(MOLLM):
-    """MOLLM that computes the exact gradients beside every step."""
+class WatchedDescent(engine.Descent):
+    """Computes the exact gradients beside every step.
 
-    def _descend(self, replay: Replay) -> Step:
-        self.watched = watched = getattr(self, "watched", [])
-        rows = replay.rows()
-        asked = self._refresh.due
-        step = super()._descend(replay)
-        watched.append(look(gramian(list(rows.values())), step, self.combiner.live, asked))
-        if self.descent is not None:
-            self.descent.on_rows(rows, step.mean_weights, self.trained_parameters)
+    Args:
+        plain: what is watched.
+        monitor: is given the exact gradients of every step.
+    """
+
+    def __init__(self, plain: engine.Descent, monitor: Descent) -> None:
+        super().__init__(plain.objectives, plain.combiner, gradient=plain.gradient, refresh_every=plain.refresh.every)
+        self.monitor = monitor
+        self.watched: list[dict[str, float]] = []
+
+    def step(self, data: Window, runtime: Runtime) -> Step:
+        """Look at the step that is taken."""
+        window = window_of(data, self.objectives, runtime.count, runtime.world_size, self.windows_closed)
+        rows = Replay(window, runtime).rows()
+        asked = self.refresh.due
+        step = super().step(data, runtime)
+        self.watched.append(look(gramian(list(rows.values())), step, self.combiner.live, asked))
+        self.monitor.on_rows(rows, step.mean_weights, runtime.parameters)
         return step
 
-    def on_rows(self, rows: object, weights: Tensor) -> None:
-        """Every step is watched in the same way, with rows or without."""
 
-    descent: Descent | None = None
+class WatchedMOLLM(MOLLM):
+    """MOLLM whose steps are watched by the engine alone, in the same way with rows or without."""
+
+    def on_rows(self, rows: object, weights: Tensor) -> None:
+        """Nothing."""
 
 
 def look(exact: Tensor, step: Step, live: Tensor, asked: bool) -> dict[str, float]:
@@ -101,22 +115,26 @@ def study(
 
 def run(world: World, arm: str, rate: float) -> dict[str, float]:
     """Figures of one unlearning run."""
-    descent, made = Descent(), []
+    descent, watched = Descent(), []
 
     def method(*args: object, **options: object) -> MOLLM:
-        made.append(WatchedMOLLM(*args, **options, **ARMS[arm]))  # type: ignore[arg-type]
-        made[-1].descent = descent
-        return made[-1]
+        module = WatchedMOLLM(*args, **options, **ARMS[arm])  # type: ignore[arg-type]
+        module.descent = WatchedDescent(module.descent, descent)
+        watched.append(module.descent)
+        return module
 
     target = world.target_metrics
     metrics = world.unlearn(partial(method), MinNorm(satisfied=0.1), rate, descent, EPOCHS)
-    watched = made[0].watched
+    steps = watched[0].watched
     return {
         "forget_score": forget_score(metrics["log10_forget_quality"], target["log10_forget_quality"]),
         "utility": min(1.0, metrics["utility"] / target["utility"]),
         "log10_forget_quality": metrics["log10_forget_quality"],
         "taken": descent.shares()["all"],
-        **{name: _mean([w[name] for w in watched if name in w]) for name in ("asked", "combined", "cosine_error")},
+        **{
+            name: _mean([step[name] for step in steps if name in step])
+            for name in ("asked", "combined", "cosine_error")
+        },
     }
 
 

@@ -40,8 +40,7 @@ def test_batches_score_every_state_but_the_first():
     data.setup("fit")
     assert data.micro_batches_per_step == 2
     widths = set()
-    for batch, _, _ in data.train_dataloader():
-        forget = batch["forget"]
+    for forget in (part for window, _, _ in data.train_dataloader() for part in window["forget"]):
         widths |= set(forget["attention_mask"].sum(dim=1).tolist())
         scored = forget["labels"] != -100
         assert not scored[:, 0].any()
@@ -53,7 +52,8 @@ def test_batches_score_every_state_but_the_first():
 def test_an_epoch_shows_every_sequence_of_the_anchor_once():
     data = MarkovChainsDataModule(**SMALL, streams=["forget", "retain"])
     data.setup("fit")
-    shown = [index for batch, _, _ in data.train_dataloader() for index in batch["forget"]["index"].tolist()]
+    windows = [window["forget"] for window, _, _ in data.train_dataloader()]
+    shown = [index for parts in windows for part in parts for index in part["index"].tolist()]
     assert sorted(shown) == list(range(32))
 
 
