@@ -16,7 +16,7 @@ from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import Objective
 
-CATALOGUE = (Path(__file__).parents[1] / "METHODS.md").read_text(encoding="utf-8")
+CATALOG = (Path(__file__).parents[1] / "METHODS.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, list[tuple[ModuleType, type]]] = {
     "Methods": [(modules, UnlearningModule)],
     "Objectives": [(objectives, Objective)],
@@ -29,7 +29,7 @@ SECTIONS: dict[str, list[tuple[ModuleType, type]]] = {
 
 def table(section: str) -> dict[str, dict[str, str]]:
     """Rows of a section's table: class to column to cell."""
-    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", CATALOGUE, re.DOTALL | re.MULTILINE)[1]
+    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", CATALOG, re.DOTALL | re.MULTILINE)[1]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     header, _, *body = cells

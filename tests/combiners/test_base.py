@@ -1,4 +1,4 @@
-"""What every combiner does around its rule: liveness, satisfaction, stationarity, normalisation, blocks, state."""
+"""What every combiner does around its rule: liveness, satisfaction, stationarity, normalization, blocks, state."""
 
 import io
 

@@ -45,4 +45,3 @@ def test_the_engine_imports_no_lightning():
     folder = Path(__file__).parents[2] / "unlearn_pl" / "engine"
     for path in sorted(folder.glob("*.py")):
         assert not re.search(r"^\s*(from|import) lightning", path.read_text(), flags=re.MULTILINE), path.name
-

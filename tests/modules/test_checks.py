@@ -227,7 +227,7 @@ def test_a_model_that_is_not_there(tmp_path):
 # Labels --------------------------------------------------------------------------------------------------------------
 
 
-class Unlabelled(kit.Questions):
+class Unlabeled(kit.Questions):
     """Hides the labels of the forget stream, as a faulty collate function of one's own would."""
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
@@ -240,7 +240,7 @@ class Unlabelled(kit.Questions):
 def test_a_stream_without_labels_contributes_nothing(combiner):
     model = kit.model()
     module = GradDiff(model, combiner=combiner())
-    kit.trainer(max_steps=2).fit(module, Unlabelled(batch_size=8, micro_batch_size=4))
+    kit.trainer(max_steps=2).fit(module, Unlabeled(batch_size=8, micro_batch_size=4))
     assert all(p.isfinite().all() for p in model.parameters())
     assert module.descent.losses[0] == 0
     assert module.descent.losses[1] > 0

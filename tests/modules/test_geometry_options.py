@@ -220,7 +220,7 @@ def test_dual_optim_checkpoints_and_counts_steps_once(tmp_path):
         (lambda: fit(Pair(Signs(), optimizer=dual())), "DualOptim needs a gradient per role, but Signs merges"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(make, message):
+def test_what_cannot_be_honored_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -274,7 +274,7 @@ class Signs(RowCombiner):
         (MinNorm, {"metric": "adam", "gradient": SketchedRows()}, "Accepted with it: metric='euclidean'"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_when_the_module_is_made(combiner, options, message):
+def test_what_cannot_be_honored_is_refused_when_the_module_is_made(combiner, options, message):
     with pytest.raises(ValueError, match=message):
         Pair(combiner(), **options)
 

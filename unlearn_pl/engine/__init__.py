@@ -1,6 +1,6 @@
 """One optimizer step over several objectives, without a Trainer: :class:`Descent` and what it needs to run."""
 
-from unlearn_pl.engine.checks import OnNonFinite, check_optimizer, check_streams
+from unlearn_pl.engine.checks import OnNonFinite, check_streams
 from unlearn_pl.engine.descent import Descent
 from unlearn_pl.engine.memory_plan import BackwardPass, MemoryPlan
 from unlearn_pl.engine.plan import advice, backward_passes, memory_line, step_plan
@@ -18,7 +18,6 @@ __all__ = [
     "Step",
     "advice",
     "backward_passes",
-    "check_optimizer",
     "check_streams",
     "memory_line",
     "step_plan",

@@ -5,9 +5,10 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner, RowCombiner
-from unlearn_pl.engine.checks import OnNonFinite, check_descent, check_objectives
+from unlearn_pl.engine.checks import OnNonFinite, check_objectives, check_optimizer, check_options
 from unlearn_pl.engine.refresh import Refresh
 from unlearn_pl.engine.step import Step
 from unlearn_pl.functional import Rescale, rescale_weights
@@ -93,7 +94,15 @@ class Descent:
         self.rescale = rescale
         self.refresh = Refresh(refresh_every)
         check_objectives(self.objectives)
-        check_descent(self)
+        check_options(
+            combiner,
+            self.gradient,
+            on_nonfinite=on_nonfinite,
+            scope=scope,
+            metric=metric,
+            rescale=rescale,
+            refresh_every=refresh_every,
+        )
         self.setup()
 
     def setup(self, reference_is_original: bool = False) -> None:
@@ -114,6 +123,14 @@ class Descent:
         self.losses = torch.full([len(self.objectives)], float("nan"), dtype=torch.float64)
         self.refresh.reset()
         self._blocks: list[int] = []
+
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        """Check that ``optimizer`` fits the options and the combiner.
+
+        Raises:
+            ValueError: naming the optimizer and what is accepted.
+        """
+        check_optimizer(optimizer, self.combiner, self.gradient, metric=self.metric, refresh_every=self.refresh.every)
 
     def step(self, data: WindowData, runtime: Runtime) -> Step:
         """Leave the combined gradient of one window in ``.grad``, for the optimizer to step.

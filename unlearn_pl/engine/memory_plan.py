@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from unlearn_pl.functional.scored_rows import ROWS
 from unlearn_pl.models.language.forward import HEAD_CHUNK
-from unlearn_pl.models.language.model_shape import ModelShape
+from unlearn_pl.models.model_shape import ModelShape
 
 EXACT = 4
 """Bytes of an fp32 element: normalization and log-probabilities are computed in fp32 for every dtype of the weights."""

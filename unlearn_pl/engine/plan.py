@@ -11,7 +11,7 @@ from unlearn_pl.combiners import RowCombiner
 from unlearn_pl.engine.descent import Descent
 from unlearn_pl.engine.memory_plan import BackwardPass, MemoryPlan
 from unlearn_pl.gradients import Runtime, group_streams
-from unlearn_pl.models.language.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
+from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import DualOptim
 from unlearn_pl.types import Need, parse_needs

@@ -6,9 +6,8 @@ from unlearn_pl.models.language.causal_lm import CausalLM
 from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.models.language.generation import generate
 from unlearn_pl.models.language.language_spec import LanguageSpec
-from unlearn_pl.models.language.live_model import LiveModel
 from unlearn_pl.models.language.lora import LoRA
-from unlearn_pl.models.language.model_like import ModelLike, spec_of
+from unlearn_pl.models.language.model_like import LiveModel, ModelLike, spec_of
 from unlearn_pl.models.language.names import load_tokenizer, resolve
 from unlearn_pl.models.language.qlora import QLoRA
 from unlearn_pl.models.language.sampling import Sampling, sample

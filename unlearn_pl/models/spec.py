@@ -14,7 +14,7 @@ from unlearn_pl.types import Batch, Detail, MeanOver, Needs, Reads, View
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from unlearn_pl.models.language.model_shape import ModelShape
+    from unlearn_pl.models.model_shape import ModelShape
 
 
 @dataclass(frozen=True)

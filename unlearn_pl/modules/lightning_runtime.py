@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
@@ -11,11 +10,9 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from unlearn_pl.gradients import Row
+from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.lightning_internals import gradients_are_bucket_views
 from unlearn_pl.types import Batch, MeanOver, View
-
-if TYPE_CHECKING:
-    from unlearn_pl.modules.unlearning import UnlearningModule
 
 
 class LightningRuntime:
@@ -25,7 +22,7 @@ class LightningRuntime:
         module: the module, with its model and optimizer.
     """
 
-    def __init__(self, module: "UnlearningModule") -> None:
+    def __init__(self, module: FittedModule) -> None:
         self._module = module
 
     @property
@@ -43,7 +40,7 @@ class LightningRuntime:
     @property
     def optimizer(self) -> Optimizer:
         """The module's optimizer, without Lightning's wrapper."""
-        return self._module.optimizers(use_pl_optimizer=False)  # type: ignore[return-value]
+        return self._module.optimizers(use_pl_optimizer=False)
 
     @property
     def world_size(self) -> int:

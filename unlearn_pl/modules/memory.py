@@ -3,20 +3,17 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from unlearn_pl.engine import MemoryPlan, advice, memory_line, step_plan
+from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.references import FrozenReference
 
-if TYPE_CHECKING:
-    from unlearn_pl.modules.unlearning import UnlearningModule
 
-
-def announce_memory(module: "UnlearningModule") -> None:
+def announce_memory(module: FittedModule) -> None:
     """Print, on rank 0, the memory that a step will take; if the device has less, warn and name possible changes.
 
     Args:
@@ -31,7 +28,7 @@ def announce_memory(module: "UnlearningModule") -> None:
         rank_zero_warn(f"{memory_line(plan, available)} It may not fit. {advice(plan, available)}")
 
 
-def memory_plan(module: "UnlearningModule") -> MemoryPlan | None:
+def memory_plan(module: FittedModule) -> MemoryPlan | None:
     """The plan of a module that is about to be fitted; None if the sizes of the model or the data are unknown."""
     assert module.model is not None
     shape, data = module.spec.memory_shape(module.model), module.stream_data
@@ -61,7 +58,7 @@ def device_memory(device: torch.device) -> int | None:
 
 
 @contextmanager
-def memory_errors_explained(module: "UnlearningModule") -> Iterator[None]:
+def memory_errors_explained(module: FittedModule) -> Iterator[None]:
     """Add to an out-of-memory error what takes the memory and what to change.
 
     Args:

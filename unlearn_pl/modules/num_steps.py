@@ -1,14 +1,10 @@
 """Number of optimizer steps that a Trainer will take."""
 
-from typing import TYPE_CHECKING
-
+from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.optim import Constant
 
-if TYPE_CHECKING:
-    from unlearn_pl.modules.unlearning import UnlearningModule
 
-
-def num_steps(module: "UnlearningModule") -> tuple[int, int]:
+def num_steps(module: FittedModule) -> tuple[int, int]:
     """Optimizer steps per epoch and in total, under the Trainer's limits.
 
     Raises:
@@ -31,7 +27,7 @@ def num_steps(module: "UnlearningModule") -> tuple[int, int]:
     return per_epoch, min(limits, default=per_epoch)
 
 
-def steps_shown(module: "UnlearningModule") -> int | None:
+def steps_shown(module: FittedModule) -> int | None:
     """Optimizer steps for which data will be shown; None if the run has no limit."""
     trainer = module.trainer
     if (trainer.max_epochs or -1) < 0 and trainer.max_steps < 0:

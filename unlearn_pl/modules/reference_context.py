@@ -2,23 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from torch import nn
 
 from unlearn_pl.engine import stream_needs
+from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.num_steps import steps_shown
 from unlearn_pl.references import ReferenceContext, StreamExamples
 from unlearn_pl.references.context import TokenExample
 from unlearn_pl.types import StreamProvider
 
-if TYPE_CHECKING:
-    from unlearn_pl.modules.unlearning import UnlearningModule
 
-
-def reference_context(
-    module: "UnlearningModule", build: Callable[[], nn.Module], is_original: bool
-) -> ReferenceContext:
+def reference_context(module: FittedModule, build: Callable[[], nn.Module], is_original: bool) -> ReferenceContext:
     """The context of ``Reference.prepare`` inside ``Trainer.fit``.
 
     Args:
@@ -45,7 +41,7 @@ def reference_context(
     )
 
 
-def _examples_of(data: StreamProvider, module: "UnlearningModule") -> Callable[[str], StreamExamples]:
+def _examples_of(data: StreamProvider, module: FittedModule) -> Callable[[str], StreamExamples]:
     def examples(stream: str) -> StreamExamples:
         shown = cast(Sequence[TokenExample], data.training_examples(stream, steps_shown(module)))
         return StreamExamples(data.stream_fingerprint(stream), shown)

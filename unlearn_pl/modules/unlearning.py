@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from unlearn_pl.combiners import Combiner
-from unlearn_pl.engine import Descent, OnNonFinite, Step, check_optimizer, check_streams, stream_needs
+from unlearn_pl.engine import Descent, OnNonFinite, Step, check_streams, stream_needs
 from unlearn_pl.functional import Rescale
 from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope, restore
 from unlearn_pl.masks import Mask
@@ -302,7 +302,7 @@ class UnlearningModule(ModelModule):
         if not trained:
             raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
         optimizer = self.optimizer(trained)
-        check_optimizer(self.descent, optimizer)
+        self.descent.check_optimizer(optimizer)
         if self.mask is not None and self.mask.element_wise:
             mask_weight_decay(optimizer, self.mask, {p: name for name, p in self.model.named_parameters()})
         return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *num_steps(self))}

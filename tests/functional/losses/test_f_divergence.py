@@ -1,4 +1,4 @@
-"""The parts of FLAT against brute force: conjugates as suprema, optimal functions as their maximisers."""
+"""The parts of FLAT against brute force: conjugates as suprema, optimal functions as their maximizers."""
 
 import math
 from typing import get_args

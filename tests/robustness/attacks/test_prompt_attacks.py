@@ -52,7 +52,7 @@ def test_paraphrases_of_the_data_keep_the_answers(folder):
     assert found == pytest.approx(probability(given.build(), given, other), rel=1e-4)
 
 
-def test_missing_paraphrases_are_refused_and_rules_are_labelled(folder, tmp_path):
+def test_missing_paraphrases_are_refused_and_rules_are_labeled(folder, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(
         "".join(json.dumps({"question": f"Why {x}?", "answer": f"Because of {x}."}) + "\n" for x in "abcde")

@@ -29,7 +29,7 @@ def test_shortest_rows_have_the_fewest_tokens(folder):
     assert len(set(lengths)) > 3
 
 
-def test_benign_neighbours_share_the_most_words(folder):
+def test_benign_neighbors_share_the_most_words(folder):
     given = subject(folder)
     facts = given.data.facts
     selection = BenignNeighbours(0.3).select(given)
@@ -58,7 +58,7 @@ def test_attacks_choose_from_all_rows_of_a_file_however_few_are_evaluated(folder
     assert given.data.max_eval_examples == 2
 
 
-def test_rows_without_words_have_no_neighbours(folder, tmp_path):
+def test_rows_without_words_have_no_neighbors(folder, tmp_path):
     rows = [{"question": "?", "answer": "!"}, {"question": "? ?", "answer": "!"}]
     for name, of_file in (("forget", rows[:1]), ("retain", rows)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of_file))

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.models.language.generation import generate
-from unlearn_pl.models.language.model_shape import ModelShape
 from unlearn_pl.models.language.scoring import score
+from unlearn_pl.models.model_shape import ModelShape
 from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSpec
 from unlearn_pl.types import (
     Batch,
