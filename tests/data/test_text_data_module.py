@@ -175,7 +175,7 @@ def test_examples_that_are_too_long(caplog):
         QuestionAnswers(rows).dataset("forget", encoder)
     skipping = QuestionAnswers(rows, on_bad_row="skip")
     assert len(skipping.dataset("forget", encoder)) == sum(length <= limit for length in lengths) < 8
-    assert f"2 of 8 examples have more than max_length={limit} tokens and are left out" in caplog.text
+    assert f"2 of 8 examples have more than max_length={limit} tokens and are skipped" in caplog.text
     assert len(skipping.evaluation_rows(encoder, 3)) == 3
     with pytest.raises(ValueError, match="all 8 examples have more than max_length=5"):
         skipping.dataset("forget", Encoder(kit.tokenizer(), template, 5))

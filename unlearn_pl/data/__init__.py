@@ -17,8 +17,8 @@ from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationR
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.passage import Passage
 from unlearn_pl.data.io.file_tokenizer import train_tokenizer_on
-from unlearn_pl.data.io.files import read_lines, read_rows
 from unlearn_pl.data.io.hub_dataset import HubDataset
+from unlearn_pl.data.io.rows import read_lines, read_rows
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.requests.sequential import Request, SequentialRequests

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record, text_of
+from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.text.encoder import Row
 
 _JUDGED = ("prompt", "response_0", "response_1", "is_response_0_safe", "is_response_1_safe", "safer_response_id")

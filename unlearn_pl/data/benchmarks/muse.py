@@ -10,9 +10,8 @@ from unlearn_pl.data.benchmarks.muse_files import PRIVLEAK, Corpus, MUSETexts, c
 from unlearn_pl.data.evaluation.completion import Completion
 from unlearn_pl.data.evaluation.evaluation_row import SplitSource
 from unlearn_pl.data.evaluation.passage import Passage
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import Record
+from unlearn_pl.data.io.record import Record, text_of
+from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.streams.documents import Documents

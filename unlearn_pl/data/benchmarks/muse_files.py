@@ -6,10 +6,11 @@ from functools import cached_property
 from itertools import chain
 from typing import Literal, get_args
 
-from unlearn_pl.data.io.bad_rows import text_of, usable
-from unlearn_pl.data.io.benchmark_files import find_file
+from unlearn_pl.data.io.bad_rows import usable
+from unlearn_pl.data.io.entries import read_entries
+from unlearn_pl.data.io.find_file import find_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
-from unlearn_pl.data.io.tables import read_entries
+from unlearn_pl.data.io.record import text_of
 from unlearn_pl.data.streams.source import Source
 
 Corpus = Literal["news", "books"]

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from unlearn_pl.data.benchmarks.judged_prompt import JudgedPrompt, read_judged
 from unlearn_pl.data.benchmarks.question_files import read_question_answers
 from unlearn_pl.data.evaluation.evaluation_row import SplitSource
-from unlearn_pl.data.io.benchmark_files import find_file
+from unlearn_pl.data.io.find_file import find_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Unpack
 
 from transformers import PreTrainedTokenizerBase
 
-from unlearn_pl.data.io.files import check_columns, read_lines, read_rows
+from unlearn_pl.data.io.hub_dataset import HubDataset
+from unlearn_pl.data.io.rows import read_lines, read_rows
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.text.alternates import with_alternates
@@ -122,13 +123,8 @@ class TOFUDataModule(UnlearningDataModule):
         return REFUSALS if self.path is None else read_lines(Path(self.path) / "idontknow.jsonl")
 
     def _read(self, split: str, columns: Sequence[str]) -> list[Row]:
-        if self.path is not None:
-            return read_rows(Path(self.path) / f"{split}.json", columns)
-        from datasets import load_dataset
-
-        rows = cast(list[Row], load_dataset("locuslab/TOFU", split, split="train").to_list())
-        check_columns(rows, columns, f"locuslab/TOFU, {split}")
-        return rows
+        on_the_hub = HubDataset("locuslab/TOFU", split)
+        return read_rows(on_the_hub if self.path is None else Path(self.path) / f"{split}.json", columns)
 
 
 def _check_accepted(argument: str, value: str | None, accepted: Iterable[str | None]) -> None:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from unlearn_pl.data.io.tables import BadRowError, Table, read_entries
+from unlearn_pl.data.io.entries import Table, read_entries
+from unlearn_pl.data.io.record import BadRowError
 
 _TITLE = re.compile(r" ?= [^=].* = ?")
 

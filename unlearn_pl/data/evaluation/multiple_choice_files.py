@@ -1,9 +1,9 @@
 """Multiple-choice questions in the columns of WMDP and MMLU."""
 
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record, text_of
+from unlearn_pl.data.io.rows import read_records
 
 
 def read_questions(table: Table, subject: str = "") -> list[MultipleChoice]:

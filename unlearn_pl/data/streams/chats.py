@@ -1,7 +1,8 @@
 """Conversations, from a user's own files."""
 
 from unlearn_pl.data.io.bad_rows import OnBadRow
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record
 from unlearn_pl.data.streams.pairs import PairSource
 from unlearn_pl.data.text.encoder import Row
 from unlearn_pl.data.text.template import Message

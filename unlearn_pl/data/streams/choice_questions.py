@@ -2,7 +2,7 @@
 
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.multiple_choice_files import read_questions
-from unlearn_pl.data.io.tables import Table
+from unlearn_pl.data.io.entries import Table
 from unlearn_pl.data.streams.right_answers import RightAnswers
 
 

@@ -1,9 +1,9 @@
 """Prompts with their right continuations, from files."""
 
 from unlearn_pl.data.evaluation.completion import Completion
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import Record, Table, name_of
+from unlearn_pl.data.io.entries import Table, name_of
+from unlearn_pl.data.io.record import Record, text_of
+from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.streams.right_answers import RightAnswers
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from unlearn_pl.data.io.bad_rows import OnBadRow
-from unlearn_pl.data.io.tables import BadRowError, read_entries
+from unlearn_pl.data.io.entries import read_entries
+from unlearn_pl.data.io.record import BadRowError
 from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.documents import Documents
 from unlearn_pl.data.streams.question_answers import QuestionAnswers

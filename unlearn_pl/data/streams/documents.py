@@ -10,8 +10,9 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info
 
 from unlearn_pl.data.evaluation.passage import Passage
-from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, text_of, usable
-from unlearn_pl.data.io.tables import Table, name_of, read_entries, table_fingerprint
+from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
+from unlearn_pl.data.io.entries import Table, name_of, read_entries, table_fingerprint
+from unlearn_pl.data.io.record import text_of
 from unlearn_pl.data.streams.chunks import ChunkDataset
 from unlearn_pl.data.streams.source import Source
 from unlearn_pl.data.streams.token_cache import TokenCache, tokenizer_fingerprint, write_tokens

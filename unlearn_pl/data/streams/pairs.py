@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from lightning.pytorch.utilities import rank_zero_info
 
 from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
-from unlearn_pl.data.io.tables import Record, Table, name_of, read_entries
+from unlearn_pl.data.io.entries import Table, name_of, read_entries
+from unlearn_pl.data.io.record import Record
 from unlearn_pl.data.streams.datasets import StreamDataset
 from unlearn_pl.data.streams.source import Source
 from unlearn_pl.data.text.encoder import Encoder, Row, TooLongError
@@ -72,7 +73,7 @@ class PairSource(Source):
             raise ValueError(f"{self}: all {len(rows)} examples have more than max_length={encoder.max_length} tokens.")
         if len(fitting) < len(rows):
             longer = f"{len(rows) - len(fitting)} of {len(rows)} examples"
-            rank_zero_info(f"{self}: {longer} have more than max_length={encoder.max_length} tokens and are left out")
+            rank_zero_info(f"{self}: {longer} have more than max_length={encoder.max_length} tokens and are skipped")
         return fitting
 
     def __str__(self) -> str:
