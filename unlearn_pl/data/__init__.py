@@ -13,6 +13,7 @@ from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
 from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
 from unlearn_pl.data.evaluation.completion import Completion
+from unlearn_pl.data.evaluation.datasets import CandidateDataset, PromptDataset
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationRows, SplitSource
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.passage import Passage
@@ -27,7 +28,7 @@ from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.choice_questions import ChoiceQuestions
 from unlearn_pl.data.streams.chunks import ChunkDataset
 from unlearn_pl.data.streams.completions import Completions
-from unlearn_pl.data.streams.datasets import CandidateDataset, PromptDataset, StreamDataset, TrainingDataset
+from unlearn_pl.data.streams.datasets import StreamDataset, TrainingDataset
 from unlearn_pl.data.streams.documents import Documents
 from unlearn_pl.data.streams.joined import Joined
 from unlearn_pl.data.streams.pairs import PairSource
