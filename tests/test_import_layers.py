@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "unlearn_pl"
 LAYERS = [
-    {"types", "recording"},
+    {"types", "recording", "upgrading"},
     {"functional", "results"},
     {"models"},
     {"objectives", "combiners", "masks", "references", "metrics", "data"},

@@ -54,6 +54,11 @@ def test_other_models_seeds_and_batch_sizes_may_be_compared():
     assert check_comparable({"one": RESULTS, "other": other, "third": RESULTS}) == []
 
 
+def test_an_evaluation_of_an_earlier_version_is_the_same_evaluation():
+    today = replace(RESULTS, config=config(component("unlearn_pl.callbacks.TOFUEvaluation")))
+    assert check_comparable({"before": RESULTS, "after": today}) == []
+
+
 def test_splits_and_scores_that_only_some_have_are_no_matter():
     fewer = replace(RESULTS, per_example={"forget": {"rouge": {7: 1.0, 0: 0.0}, "loss": {}}})
     fewer = replace(fewer, questions={"forget": RESULTS.questions["forget"]})

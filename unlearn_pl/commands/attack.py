@@ -5,15 +5,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from jsonargparse import ArgumentParser
+
+from unlearn_pl.commands.parser import UpgradingParser, current_arguments
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
 from unlearn_pl.robustness.target import Precision
-
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
 
 SCORES = ("probability", "extraction_strength", "rouge")
 CURVE = "forget_probability"
@@ -23,18 +22,16 @@ def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl attack ARGS``; what is refused is a line on standard error, and exit status 1."""
     parser = attack_parser()
     try:
-        given = parser.instantiate_classes(parser.parse_args(list(args))).as_dict()
+        given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
         attack(**{name: value for name, value in given.items() if name != "config"})
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def attack_parser() -> "ArgumentParser":
+def attack_parser() -> ArgumentParser:
     """The parser of the command's arguments and of its YAML files."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="unlearn-pl attack", description="Try to bring forgotten answers back.")
+    parser = UpgradingParser(prog="unlearn-pl attack", description="Try to bring forgotten answers back.")
     parser.add_argument("-c", "--config", action="config", help="YAML file; several are read in their order")
     parser.add_function_arguments(attack, fail_untyped=True)
     return parser

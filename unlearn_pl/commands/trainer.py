@@ -26,6 +26,7 @@ from unlearn_pl import (  # noqa: F401
     references,
 )
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
+from unlearn_pl.commands.parser import TrainerParser, current_arguments
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.modules import LanguageModule
 
@@ -54,6 +55,7 @@ class UnlearnCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            parser_class=TrainerParser,
             parser_kwargs={"prog": "unlearn-pl", "usage": "unlearn-pl"},
         )
 
@@ -74,7 +76,7 @@ class UnlearnCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse ``args``; Lightning's own method warns about arguments that do not come from ``sys.argv``."""
         assert isinstance(args, list)
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args(current_arguments(args))
 
     def _parse_ckpt_path(self) -> None:
         """Run what is configured: Lightning would let the hyperparameters of a checkpoint file replace it."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from unlearn_pl.recording import Recorded, record
+from unlearn_pl.recording import Recorded, arguments_of, record
 from unlearn_pl.results.fingerprint import config_hash
 
 
@@ -59,4 +59,8 @@ class Mask(Recorded, ABC):
 
     def fingerprint(self) -> str:
         """Short text that differs between masks which let different weights change; of the arguments by default."""
-        return config_hash(record(self))
+        # The path of the file and not the public one: checkpoints hold this hash.
+        cls = type(self)
+        return config_hash(
+            {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": record(arguments_of(self))}
+        )

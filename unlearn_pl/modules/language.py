@@ -17,8 +17,10 @@ from unlearn_pl.models import CausalLM, generate, shard, shared_context_log_prob
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules.checks import check_context
 from unlearn_pl.modules.details import token_statistics, with_details
+from unlearn_pl.modules.old_checkpoints import load_with_record
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
 from unlearn_pl.types import Detail, Generation, PromptBatch, Reads, Score, TokenBatch, right_answers
+from unlearn_pl.upgrading import upgraded
 
 
 @dataclass
@@ -235,7 +237,8 @@ class LanguageModule(Recorded, pl.LightningModule):
                 among ``kwargs``.
         """
         recorded = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
-        recorded = recorded.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        written = recorded.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        recorded = upgraded(written)
         missing = [name for name in unrecordable(recorded) if name.split(".")[0] not in kwargs]
         if missing:
             arguments = dict.fromkeys(f"{name.split('.')[0]}=..." for name in missing)
@@ -244,7 +247,10 @@ class LanguageModule(Recorded, pl.LightningModule):
                 "were live objects, which a checkpoint does not keep. Pass them again: load_from_checkpoint(path, "
                 f"{', '.join(arguments)})."
             )
-        loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
+        if recorded == written:
+            loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
+        else:
+            loaded = load_with_record(cls, checkpoint_path, recorded, **kwargs)
         # The record that it was built from, for what jsonargparse made of it (partials of its own) is not recordable.
         replaced = {name: record(value) for name, value in kwargs.items() if name in arguments_of(loaded)}
         loaded.keep_record({**recorded, **replaced})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from unlearn_pl.results.results import Results
+from unlearn_pl.upgrading import current_path
 
 NEUTRAL_EVALUATION_ARGUMENTS = ("output", "retain_results", "include_path", "batch_size")
 """Where files are, and how fast it goes. What the retain model's file holds is compared by who reads it."""
@@ -75,7 +76,8 @@ def _version(name: str, results: Results) -> str:
 def _evaluation_arguments(runs: Mapping[str, Results]) -> Iterator[tuple[str, dict[str, object]]]:
     """Name of what was configured to its value by run, for all that changes numbers."""
     evaluations = {name: _section(name, results, "evaluation") for name, results in runs.items()}
-    yield "class of the evaluation", {name: found.get("class_path") for name, found in evaluations.items()}
+    paths = {name: str(found.get("class_path")) for name, found in evaluations.items()}
+    yield "class of the evaluation", {name: current_path(path) for name, path in paths.items()}
     data = {name: _arguments(_section(name, results, "data")) for name, results in runs.items()}
     cut = {name: found.get("max_length") if found.get("truncate") else None for name, found in data.items()}
     yield "data.max_length to which questions are cut", cut
