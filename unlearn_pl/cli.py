@@ -20,6 +20,7 @@ COMMANDS = {
     "attribute": "Score the weights and write a mask of those that may change.",
     "compare": "Several results.json side by side, with intervals.",
     "requests": "Deletion requests one after another, with an audit trail.",
+    "recipes": "List the recipes that -c finds by name, or print one.",
     "attack": "Try to bring forgotten answers back: relearning, quantisation, other prompts.",
 }
 """Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""
@@ -64,11 +65,11 @@ commands:
 
 examples:
   unlearn-pl demo
-  unlearn-pl fit -c experiments/tofu/mollm.yaml --trainer.max_epochs 5
-  unlearn-pl fit -c experiments/tofu/mollm.yaml --print_config    the configuration that would run
-  unlearn-pl test -c experiments/tofu/mollm.yaml --ckpt_path last
-  unlearn-pl fit --help                                           every argument of a command
-  unlearn-pl fit --model.help MOLLM                               every argument of a class"""
+  unlearn-pl fit -c tofu/mollm --trainer.max_epochs 5    a recipe by name; a YAML file by its path
+  unlearn-pl fit -c tofu/mollm --print_config            the configuration that would run
+  unlearn-pl test -c tofu/mollm --ckpt_path last
+  unlearn-pl fit --help                                  every argument of a command
+  unlearn-pl fit --model.help MOLLM                      every argument of a class"""
 
 
 def _import_from_working_directory() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from unlearn_pl.commands.parser import UpgradingParser, current_arguments
+from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
@@ -32,7 +32,7 @@ def main(args: Sequence[str]) -> None:
 def attack_parser() -> ArgumentParser:
     """The parser of the command's arguments and of its YAML files."""
     parser = UpgradingParser(prog="unlearn-pl attack", description="Try to bring forgotten answers back.")
-    parser.add_argument("-c", "--config", action="config", help="YAML file; several are read in their order")
+    add_config_argument(parser)
     parser.add_function_arguments(attack, fail_untyped=True)
     return parser
 

@@ -26,7 +26,7 @@ from unlearn_pl import (  # noqa: F401
     references,
 )
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
-from unlearn_pl.commands.parser import TrainerParser, current_arguments
+from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.modules import LanguageModule
 
@@ -62,9 +62,12 @@ class UnlearnCLI(LightningCLI):
     # The parser ------------------------------------------------------------------------------------------------------
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A usage of one line: an error would otherwise be preceded by a page of every argument."""
-        kwargs.setdefault("usage", "%(prog)s [-c RECIPE.yaml ...] [--SECTION.ARGUMENT VALUE ...]")
-        return super().init_parser(**kwargs)
+        """A parser with ``-c`` for recipes, and a usage of one line, where Lightning prints a page of arguments."""
+        kwargs.setdefault("usage", "%(prog)s [-c RECIPE ...] [--SECTION.ARGUMENT VALUE ...]")
+        kwargs.setdefault("dump_header", [f"lightning.pytorch=={pl.__version__}"])
+        parser = self.parser_class(**kwargs)
+        add_config_argument(parser)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Checkpoints go to ``<default_root_dir>/checkpoints``, where ``--ckpt_path last`` finds them again."""
