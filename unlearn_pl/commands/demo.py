@@ -45,7 +45,7 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
 
     say("Unlearn with GradDiff (a weighted sum) and with MOLLM (a gradient per objective, combined at every step).")
     target = str(story.path("target"))
-    optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of benchmarks/min_norm_study.py for both
+    optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of experiments/studies/min_norm for both
     story.unlearn("graddiff", GradDiff(target, forget_weight=0.1, optimizer=optimizer))
     story.unlearn("mollm", MOLLM(target, optimizer=optimizer))
     results |= {name: story.evaluate(name, retain_results) for name in ("graddiff", "mollm")}
