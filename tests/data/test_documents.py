@@ -347,10 +347,10 @@ def test_the_count_is_logged_on_every_start(encoder, caplog):
 def test_documents_without_a_scored_token(word_tokenizer, caplog):
     encoder = Encoder(word_tokenizer(), PlainTemplate())
     texts = ["maud", "maud keeps the mill"]
-    with pytest.raises(ValueError, match="1 of them have less than two tokens"):
+    with pytest.raises(ValueError, match="1 of them have fewer than two tokens"):
         Documents(texts).dataset("forget", encoder)
     assert len(Documents(texts, on_bad_row="skip").dataset("forget", encoder)) == 1
-    assert "1 of them have less than two tokens" in caplog.text
+    assert "1 of them have fewer than two tokens" in caplog.text
     (row,) = Documents(texts, on_bad_row="skip").evaluation_rows(encoder, None)
     assert row.content() == texts[1]
     assert len(Documents(texts, eos=True).dataset("forget", encoder)) == 2

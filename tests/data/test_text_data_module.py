@@ -281,7 +281,7 @@ def test_arguments_are_kept_as_plain_data(files):
     recorded = record(data)["init_args"]
     assert recorded["forget"] == files["pairs"]
     assert recorded["retain"] == {
-        "class_path": "unlearn_pl.data.streams.documents.Documents",
+        "class_path": "unlearn_pl.data.Documents",
         "init_args": {"path": files["texts"], "chunk_length": 9},
     }
 

@@ -55,7 +55,7 @@ def add_config_argument(parser: ArgumentParser) -> None:
 
 
 def current_arguments(args: Sequence[str]) -> list[str]:
-    """``args`` with today's path of every class that is named by its full path."""
+    """``args`` with today's paths of all classes that are named by a full path."""
     return [_FULL_PATH.sub(lambda found: current_path(found[0]), argument) for argument in args]
 
 

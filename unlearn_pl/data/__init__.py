@@ -1,7 +1,7 @@
 """Data modules: training streams of questions or texts, evaluation splits, and the order in which they are seen.
 
 :class:`UnlearningDataModule` does tokenization, sampling and loading; a benchmark, or your own data, is a subclass
-that says where rows come from.
+that provides the rows.
 """
 
 from unlearn_pl.data.benchmarks.custom import TextDataModule

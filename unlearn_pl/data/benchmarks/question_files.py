@@ -6,11 +6,11 @@ from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.text.encoder import Row
 
 _COLUMNS = (("question", "answer"), ("Question", "Best Answer"), ("question", "best_answer"))
-"""Our own, those of TruthfulQA's file, and those of TruthfulQA on the hub."""
+"""The usual ones, those of TruthfulQA's file, and those of TruthfulQA on the hub."""
 
 
 def read_question_answers(table: Table) -> list[Row]:
-    """The questions and answers of ``table``; of TruthfulQA, the best answers.
+    """The questions and answers of ``table``; for TruthfulQA, the best answers.
 
     Args:
         table: a file, a dataset of the hub, or rows.

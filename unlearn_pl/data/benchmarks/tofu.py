@@ -1,4 +1,4 @@
-"""The TOFU benchmark: 200 fictitious authors, some of whom are to be forgotten."""
+"""The TOFU benchmark: unlearning of some of 200 fictitious authors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from unlearn_pl.data.text.encoder import Row, RowSource
 from unlearn_pl.data.text.refusals import REFUSALS, with_refusals
 
 COMPLEMENT = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
-"""What is retained when a forget split is forgotten; together they are all 4,000 rows."""
+"""Retain split of every forget split; together they have all 4,000 rows."""
 
 _QA = ("question", "answer")
 _OPTIONS = (*_QA, "perturbed_answer")
@@ -39,12 +39,12 @@ class TOFUDataModule(UnlearningDataModule):
         path: folder with ``<split>.json`` files (JSON Lines) and ``idontknow.jsonl`` (a refusal a line); None for the
             hub, where the refusals are this library's own.
         retain_split: ``retain99``, ``retain95`` or ``retain90``; the complement of ``forget_split`` by default.
-        train_split: what ``train`` holds: ``full`` (the complement and the forget rows, for the model that is to
-            forget), or a retain split (for the retain model, which never sees the forget rows).
+        train_split: what ``train`` holds: ``full`` (the complement and the forget rows, for the target model), or a
+            retain split (for the retain model, which never sees the forget rows).
         forget_size: only the first rows of the forget set; None for all.
         retain_size: only the first rows of the retain set; None for all.
-        alternates: JSON Lines file with other answers to the forget questions (columns ``question`` and ``answer``, one
-            or a list of them), which ``forget.alternate`` then has instead of refusals, as AltPO needs them.
+        alternates: file with other answers to the forget questions (columns ``question`` and ``answer``, one answer or
+            a list), which replace the refusals in ``forget.alternate``; AltPO needs them.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
     Raises:
@@ -86,7 +86,7 @@ class TOFUDataModule(UnlearningDataModule):
         self.alternates = alternates
 
     def load_streams(self) -> Mapping[str, RowSource]:
-        """The four training streams, each read when it is asked for."""
+        """The four training streams, each read on demand."""
         return {
             "forget": self._forget,
             "retain": partial(self._retain, self.retain_split),
@@ -95,7 +95,7 @@ class TOFUDataModule(UnlearningDataModule):
         }
 
     def load_splits(self) -> Mapping[str, RowSource]:
-        """The four evaluation splits, each read when it is asked for."""
+        """The four evaluation splits, each read on demand."""
         return {
             "forget": lambda: self._read(f"{self.forget_split}_perturbed", _PARAPHRASED)[: self.forget_size],
             "retain": lambda: self._read("retain_perturbed", _PARAPHRASED)[: self.retain_size],

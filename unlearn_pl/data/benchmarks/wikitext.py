@@ -1,4 +1,4 @@
-"""Articles of WikiText, whose rows are lines."""
+"""Articles of WikiText, put together from its lines."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def wikitext_articles(table: Table) -> list[str]:
         table: a file with the lines, or a dataset of the hub with a line a row.
 
     Raises:
-        ValueError: if a line is no text, or there is no article.
+        ValueError: if a line is not text, or there is no article.
     """
     lines = list(_lines(table))
     starts = [

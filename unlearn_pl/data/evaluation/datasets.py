@@ -14,7 +14,7 @@ from unlearn_pl.data.text.template import Example
 class CandidateDataset(Dataset[Example]):
     """One example per candidate answer of every row, the shortest first.
 
-    Of a question, candidate 0 is the answer, 1 its paraphrase (where there is one), 2 and up are the wrong answers.
+    Of a question, candidate 0 is the answer, 1 its paraphrase (where there is one), 2 and higher are wrong answers.
 
     Args:
         name: name of the evaluation split.
@@ -47,14 +47,14 @@ class CandidateDataset(Dataset[Example]):
 
 
 class PromptDataset(Dataset[Prompt]):
-    """What the rows of an evaluation split let the model continue; nothing for some kinds of rows.
+    """The prompts of an evaluation split; some kinds of rows have none.
 
-    The prompts with the shortest right answers come first, for generated ones tend to be as long.
+    The prompts with the shortest correct answers come first, because generated answers tend to be as long.
 
     Args:
         rows: the split's rows.
         encoder: tokenizes them.
-        right: index of the row to the tokens of prompt and right answer, which speed up generation.
+        right: index of the row to the tokens of prompt and correct answer, which speed up generation.
     """
 
     def __init__(self, rows: EvaluationRows, encoder: Encoder, right: Mapping[int, list[int]] | None = None) -> None:
@@ -73,5 +73,5 @@ class PromptDataset(Dataset[Prompt]):
 
 
 def _continuation(prompt: list[int], whole: list[int]) -> list[int]:
-    """What follows ``prompt`` in ``whole``; nothing where it does not begin with it."""
+    """What follows ``prompt`` in ``whole``; nothing if ``whole`` does not begin with it."""
     return whole[len(prompt) :] if whole[: len(prompt)] == prompt else []

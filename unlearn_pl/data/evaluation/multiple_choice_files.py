@@ -11,7 +11,7 @@ def read_questions(table: Table, subject: str = "") -> list[MultipleChoice]:
 
     Args:
         table: a file, a dataset of the hub, or rows.
-        subject: what they are about, where there is no column ``subject`` that says it (``college_biology``).
+        subject: their subject, if there is no column ``subject`` (with values such as ``college_biology``).
 
     Raises:
         ValueError: naming the place of the first row that cannot be used.

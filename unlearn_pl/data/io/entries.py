@@ -19,7 +19,7 @@ the end because the other types would be written as paths, too.
 
 
 def read_entries(table: Table, *, one_per_line: bool | None = None, encoding: str = "utf-8") -> Iterator[Entry]:
-    """The rows of ``table`` in their order, read as they are asked for.
+    """The rows of ``table`` in their order, read on demand.
 
     Args:
         table: a file or folder (jsonl, json, csv, tsv, parquet, txt, md, the text formats also with .gz; or a folder

@@ -12,7 +12,7 @@ from unlearn_pl.data.io.record import BadRowError, Entry, Record
 
 
 def read_file(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
-    """The rows of one file, or of a folder that ``datasets`` has saved, read as they are asked for.
+    """The rows of one file, or of a folder that ``datasets`` has saved, read on demand.
 
     Args:
         path: the file; its extension names its format.

@@ -52,7 +52,7 @@ def read_records(table: Table, parse: Callable[[Record], T], name: str) -> list[
 
 
 def iterate_records(table: Table, parse: Callable[[Record], T], name: str) -> Iterator[T]:
-    """What ``parse`` makes of every row of ``table``, read as it is asked for.
+    """What ``parse`` makes of every row of ``table``, read on demand.
 
     Args:
         table: a file or folder, a dataset of the hub, or rows.

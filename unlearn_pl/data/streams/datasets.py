@@ -1,4 +1,4 @@
-"""Tokenized training streams: their base class, and that of questions and answers."""
+"""Tokenized training streams: the base class, and the one for questions and answers."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ class TrainingDataset(Dataset[Example], ABC):
 
     @abstractmethod
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """What ``draws`` show, each example and answer once, in the order of the dataset.
+        """The examples that ``draws`` select, each example and answer once, in the order of the dataset.
 
         Args:
             draws: None for every example with every answer.
@@ -41,10 +41,10 @@ class TrainingDataset(Dataset[Example], ABC):
 
     @abstractmethod
     def hashes(self) -> Hashes:
-        """Of the rows or documents that the examples are made of; they tell which ones are the same."""
+        """Hashes of the rows or documents that the examples come from, which identify duplicates."""
 
     def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which examples hold something of the given rows or documents, ``[N]``; by default an example is a row.
+        """Which examples have a part of the marked rows or documents, ``[N]``; by default an example is a row.
 
         Args:
             rows: ``[R]``, a mark per row or document, in the order of :meth:`hashes`.
@@ -55,7 +55,7 @@ class TrainingDataset(Dataset[Example], ABC):
 class StreamDataset(TrainingDataset):
     """A training stream of questions and answers.
 
-    Of a row with several answers, the one that is shown depends on the seed, the round and the index alone.
+    Which of several answers of a row is shown depends only on the seed, the round and the index.
 
     Args:
         name: name of the stream.
@@ -81,7 +81,7 @@ class StreamDataset(TrainingDataset):
         return self._encode(index, self._choice(index, round_number))
 
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """What ``draws`` show, each example and answer once, in the order of the dataset.
+        """The examples that ``draws`` select, each example and answer once, in the order of the dataset.
 
         Args:
             draws: None for every example with every answer.
@@ -102,7 +102,7 @@ class StreamDataset(TrainingDataset):
         return digest.hexdigest()
 
     def hashes(self) -> Hashes:
-        """Of every question with its answers."""
+        """The hashes of every question with its answers."""
         return hashes_of(
             "\n".join([str(question), *answers])
             for question, answers in zip(self._questions, self._answers, strict=True)
