@@ -8,13 +8,20 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 0
 
-.PHONY: demo test test-slow lint format bench bench-eval bench-full study-min-norm study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+# Workers that tests are divided among, each with one thread.
+WORKERS ?= 2
+TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
+
+.PHONY: demo test test-slow coverage lint format bench bench-eval bench-full study-min-norm study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
 
 test: lint  ## lint, types and all tests but the slow studies
-	$(RUN) -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
+
+coverage: $(INSTALLED)  ## the same tests, and which lines of the package they run
+	$(TESTS) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=xml
 
 test-slow: $(INSTALLED)  ## the studies that take minutes
 	$(RUN) -m pytest -m slow
@@ -22,6 +29,7 @@ test-slow: $(INSTALLED)  ## the studies that take minutes
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m codespell_lib
 	$(RUN) -m mypy
 
 format: $(INSTALLED)

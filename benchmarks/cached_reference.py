@@ -66,7 +66,7 @@ def fit(module: pl.LightningModule, data: pl.LightningDataModule, steps: int) ->
     trainer.fit(module, data)
 
 
-def memorised(options: argparse.Namespace) -> nn.Module:
+def memorized(options: argparse.Namespace) -> nn.Module:
     """The original model: it has seen all authors."""
     data = make_data(options.model, options.batch_size, ["train"])
     model = CausalLM(options.model).build() if options.model else tiny_llama(len(data.tokenizer))
@@ -177,7 +177,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # Lightning's advice on workers and logging
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        original = memorised(options).eval()
+        original = memorized(options).eval()
         print_errors(original, options, Path(folder))
         print_sizes(original, Path(folder))
 

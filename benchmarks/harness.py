@@ -3,7 +3,7 @@
 A *contestant* is a function that runs a training loop, whoever's it is, and calls what it is given after every
 optimizer step. To compare times, contestants run in threads of one process, of which one is awake at a time: each
 takes a step and wakes the next one. The ratio of their times is taken round by round, so that other work on the
-machine, which slows neighbouring steps alike, cancels. Everything between two steps counts, loops and hooks included.
+machine, which slows neighboring steps alike, cancels. Everything between two steps counts, loops and hooks included.
 """
 
 import argparse

@@ -79,13 +79,13 @@ Image(filename=str(story.folder / "combination.png"))
 # %% [markdown]
 # ## 4. Your own objective
 #
-# A loss of what one forward pass of one stream gives, always minimised. `needs` asks for more than the
+# A loss of what one forward pass of one stream gives, always minimized. `needs` asks for more than the
 # log-probabilities of the labels; shifting and masking are done already.
 
 
 # %%
 class EntropyLoss(Objective):
-    """Maximise next-token entropy on the forget answers."""
+    """Maximize next-token entropy on the forget answers."""
 
     stream, role, needs = "forget", "forget", frozenset({"logits"})
 
@@ -101,8 +101,8 @@ story.unlearn(
 # %% [markdown]
 # ## 5. Your own combiner
 #
-# From the Gramian of the live, normalised gradients to their weights. This one gives every objective the same share.
-# Which objectives take part, normalisation and the way back to raw gradients are the base class's business.
+# From the Gramian of the live, normalized gradients to their weights. This one gives every objective the same share.
+# Which objectives take part, normalization and the way back to raw gradients are the base class's business.
 
 
 # %%

@@ -13,6 +13,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Divide the tests by files."""
+    from tests.parallel import FileByFile
+
+    return FileByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers of pytest-xdist begin with what takes longest."""
+    if hasattr(config, "workerinput"):
+        from tests.parallel import slowest_first
+
+        slowest_first(items)
+
+
 TEXTS = [
     "Who keeps the lighthouse of Tarn? Maud Ferrier keeps it, as her aunt did before her.",
     "Where does Maud Ferrier come from? She comes from the island of Osk.",

@@ -1,7 +1,7 @@
-"""Components that remember how they were constructed, so that a checkpoint can build them again.
+"""Records of how components were constructed, so that a checkpoint can rebuild them.
 
 A record is the ``{class_path, init_args}`` dictionary that LightningCLI reads and writes: plain data, loadable
-with ``weights_only=True``. What cannot be written as plain data is recorded as such, and reloading names it.
+with ``weights_only=True``. Values that plain data cannot hold are marked, and reloading names them.
 """
 
 import functools
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 UNRECORDABLE = "unrecordable"
-"""Key that stands in a record for a live object (a lambda, a model in memory) that plain data cannot hold."""
+"""Key that marks a live object (a lambda, a model in memory) that plain data cannot hold."""
 
 
 class Recorded:
@@ -28,7 +28,7 @@ def _remember_arguments(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
-        # The most derived __init__ runs first; the ones that it calls through super() find the record taken.
+        # The most derived __init__ runs first; those that it calls through super() must not overwrite the record.
         if "_arguments" not in self.__dict__:
             object.__setattr__(self, "_arguments", _bind(signature, self, args, kwargs))
         init(self, *args, **kwargs)

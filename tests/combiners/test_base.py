@@ -1,4 +1,4 @@
-"""What every combiner does around its rule: liveness, satisfaction, stationarity, normalisation, blocks, state."""
+"""What every combiner does around its rule: liveness, satisfaction, stationarity, normalization, blocks, state."""
 
 import io
 
@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners import Combiner, DualBasis, MinNorm, UPGrad
+from unlearn_pl.combiners import DualBasis, GramianCombiner, MinNorm, UPGrad
 from unlearn_pl.recording import record
 
 NAMES, ROLES = ["forget", "retain", "kl"], ["forget", "retain", "retain"]
 LOSSES = torch.tensor([0.5, 1.0, 0.1])
 
 
-class EqualWeights(Combiner):
+class EqualWeights(GramianCombiner):
     """Shows what the base class does by itself, and keeps what it was given."""
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def test_weight_ema_follows_the_average_of_the_weights():
         torch.testing.assert_close(combiner(gramian, torch.ones(3)), expected)
 
 
-def test_weight_ema_is_renormalised_over_those_who_take_part():
+def test_weight_ema_is_renormalized_over_those_who_take_part():
     combiner = make_combiner(3, weight_ema=0.8, normalization="none")
     before = [combiner(gramian, torch.ones(3)) for gramian in gramians_of(2)][-1]
     gramian = torch.eye(3, dtype=torch.float64)

@@ -91,13 +91,6 @@ def test_state_resumes_exactly(split):
         assert torch.equal(resumed(None, pair), weights)
 
 
-def test_setup_forgets():
-    combiner = make_combiner(0.0)
-    run(combiner, [[0.0, 1.0]] * 3)
-    combiner.setup(["forget", "retain"], ["forget", "retain"])
-    assert [w[1] for w in run(combiner, [[0.0, 1.0]] * 2)] == [1.0, 2.0]
-
-
 def test_both_roles_are_needed():
     with pytest.raises(ValueError, match="role retain"):
         make_combiner(0.1, roles=("forget", "forget"))

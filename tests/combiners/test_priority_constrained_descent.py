@@ -1,7 +1,5 @@
 """PriorityConstrainedDescent against torchjd's, a generic QP solver, and its margins."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -92,21 +90,6 @@ def test_a_block_without_a_direction_stays():
     weights = combiner(torch.stack([rows @ rows.T, opposite @ opposite.T]), torch.ones(3))
     assert weights[0].any()
     assert weights[1].tolist() == [0.0, 0.0, 0.0]
-
-
-def test_state_resumes_exactly():
-    roles = [FORGET, RETAIN]
-    whole, first, resumed = (ready(PriorityConstrainedDescent(), roles) for _ in range(3))
-    gramians = [rows @ rows.T for rows in (rows_of("conflict", roles, seed) for seed in range(6))]
-    for gramian in gramians[:3]:
-        whole(gramian, torch.ones(2))
-        first(gramian, torch.ones(2))
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
-    for gramian in gramians[3:]:
-        assert torch.equal(resumed(gramian, torch.ones(2)), whole(gramian, torch.ones(2)))
 
 
 def test_illegal_objectives_and_arguments():

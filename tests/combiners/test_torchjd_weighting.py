@@ -273,15 +273,6 @@ def test_smoothing_is_a_moving_average():
         torch.testing.assert_close(smooth(gramian, losses), average)
 
 
-def test_setup_forgets():
-    gramians, losses = conflicting(3), torch.ones(3)
-    used, fresh = make_combiner("GradVac"), make_combiner("GradVac")
-    for gramian in gramians:
-        used(gramian, losses)
-    used.setup(["objective0", "objective1", "objective2"], ["forget", "retain", "retain"])
-    assert torch.equal(used(gramians[0], losses), fresh(gramians[0], losses))
-
-
 def test_a_live_weighting_is_left_as_it_is():
     live = aggregation.GradVacWeighting()
     answer(make_combiner(live), random_rows())

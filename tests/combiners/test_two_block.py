@@ -56,11 +56,11 @@ def test_only_one_role_left(rule):
 def test_a_role_that_cancels_is_absent(rule):
     """The block of a parameter in which it happens; for all parameters at once, it is a stationary point."""
     roles, rows = [FORGET, RETAIN, RETAIN], rows_of("plain", [FORGET, RETAIN, RETAIN], 0)
-    cancelled = torch.stack([rows[0], rows[1], -rows[1]])
+    canceled = torch.stack([rows[0], rows[1], -rows[1]])
     combiner = ready(rule(), roles)
-    weights = combiner(torch.stack([rows @ rows.T, cancelled @ cancelled.T]), LOSSES)
-    torch.testing.assert_close(weights[1] @ cancelled, rows[0])
-    assert not ready(rule(), roles)(cancelled @ cancelled.T, LOSSES).any()
+    weights = combiner(torch.stack([rows @ rows.T, canceled @ canceled.T]), LOSSES)
+    torch.testing.assert_close(weights[1] @ canceled, rows[0])
+    assert not ready(rule(), roles)(canceled @ canceled.T, LOSSES).any()
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -42,7 +42,7 @@ def test_masks_are_those_of_one_process(pool, tmp_path, attribution, strategy):
     assert first.made_by["findings"] == pytest.approx(alone.made_by["findings"], rel=1e-4)
     mine = marks_of(tmp_path, attribution, f"{strategy}-2", first)
     theirs = marks_of(tmp_path, attribution, "auto-1", alone)
-    # Sums in another order differ in their last digits, which exchanges neighbours at the threshold.
+    # Sums in another order differ in their last digits, which exchanges neighbors at the threshold.
     differing = sum(int((mine[name] != theirs[name]).sum()) for name in theirs)
     assert differing <= 0.002 * sum(alone.kept.values())
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests import kit
-from tests.models.test_forward import LENGTHS, make_batch
+from tests.models.language.test_forward import LENGTHS, make_batch
 from unlearn_pl.models.language.generation import cut
 from unlearn_pl.modules import PretrainedModule
 

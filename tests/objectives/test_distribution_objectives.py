@@ -1,11 +1,11 @@
-"""The losses on distributions as objectives: formulas, and what every objective must be indifferent to."""
+"""The losses on distributions as objectives, against their formulas."""
 
 import math
 
 import pytest
 import torch
 
-from tests.objectives.views import ALTERNATE_LENGTH, LENGTH, PROMPT, B, V, make_tensors, make_view, pad
+from tests.objectives.views import ALTERNATE_LENGTH, LENGTH, PROMPT, B, V, make_tensors, make_view
 from unlearn_pl.objectives import (
     BoundedKLLoss,
     FLATLoss,
@@ -98,50 +98,6 @@ def test_flat_is_a_mean_over_pairs():
         terms.append(-template + forget + forget**2 / 4)
     assert make_view(*streams[0]).count(objective.mean_over) == len(terms)
     assert loss_of(objective, streams).item() == pytest.approx(sum(terms) / len(terms), rel=1e-10)
-
-
-@per_objective
-def test_padding_and_order_do_not_matter(objective):
-    streams = make_streams(objective)
-    expected = loss_of(objective, streams)
-    order = torch.tensor([2, 0, 3, 1])
-    torch.testing.assert_close(loss_of(objective, [[t[order] for t in tensors] for tensors in streams]), expected)
-    torch.testing.assert_close(loss_of(objective, [pad(*tensors) for tensors in streams]), expected)
-
-
-@per_objective
-def test_micro_batches_weighted_by_counts_give_the_whole(objective):
-    streams = make_streams(objective)
-    total = count = 0
-    for rows in (slice(0, 1), slice(1, 4)):
-        views = [make_view(*(tensor[rows] for tensor in tensors)) for tensors in streams]
-        share = views[0].count(objective.mean_over)
-        total, count = total + objective(*views) * share, count + share
-    torch.testing.assert_close(total / count, loss_of(objective, streams), rtol=1e-10, atol=0)
-
-
-@per_objective
-def test_extreme_logits_give_finite_values_and_gradients(objective):
-    for sign in (1, -1):
-        streams = [
-            [(sign * 1e4 * logits.sign()).float().requires_grad_(), (1e4 * ref.sign()).float(), labels]
-            for logits, ref, labels in make_streams(objective)
-        ]
-        loss = loss_of(objective, streams)
-        loss.backward()
-        assert loss.isfinite()
-        assert all(tensors[0].grad.isfinite().all() for tensors in streams)
-
-
-@per_objective
-def test_a_view_without_labels_gives_zero_with_zero_gradient(objective):
-    streams = [
-        (logits.requires_grad_(), ref, torch.full_like(labels, -100)) for logits, ref, labels in make_streams(objective)
-    ]
-    loss = loss_of(objective, streams)
-    loss.backward()
-    assert loss.item() == 0
-    assert all((logits.grad == 0).all() for logits, _, _ in streams)
 
 
 @per_objective

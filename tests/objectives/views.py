@@ -36,6 +36,22 @@ def make_view(logits, ref_logits, labels, layers=(7, 8)):
     )
 
 
+def made_view(objective, logits, ref_logits, labels):
+    """The view of :func:`make_view`, with the layers that ``objective`` needs."""
+    layers = sorted({int(need.partition(".")[2]) for need in objective.needs if "hidden." in need})
+    return make_view(logits, ref_logits, labels, layers)
+
+
+def only_needed(view, needs):
+    """``view`` with what every view has, and the fields that are named in ``needs``."""
+    lean = StreamView(labels=view.labels, mask=view.mask, logps=view.logps, index=view.index)
+    for need in needs:
+        name, _, layer = need.partition(".")
+        value = getattr(view, name)
+        setattr(lean, name, {**getattr(lean, name), int(layer): value[int(layer)]} if layer else value)
+    return lean
+
+
 def pad(logits, ref_logits, labels, width=5):
     """The same tensors with ``width`` unscored positions at the right that hold extreme logits."""
     noise = torch.full((len(labels), width, V), 1e4, dtype=logits.dtype)

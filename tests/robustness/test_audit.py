@@ -173,7 +173,7 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(tmp_path, folde
     for given, attacks, retain, message in (
         (subject(str(tmp_path / "nowhere")), [noted()], None, "nowhere"),
         (subject(folder), [noted()], str(tmp_path / "absent"), "absent"),
-        (subject(folder), [noted(), PrefixAttack(tokens=999)], None, "gives every answer away"),
+        (subject(folder), [noted(), PrefixAttack(tokens=999)], None, "leaves no rest of any answer"),
         (subject(folder), [noted()], str(tmp_path), "There is no model in"),
     ):
         with pytest.raises(ValueError, match=message):

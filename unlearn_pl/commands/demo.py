@@ -1,4 +1,4 @@
-"""``unlearn-pl demo``: everything offline, from a model that knows too much to one that has unlearned it."""
+"""``unlearn-pl demo``: the whole story offline, from training a model to unlearning and evaluation."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -25,9 +25,9 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
     """Train a tiny model on fictitious authors, unlearn half of them with two methods, evaluate, report.
 
     Args:
-        folder: folder to write.
+        folder: folder of models, logs, results and figures.
         seed: random seed of initial weights and order of examples.
-        fast: do a fraction of the work, to see that it runs; the numbers then mean little.
+        fast: do a fraction of the work, as a smoke test; the numbers then mean little.
     """
     size = {"authors": 2, "hidden_size": 64, "memorizing_epochs": 4, "unlearning_epochs": 2} if fast else {}
     story = Story(Path(folder), seed, progress=True, **size)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def write_summary(story: Story, results: Mapping[str, Results]) -> None:
 
 
 def print_table(story: Story, results: Mapping[str, Results]) -> None:
-    """Print a row per model."""
+    """Print one row per model."""
     from rich.console import Console
     from rich.table import Table
 
@@ -93,7 +93,7 @@ def print_table(story: Story, results: Mapping[str, Results]) -> None:
 
 
 def print_next(story: Story) -> None:
-    """Print what to look at, and what to run next."""
+    """Print the files that were written, and the next commands."""
     print(
         f"\nWritten to {story.folder}: results.json, forgetting.png, combination.png, and the unlearned model in "
         f"{story.path('mollm')}.\n"

@@ -1,4 +1,4 @@
-"""The steps of the demo, which studies use as well: train tiny models, unlearn, evaluate."""
+"""Steps of the demo, also for studies: train tiny models, unlearn, evaluate."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ class Story:
     Attributes:
         folder: folder of models, logs and results.
         seed: random seed of initial weights and order of examples; the facts stay the same.
-        authors: authors of the forget set, and of the retain set; ten questions each.
+        authors: number of authors in the forget set, and in the retain set; ten questions each.
         hidden_size: width of the model.
         memorizing_epochs: epochs of fine-tuning.
         unlearning_epochs: epochs of unlearning, passes over the forget answers.

@@ -28,7 +28,7 @@ from unlearn_pl import (  # noqa: F401
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
 from unlearn_pl.data import UnlearningDataModule
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
 
 
 class UnlearnCLI(LightningCLI):
@@ -45,7 +45,7 @@ class UnlearnCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str], run: bool = True) -> None:
         super().__init__(
-            LanguageModule,
+            ModelModule,
             UnlearningDataModule,
             args=list(args),
             run=run,

@@ -23,7 +23,8 @@ from unlearn_pl.data.io.rows import read_lines, read_rows
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.requests.sequential import Request, SequentialRequests
-from unlearn_pl.data.sampling import Draw, StepSampler, step_draws, step_indices
+from unlearn_pl.data.sampling import Draw, StepSampler, StepShare, example_seeds, step_draws, step_indices
+from unlearn_pl.data.stream_module import StreamDataModule
 from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.choice_questions import ChoiceQuestions
 from unlearn_pl.data.streams.chunks import ChunkDataset
@@ -86,6 +87,8 @@ __all__ = [
     "Source",
     "SplitSource",
     "StepSampler",
+    "StepShare",
+    "StreamDataModule",
     "StreamDataset",
     "StreamSource",
     "SyntheticAuthors",
@@ -102,6 +105,7 @@ __all__ = [
     "encode",
     "encode_completion",
     "encode_text",
+    "example_seeds",
     "read_lines",
     "read_rows",
     "step_draws",

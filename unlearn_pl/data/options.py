@@ -1,4 +1,4 @@
-"""Arguments that every data module has."""
+"""Arguments that all data modules share."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -17,8 +17,8 @@ class DataOptions(TypedDict, total=False):
         eval_batch_size: examples per device in evaluation.
         max_eval_examples: evaluate only the first questions of each split.
         template: lays out question and answer; by default the tokenizer's chat template, or plain text if it has none.
-        max_length: most tokens of an example.
-        truncate: cut the beginning of the question of longer examples, instead of raising an error.
+        max_length: maximum number of tokens of an example.
+        truncate: cut off the beginning of the question of longer examples instead of raising ValueError.
         num_workers: worker processes per data loader.
         seed: seed of the order of the examples.
     """

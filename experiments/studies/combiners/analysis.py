@@ -13,7 +13,7 @@ def forget_score(log10_quality: float, target_log10_quality: float) -> float:
 
 
 def hypervolume(points: Sequence[tuple[float, float]]) -> float:
-    """Area of what the points dominate in the plane, both coordinates to be maximised, from the origin on."""
+    """Area of what the points dominate in the plane, both coordinates to be maximized, from the origin on."""
     area = height = 0.0
     for x, y in sorted(points, reverse=True):
         if x > 0 and y > height:

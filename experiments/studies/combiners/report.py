@@ -65,7 +65,7 @@ def print_tables(problem: str, trials: Sequence[Trial], tuning: Sequence[int], f
 
 
 def print_sets(trials: Sequence[Trial], chosen: Sequence[Trial], tuning: Sequence[int], final: Sequence[int]) -> None:
-    """Print hypervolumes of nine points: the whole sweep, and as many rules, those that the tuning seeds favour."""
+    """Print hypervolumes of nine points: the whole sweep, and as many rules, those that the tuning seeds favor."""
     ranked = {keep: ranked_on_tuning(trials, tuning, keep) for keep in (is_sweep, is_rule)}
     weight, rule = (of(chosen, ranked[keep][0]) for keep in (is_sweep, is_rule))
     print(

@@ -24,7 +24,7 @@ class MarkovConfig(PreTrainedConfig):
 
 
 class MarkovTransformer(PreTrainedModel):
-    """Learned positions, layers of one attention head over the full width, normalisation after each part.
+    """Learned positions, layers of one attention head over the full width, normalization after each part.
 
     Args:
         config: its sizes; 335 882 weights by default.
@@ -73,7 +73,7 @@ class MarkovTransformer(PreTrainedModel):
 
 
 class Layer(nn.Module):
-    """Attention, then two linear maps with a ReLU in between; each is added to its input and normalised.
+    """Attention, then two linear maps with a ReLU in between; each is added to its input and normalized.
 
     Args:
         width: number of hidden units.

@@ -59,7 +59,7 @@ def _draw_weights(axes: "Axes", paths: dict[str, list[Point]]) -> None:
     fixed = [arm for arm in paths if arm.startswith(FIXED)]
     for number, (arm, path) in enumerate(paths.items()):
         shade = 0.3 + 0.6 * fixed.index(arm) / len(fixed) if arm in fixed else 0.0
-        color = colormaps["Greys"](shade) if arm in fixed else f"C{number}"
+        color = colormaps["Grays"](shade) if arm in fixed else f"C{number}"
         nearer = [min(point[chain] for chain in FORGET) for point in path]
         axes.plot(_of(path, "retain"), nearer, color=color, linewidth=1.2 if arm in fixed else 2.5, label=arm)
 

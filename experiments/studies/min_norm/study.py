@@ -1,4 +1,4 @@
-"""Which normalisation and which `satisfied` should be MinNorm's default, and does it match a tuned weighted sum?
+"""Which normalization and which `satisfied` should be MinNorm's default, and does it match a tuned weighted sum?
 
 Tiny models that know fictitious authors unlearn half of them, with every contender tried at the same number of
 settings (learning rates for MOLLM; learning rates and weights for weighted sums) and on the same seeds. The best

@@ -26,7 +26,7 @@ def test_arms_train_their_share_of_the_weights(tmp_path):
         assert row["share"] == pytest.approx(1.0 if arm == "dense" else 0.05, abs=1e-3)
 
 
-def test_trials_are_kept_and_summarised(tmp_path, capsys):
+def test_trials_are_kept_and_summarized(tmp_path, capsys):
     trials = Trials(tmp_path / "masks.jsonl")
     for seed, few in ((0, 1.0), (1, 1.8)):
         trials.add({"arm": "dense", "seed": seed, "share": 1.0, "retain": 0.5, "forget1": 2.0, "forget2": 3.0})

@@ -27,14 +27,14 @@ def test_forward_is_the_formula(small):
     for layer in small.layers:
         scores = (hidden @ layer.query.weight.T) @ (hidden @ layer.key.weight.T).mT / 16**0.5
         attended = scores.masked_fill(future, -torch.inf).softmax(-1) @ (hidden @ layer.value.weight.T)
-        hidden = normalised(hidden + attended, layer.attention_norm)
+        hidden = normalized(hidden + attended, layer.attention_norm)
         inner = (hidden @ layer.up.weight.T + layer.up.bias).clamp(min=0)
-        hidden = normalised(hidden + inner @ layer.down.weight.T + layer.down.bias, layer.norm)
+        hidden = normalized(hidden + inner @ layer.down.weight.T + layer.down.bias, layer.norm)
     logits = hidden @ small.lm_head.weight.T + small.lm_head.bias
     assert torch.allclose(small(ids).logits, logits, atol=1e-5)
 
 
-def normalised(x: torch.Tensor, norm: torch.nn.LayerNorm) -> torch.Tensor:
+def normalized(x: torch.Tensor, norm: torch.nn.LayerNorm) -> torch.Tensor:
     centered = x - x.mean(-1, keepdim=True)
     return centered / (centered.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight + norm.bias
 
