@@ -41,7 +41,10 @@ class SavePretrained(pl.Callback):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         data = attached_datamodule(trainer)
-        tokenizer = data.text_tokenizer() if isinstance(data, StreamProvider) else None
+        if isinstance(data, StreamProvider):
+            tokenizer = data.text_tokenizer()
+        else:  # a plain LightningDataModule may hold one, too
+            tokenizer = data.tokenizer if hasattr(data, "tokenizer") else None
         save_pretrained(cast(nn.Module, pl_module.model), self.path(trainer), tokenizer, self.merge_lora)
 
     def path(self, trainer: pl.Trainer) -> Path:

@@ -228,7 +228,7 @@ class UnlearningDataModule(StreamDataModule):
     # Loaders ----------------------------------------------------------------------------------------------------------
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """A right-padded :class:`~unlearn_pl.types.TokenBatch` of ``examples``."""
+        """A right-padded :class:`~unlearn_pl.types.TokenBatch` of B ``examples``, ``[B, T]``."""
         return cast(Batch, collate_examples(examples, self._pad_id))
 
     def _batch_function(self, name: str) -> BatchOf:

@@ -88,7 +88,10 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         """A batch of ``examples``; by default PyTorch's own collation.
 
         Args:
-            examples: items of a dataset.
+            examples: B items of a dataset.
+
+        Returns:
+            Name to tensor ``[B, ...]``.
         """
         return default_collate(list(examples))
 

@@ -223,6 +223,13 @@ class UnlearningModule(ModelModule):
             for logger in self.trainer.loggers:
                 logger.log_metrics(metrics, step=self.windows_closed)
 
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of a validation inside ``fit`` against the optimizer step that has just been taken."""
+        if self.fitting and not self.trainer.sanity_checking:
+            # Lightning's keys: the axis of loggers, and a column that it leaves out where the axis is given.
+            axes = {"step": float(self.windows_closed), "epoch": float(self.current_epoch)}
+            self.log_dict(axes, batch_size=1)
+
     # Set-up under a Trainer -------------------------------------------------------------------------------------------
 
     @property
