@@ -1,16 +1,17 @@
-"""Components that remember how they were constructed, so that a checkpoint can build them again.
+"""Records of how components were constructed, so that a checkpoint can rebuild them.
 
 A record is the ``{class_path, init_args}`` dictionary that LightningCLI reads and writes: plain data, loadable
-with ``weights_only=True``. What cannot be written as plain data is recorded as such, and reloading names it.
+with ``weights_only=True``. Values that plain data cannot hold are marked, and reloading names them.
 """
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 UNRECORDABLE = "unrecordable"
-"""Key that stands in a record for a live object (a lambda, a model in memory) that plain data cannot hold."""
+"""Key that marks a live object (a lambda, a model in memory) that plain data cannot hold."""
 
 
 class Recorded:
@@ -27,7 +28,7 @@ def _remember_arguments(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
-        # The most derived __init__ runs first; the ones that it calls through super() find the record taken.
+        # The most derived __init__ runs first; those that it calls through super() must not overwrite the record.
         if "_arguments" not in self.__dict__:
             object.__setattr__(self, "_arguments", _bind(signature, self, args, kwargs))
         init(self, *args, **kwargs)
@@ -94,5 +95,13 @@ def unrecordable(plain: Any, path: str = "") -> list[str]:
 
 
 def class_path(cls: type) -> str:
-    """Import path of ``cls``."""
+    """Import path of ``cls``: the public one, ``unlearn_pl.<package>.<Name>``, if the package exports this class.
+
+    So records do not depend on the files of a package.
+    """
+    root, _, rest = cls.__module__.partition(".")
+    package = f"{root}.{rest.partition('.')[0]}"
+    exported = sys.modules.get(package) if root == "unlearn_pl" else None
+    if cls.__name__ in getattr(exported, "__all__", ()) and getattr(exported, cls.__name__, None) is cls:
+        return f"{package}.{cls.__name__}"
     return f"{cls.__module__}.{cls.__qualname__}"

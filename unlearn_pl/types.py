@@ -1,13 +1,19 @@
-"""The nouns that every layer shares: a batch of tokens, and what one forward of a stream gives.
+"""Types that all packages share: batches, views of a stream, and the fields that objectives need of them.
 
 Shape letters used everywhere: B examples, T tokens, V vocabulary entries, D hidden units, K objectives.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from functools import cache
+from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, Self, TypedDict, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 IGNORE_INDEX = -100
 """Label of a position that is not scored (prompt, padding)."""
@@ -25,7 +31,7 @@ class TokenBatch(TypedDict):
         labels: ``[B, T]``, equal to ``input_ids`` where scored and ``IGNORE_INDEX`` elsewhere (not shifted).
         index: ``[B]`` position of each example in its dataset.
         choice: ``[B]`` which candidate answer of the example a row holds (evaluation splits only).
-        target: ``[B]`` which candidate answer is the right one (multiple-choice questions only).
+        target: ``[B]`` which candidate answer is the correct one (multiple-choice questions only).
     """
 
     input_ids: Tensor
@@ -37,16 +43,16 @@ class TokenBatch(TypedDict):
 
 
 class PromptBatch(TypedDict):
-    """Prompts to continue, left-padded, with the answers to compare the continuations with.
+    """Left-padded prompts to continue, with the answers that the continuations are compared with.
 
     Attributes:
         prompt_ids: ``[B, T]`` token ids.
         prompt_mask: ``[B, T]``, 0 on the padding at the left.
         index: ``[B]`` position of each example in its dataset.
         answer: B ground-truth answers.
-        draft_ids: ``[B, D]`` token ids that may well follow the prompts, right-padded; a model is only compared with
-            them.
-        draft_mask: ``[B, D]``, 0 on their padding.
+        draft_ids: ``[B, S]`` token ids that are likely to follow the prompts, right-padded; they speed generation up
+            and never change its result.
+        draft_mask: ``[B, S]``, 0 on their padding.
     """
 
     prompt_ids: Tensor
@@ -58,11 +64,11 @@ class PromptBatch(TypedDict):
 
 
 Detail = Literal["logps", "greedy", "moments", "text"]
-"""What an evaluation may ask about the scored tokens, beyond their sum; see :class:`Score`."""
+"""Extra output per scored token that an evaluation may request; see :class:`Score`."""
 
 
 Reads = Literal["nothing", "answers", "candidates"]
-"""What an evaluation reads of a dataloader: nothing, the right answers (candidate 0) alone, or all candidates."""
+"""What an evaluation reads of a dataloader: nothing, only the correct answers (candidate 0), or all candidates."""
 
 
 class Score(TypedDict):
@@ -71,13 +77,13 @@ class Score(TypedDict):
     Attributes:
         index: ``[B]`` position of each example in its dataset.
         choice: ``[B]`` number of the candidate answer.
-        nll: ``[B]`` sum over the scored tokens.
-        num_tokens: ``[B]`` how many they are.
-        logps: ``[B, T-1]`` log-probability of each label, 0 where not scored (when any detail is asked for).
-        mask: ``[B, T-1]`` True where scored (when any detail is asked for).
+        nll: ``[B]`` negative log-likelihood in nats, summed over the scored tokens.
+        num_tokens: ``[B]`` number of scored tokens.
+        logps: ``[B, T-1]`` log-probability of each label, 0 where not scored (if any detail is requested).
+        mask: ``[B, T-1]`` True where scored (if any detail is requested).
         greedy: ``[B, T-1]`` 1 where the label is the most probable token, else 0; NaN for logits that are NaN.
-            Like ``mean`` and ``variance``, it is there for candidate 0 alone, and 0 for the others.
-        mean: ``[B, T-1]`` expected log-probability of a token that the model would write there (``moments``).
+            Like ``mean`` and ``variance``, it is computed for candidate 0 only, and 0 for the others.
+        mean: ``[B, T-1]`` expected log-probability of a token sampled from the model there (``moments``).
         variance: ``[B, T-1]`` its variance (``moments``).
         text: B texts, the scored tokens without special ones.
     """
@@ -106,26 +112,91 @@ class Generation(TypedDict):
     text: list[str]
 
 
-UnlearnBatch = dict[str, TokenBatch]
-"""One micro-batch: a :class:`TokenBatch` per stream name (``forget``, ``forget.alternate``, ``retain``, ...)."""
+Batch = Mapping[str, Tensor]
+"""One micro-batch of one stream, of any kind of model; a :class:`TokenBatch` for language models.
+
+``index [B]`` is the position of each example in its dataset; ``seeds [B]`` (see :func:`~unlearn_pl.data.example_seeds`)
+is present for models whose loss draws random numbers.
+"""
+
+Window = Mapping[str, Sequence[Batch]]
+"""The data of one optimizer step on one rank: a list of micro-batches per stream (``forget``, ``retain``, ...)."""
+
+
+@dataclass(frozen=True, order=True)
+class Need:
+    """A field of a stream's view that an objective reads.
+
+    Attributes:
+        field: its name in the view: ``logps``, ``logits``, ``hidden``, ``prediction``, ...
+        layer: number of the layer, for fields that have one per layer.
+        reference: the reference model's value of the field, which the view holds as ``ref_<field>``.
+    """
+
+    field: str
+    layer: int | None = None
+    reference: bool = False
+
+    @classmethod
+    @cache
+    def parse(cls, text: str) -> Self:
+        """The need that ``text`` spells: ``logits``, ``hidden.7``, ``ref_logits`` or ``ref_hidden.7``.
+
+        Raises:
+            ValueError: if the part after the dot is not a number.
+        """
+        name, _, layer = text.partition(".")
+        if layer and not layer.isdecimal():
+            raise ValueError(f"A need is {text!r}; accepted: a field such as 'logits', or with a layer, 'hidden.7'.")
+        return cls(name.removeprefix("ref_"), int(layer) if layer else None, name.startswith("ref_"))
+
+    def __str__(self) -> str:
+        layer = "" if self.layer is None else f".{self.layer}"
+        return f"{'ref_' * self.reference}{self.field}{layer}"
+
+
+Needs = frozenset[Need]
+
+
+def parse_needs(needs: Iterable[Need | str]) -> Needs:
+    """``needs`` with every string parsed by :meth:`Need.parse`."""
+    return frozenset(Need.parse(need) if isinstance(need, str) else need for need in needs)
+
+
+class View(Protocol):
+    """The result of one forward of one stream; further fields are those that objectives name in their ``needs``.
+
+    Attributes:
+        index: ``[B]`` position of each example in its dataset.
+    """
+
+    index: Tensor
+
+    def count(self, mean_over: MeanOver) -> Tensor:
+        """What a loss over this view averages over; ``[]`` fp64."""
+
+
+Forward = Callable[[nn.Module, Batch, Needs], View]
+"""One forward of a model on a micro-batch, with the fields that are needed."""
 
 
 @dataclass
-class StreamView:
-    """What one forward of one stream gives, aligned so that position ``t`` of every field speaks about label ``t``.
+class LanguageView:
+    """The view of a language model, aligned so that position ``t`` of every field refers to label ``t``.
+
+    A classifier has the same view with ``T - 1 = 1``: its label is the only token.
 
     Attributes:
         labels: ``[B, T-1]`` the token that each position predicts.
         mask: ``[B, T-1]`` True where that token is scored.
         logps: ``[B, T-1]`` log-probability of the label, fp32 or better; 0 where not scored.
         index: ``[B]`` position of each example in its dataset.
-        logits: ``[B, T-1, V]``, when an objective needs them.
-        hidden: layer number to ``[B, T-1, D]``, when an objective needs them.
+        logits: ``[B, T-1, V]``, if an objective needs them.
+        hidden: layer number to ``[B, T-1, D]``, if an objective needs them.
         ref_logps: ``[B, T-1]`` the same as ``logps`` under the reference model.
         ref_logits: ``[B, T-1, V]`` the same as ``logits`` under the reference model.
         ref_hidden: layer number to ``[B, T-1, D]`` under the reference model.
-        statistics: ``[B, T-1, C]`` what else an evaluation wants to know about the logits; 0 where not scored.
-        outputs: whatever the model returned, for models that are not language models.
+        statistics: ``[B, T-1, C]`` further statistics of the logits, for an evaluation; 0 where not scored.
     """
 
     labels: Tensor
@@ -138,17 +209,93 @@ class StreamView:
     ref_logits: Tensor | None = None
     ref_hidden: dict[int, Tensor] = field(default_factory=dict)
     statistics: Tensor | None = None
-    outputs: Any = None
 
     def count(self, mean_over: MeanOver) -> Tensor:
         """Number of scored tokens, or of sequences with at least one; ``[]`` fp64."""
         return count_labels(self.mask, mean_over)
 
 
-def right_answers(batch: TokenBatch) -> TokenBatch:
-    """The rows of candidate 0, without the columns that only others need; one row of another, where there are none.
+StreamView = LanguageView
+"""Former name of :class:`LanguageView`, from before there were views of other models."""
 
-    A batch is never empty, for models cannot do with that, and ranks must call them equally often.
+
+class StreamReader:
+    """Interface of a module to the data module that it is trained or evaluated with."""
+
+    def streams_to_load(self, available: Sequence[str]) -> list[str] | None:
+        """The training streams that the module reads; None to leave it to the data module.
+
+        Args:
+            available: streams that the data has.
+
+        Raises:
+            ValueError: if a stream that is read is not among them.
+        """
+        return None
+
+    def model_tokenizer(self) -> "PreTrainedTokenizerBase | None":
+        """The tokenizer that comes with the model; None if there is none."""
+        return None
+
+
+class StreamProvider(ABC):
+    """Interface of a data module to the module that is trained or evaluated with it.
+
+    Attributes:
+        micro_batch_size: examples per device and forward.
+    """
+
+    micro_batch_size: int
+
+    @property
+    @abstractmethod
+    def streams(self) -> list[str]:
+        """Names of the training streams."""
+
+    @property
+    @abstractmethod
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps per epoch."""
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches per device and optimizer step."""
+        return 1
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens in the longest example; 0 if examples have no length."""
+        return 0
+
+    def training_examples(self, stream: str, num_steps: int | None) -> Sequence[object] | None:
+        """Examples of ``stream`` that the first ``num_steps`` optimizer steps show, each example and answer once.
+
+        Args:
+            stream: name of the stream.
+            num_steps: number of optimizer steps; None for all examples that any number of steps may show.
+
+        Returns:
+            None if this is not known beforehand.
+        """
+        return None
+
+    def stream_fingerprint(self, stream: str) -> str:
+        """Hash of the examples of ``stream``; empty if this is not known."""
+        return ""
+
+    def question_hashes(self) -> dict[str, dict[int, str]]:
+        """Evaluation split to index of the example to a hash of its content; empty if there are none."""
+        return {}
+
+    def text_tokenizer(self) -> "PreTrainedTokenizerBase | None":
+        """The tokenizer of the data; None for data that is not text."""
+        return None
+
+
+def right_answers(batch: TokenBatch) -> TokenBatch:
+    """The rows of candidate 0, without the columns that only other rows need; one other row if there are none.
+
+    A batch is never empty: models do not accept empty ones, and all ranks must call them equally often.
     """
     rows = (batch["choice"] == 0).nonzero().flatten() if "choice" in batch else torch.arange(len(batch["index"]))
     rows = rows if len(rows) else rows.new_zeros(1)

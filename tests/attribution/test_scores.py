@@ -9,8 +9,7 @@ from torch.func import functional_call, grad
 
 from tests import kit
 from unlearn_pl.attribution import SNIP, WAGLE, Magnitude, Measured, Random, SalUn, Wanda, write_mask
-from unlearn_pl.attribution.measurement import measuring
-from unlearn_pl.gradients import BFloat16Rows
+from unlearn_pl.gradients import BFloat16Rows, FirstOrder, SketchedRows
 from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.modules import MOLLM, GradAscent
 
@@ -153,14 +152,14 @@ class Spy(WAGLE):
         return super().prepare(parameters, sharded)
 
 
-def token_mean_gradient(model, batches, stream):
-    """Mean over steps of the gradient of the token mean over a step's micro-batches, written anew."""
+def token_mean_gradient(model, batches):
+    """Mean over steps of the gradient of the token mean over a step's micro-batches, written again."""
     steps = []
     for micro_batches in batches:
         model.zero_grad()
         total, count = 0, 0
         for batch in micro_batches:
-            tokens = batch[stream]
+            tokens = batch
             logits = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).logits[:, :-1]
             labels = tokens["labels"][:, 1:]
             total = total + nn.functional.cross_entropy(
@@ -179,11 +178,10 @@ def test_gradients_are_means_over_the_data(tmp_path):
 
     data = kit.Questions(batch_size=4, micro_batch_size=2, streams=["forget", "retain"])
     data.setup("fit")
-    batches = [batch for batch, _, _ in data.train_dataloader()]
-    steps = [batches[i : i + 2] for i in range(0, len(batches), 2)]
-    assert len(steps) == 4
+    windows = [window for window, _, _ in data.train_dataloader()]
+    assert [len(window["forget"]) for window in windows] == [2, 2, 2, 2]
     for stream in ("forget", "retain"):
-        expected = token_mean_gradient(model, steps, stream)
+        expected = token_mean_gradient(model, [window[stream] for window in windows])
         for name, gradient in expected.items():
             torch.testing.assert_close(spy.seen[name][stream], gradient, rtol=1e-9, atol=1e-13)
 
@@ -193,12 +191,13 @@ def test_how_the_module_would_keep_its_rows_does_not_matter(tmp_path):
         module, data = MOLLM(kit.model(), **options), kit.Questions(batch_size=8, micro_batch_size=4)
         return write_mask(tmp_path / "mask.safetensors", SNIP(0.1), module, data, kit.trainer(max_epochs=1)).mask
 
-    assert mask(row_storage=BFloat16Rows()) == mask(gramian="sketch") == mask()
+    assert mask(gradient=FirstOrder(rows=BFloat16Rows())) == mask(gradient=SketchedRows()) == mask()
 
 
 def test_the_module_is_left_as_it_was(tmp_path):
     module = GradAscent(kit.model())
-    before = dict(vars(module))
+    names = ("objectives", "combiner", "optimizer", "schedule", "gradient", "mask", "gradient_clip_val")
+    before = {name: getattr(module, name) for name in names}
     write_mask(
         tmp_path / "mask.safetensors",
         WAGLE(0.1, retain_stream="normal"),
@@ -208,7 +207,7 @@ def test_the_module_is_left_as_it_was(tmp_path):
     )
     for mine, original in zip(module.model.parameters(), kit.model().parameters(), strict=True):
         assert torch.equal(mine, original)
-    for name in ("objectives", "combiner", "optimizer", "schedule", "gradient", "mask", "gradient_clip_val"):
+    for name in names:
         assert getattr(module, name) is before[name]
     kit.trainer(max_steps=1).fit(module, kit.Questions(batch_size=8, micro_batch_size=4))
     assert module.windows_closed == 1
@@ -254,8 +253,9 @@ def test_wanda_sees_the_inputs_of_linear_layers_without_padding(tmp_path):
         )
     data = kit.Questions(forget=8, batch_size=8, micro_batch_size=1, streams=["forget"])  # one by one: no padding
     data.setup("fit")
-    for batch, _, _ in data.train_dataloader():
-        model(input_ids=batch["forget"]["input_ids"], attention_mask=batch["forget"]["attention_mask"])
+    for window, _, _ in data.train_dataloader():
+        for batch in window["forget"]:
+            model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     for name, total in squares.items():
         torch.testing.assert_close(wanda.seen[name], total.sqrt(), rtol=1e-4, atol=1e-5)
     assert not any(m._forward_pre_hooks for m in module.model.modules())
@@ -275,19 +275,19 @@ def test_a_gradient_that_is_not_finite_is_refused(tmp_path):
     assert list(module.objectives) == ["forget", "normal", "retain"]
 
 
-def test_the_module_is_left_as_it_was_when_it_fails():
-    module = MOLLM(kit.model())
-    objectives, mask = module.objectives, module.mask
+def test_a_failure_while_measuring_leaves_the_module_as_it_was(tmp_path):
+    module, data = MOLLM(kit.model()), kit.Questions(batch_size=8, micro_batch_size=4)
+    objectives, model = module.objectives, module.model
 
-    def fail():
-        with measuring(module, SNIP(0.5)):
-            assert list(module.objectives) == ["forget"]
+    class Failing(SNIP):
+        def choose(self, model):
             raise OSError
 
     with pytest.raises(OSError):  # noqa: PT011
-        fail()
+        write_mask(tmp_path / "mask.safetensors", Failing(0.5), module, data, kit.trainer(max_epochs=1))
+    assert list(objectives) == ["forget", "normal", "retain"]
     assert module.objectives is objectives
-    assert module.mask is mask
+    assert module.model is model
 
 
 def test_a_trainer_that_takes_no_step_is_named(tmp_path):

@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from tests import kit
 from unlearn_pl.callbacks import ConflictMonitor
-from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
+from unlearn_pl.combiners import GramianCombiner, MinNorm, Scalarization
 from unlearn_pl.masks import TrainableParameters
 from unlearn_pl.modules import MOLLM, GradDiff, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
@@ -113,7 +113,7 @@ def test_frozen_parts_are_left_out(tmp_path):
         assert logged[step] == pytest.approx(truth, rel=1e-2, abs=1e-3)  # fp32 weights hardly resolve the change
 
 
-class EveryOther(Combiner):
+class EveryOther(GramianCombiner):
     """Skips every second step."""
 
     calls = 0

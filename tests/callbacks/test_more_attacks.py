@@ -125,7 +125,7 @@ def test_a_folder_and_a_specification_name_the_same_reference(tmp_path):
 
 def test_a_reference_with_fewer_tokens_is_refused():
     small = tiny_llama(20, hidden_size=16, num_layers=1, num_heads=2)
-    with pytest.raises(ValueError, match="The reference model knows 20 tokens, but the tokenizer has"):
+    with pytest.raises(ValueError, match="The reference model has 20 token embeddings, but the tokenizer has"):
         run(MUSEEvaluation(more_attacks=MoreAttacks(small)), MUSE)
 
 

@@ -18,7 +18,9 @@ ALL = ["forget", "retain", "preference", "normal"]
 class Refusing(PretrainedModule):
     """Declines every second prompt of the forget split, and answers the others."""
 
-    def generate(self, batch, max_new_tokens=None, stop=()):
+    def evaluate(self, batch, request):
+        if "prompt_ids" not in batch:
+            return super().evaluate(batch, request)
         text = ["I'm sorry, but I cannot help." if i % 2 else "Stir for an hour." for i in batch["index"].tolist()]
         return {"index": batch["index"], "text": text}
 

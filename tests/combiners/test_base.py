@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners import Combiner, DualBasis, MinNorm, UPGrad
+from unlearn_pl.combiners import DualBasis, GramianCombiner, MinNorm, UPGrad
 from unlearn_pl.recording import record
 
 NAMES, ROLES = ["forget", "retain", "kl"], ["forget", "retain", "retain"]
 LOSSES = torch.tensor([0.5, 1.0, 0.1])
 
 
-class EqualWeights(Combiner):
+class EqualWeights(GramianCombiner):
     """Shows what the base class does by itself, and keeps what it was given."""
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:

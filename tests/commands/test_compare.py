@@ -121,7 +121,7 @@ def test_other_questions_and_other_conventions_are_refused(folder, capsys):
     content = read_json("two/results.json")
     questions = {**content["questions"], "retain": {**content["questions"]["retain"], "3": "another"}}
     write_json("two/results.json", {**content, "questions": questions})
-    assert "1 of the 17 questions of the split 'retain' are others, such as number 3" in refused(capsys, "one", "two")
+    assert "1 of the 17 questions of the split 'retain' differ, such as number 3" in refused(capsys, "one", "two")
     content["config"]["evaluation"]["init_args"]["truth_ratio_average"] = "arithmetic"
     write_json("two/results.json", content)
     assert "evaluation.truth_ratio_average is 'geometric' in one and 'arithmetic' in two" in refused(

@@ -50,9 +50,9 @@ class Mills(UnlearningDataModule):
 
 def train_indices(data: UnlearningDataModule, stream: str) -> list[list[int]]:
     """Sorted indices of the stream, per optimizer step of one epoch."""
-    batches = [batch[stream]["index"].tolist() for batch, _, _ in data.train_dataloader()]
-    size = data.micro_batches_per_step
-    return [sorted(chain.from_iterable(batches[i : i + size])) for i in range(0, len(batches), size)]
+    windows = [[part["index"].tolist() for part in window[stream]] for window, _, _ in data.train_dataloader()]
+    assert all(len(window) == data.micro_batches_per_step for window in windows)
+    return [sorted(chain.from_iterable(window)) for window in windows]
 
 
 # Training streams ----------------------------------------------------------------------------------------------------
@@ -61,14 +61,15 @@ def train_indices(data: UnlearningDataModule, stream: str) -> list[list[int]]:
 def test_an_epoch_is_one_pass_over_the_forget_stream(tokenizer):
     data = Mills(tokenizer, batch_size=4, micro_batch_size=2)
 
-    batches = [batch for batch, _, _ in data.train_dataloader()]
+    windows = [window for window, _, _ in data.train_dataloader()]
 
     assert data.anchor == "forget"
     assert data.steps_per_epoch == 3
     assert data.micro_batches_per_step == 2
-    assert len(batches) == 6
-    assert all(list(batch) == ["forget", "retain"] for batch in batches)
-    assert all(len(stream["index"]) == 2 for batch in batches for stream in batch.values())
+    assert len(windows) == 3
+    assert all(list(window) == ["forget", "retain"] for window in windows)
+    assert all(len(parts) == 2 for window in windows for parts in window.values())
+    assert all(len(part["index"]) == 2 for window in windows for parts in window.values() for part in parts)
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
@@ -84,7 +85,7 @@ def test_batches_hold_the_examples_of_their_index(tokenizer):
     rows = {"forget": questions("mill", 10), "retain": questions("lighthouse", 23)}
 
     for batch, _, _ in data.train_dataloader():
-        for name, stream in batch.items():
+        for name, stream in ((name, part) for name, parts in batch.items() for part in parts):
             for ids, labels, mask, index in zip(
                 stream["input_ids"], stream["labels"], stream["attention_mask"], stream["index"], strict=True
             ):
@@ -102,7 +103,7 @@ def test_alternates_follow_the_forget_stream_with_other_refusals_every_round(tok
             data._steps_done = lambda first_step=first_step: first_step
             seen = {}
             for batch, _, _ in data.train_dataloader():
-                forget, alternate = batch["forget"], batch["forget.alternate"]
+                (forget,), (alternate,) = batch["forget"], batch["forget.alternate"]
                 assert forget["index"].tolist() == alternate["index"].tolist()
                 for ids, labels, index in zip(
                     alternate["input_ids"], alternate["labels"], alternate["index"], strict=True
@@ -132,21 +133,17 @@ def test_the_first_stream_is_the_anchor_where_nothing_is_forgotten(tokenizer):
 
 
 class Witness(pl.LightningModule):
-    """Writes down who is seen, and closes a window per optimizer step."""
+    """Writes down who is seen in every optimizer step."""
 
-    def __init__(self, windows_closed: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.windows_closed = windows_closed
         self.seen: list[list[int]] = []
         self.validated = 0
 
     def training_step(self, batch, batch_idx):
-        if batch_idx % self.trainer.datamodule.micro_batches_per_step == 0:
-            self.seen.append([])
-        self.seen[-1] += batch["retain"]["index"].tolist()
-        self.windows_closed += (batch_idx + 1) % self.trainer.datamodule.micro_batches_per_step == 0
+        self.seen.append([i for part in batch["retain"] for i in part["index"].tolist()])
 
     def validation_step(self, batch, batch_idx):
         self.validated += len(batch["index"])
@@ -155,7 +152,7 @@ class Witness(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(module: Witness, data: UnlearningDataModule, epochs: int) -> None:
+def fit(module: Witness, data: UnlearningDataModule, epochs: int, done: int = 0) -> None:
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -165,6 +162,7 @@ def fit(module: Witness, data: UnlearningDataModule, epochs: int) -> None:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+    trainer.fit_loop.epoch_loop.batch_progress.total.completed = done  # as a checkpoint leaves it
     trainer.fit(module, data)
 
 
@@ -174,10 +172,10 @@ def fit(module: Witness, data: UnlearningDataModule, epochs: int) -> None:
 @pytest.mark.parametrize(("splits", "validated"), [([], 0), (["facts"], 4)])
 def test_training_goes_through_the_steps_and_goes_on_where_it_was_interrupted(tokenizer, splits, validated):
     options = {"splits": splits, "batch_size": 4, "micro_batch_size": 2}
-    whole, resumed = Witness(), Witness(windows_closed=3)
+    whole, resumed = Witness(), Witness()
 
     fit(whole, Mills(tokenizer, **options), epochs=3)
-    fit(resumed, Mills(tokenizer, **options), epochs=2)
+    fit(resumed, Mills(tokenizer, **options), epochs=2, done=3)
 
     assert whole.seen == [step_indices(0, "retain", step, 4, 23) for step in range(9)]
     assert resumed.seen == whole.seen[3:]
@@ -189,8 +187,8 @@ def test_two_devices_share_a_step(tokenizer):
     data.trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
 
     assert data.micro_batches_per_step == 2
-    batches = [batch["retain"]["index"].tolist() for batch, _, _ in data.train_dataloader()]
-    steps = [batches[0] + batches[1], batches[2] + batches[3]]
+    windows = [[part["index"].tolist() for part in window["retain"]] for window, _, _ in data.train_dataloader()]
+    steps = [first + second for first, second in windows]
     assert steps == [step_indices(0, "retain", step, 8, 23)[:4] for step in range(2)]
     assert all(isinstance(loader.sampler, DistributedSampler) for loader in data.test_dataloader().values())
     assert len(data.val_dataloader()["forget"].sampler) == 10
@@ -333,7 +331,7 @@ def test_arguments_are_kept_as_plain_data(tokenizer):
 
     assert data.hparams["tokenizer"] == "somewhere"
     assert data.hparams["template"] == {
-        "class_path": "unlearn_pl.data.text.template.ChatTemplate",
+        "class_path": "unlearn_pl.data.ChatTemplate",
         "init_args": {"system": None},
     }
 

@@ -39,11 +39,10 @@ def seen(world: int, rank: int, micro_batch_size: int) -> dict[str, list[list[in
     steps: dict[str, list[list[int]]] = {stream: [] for stream in STREAMS}
     for epoch in range(EPOCHS):
         data._steps_done = lambda epoch=epoch: epoch * data.steps_per_epoch
-        for i, (batch, _, _) in enumerate(data.train_dataloader()):
+        for window, _, _ in data.train_dataloader():
             for stream in STREAMS:
-                if i % data.micro_batches_per_step == 0:
-                    steps[stream].append([])
-                steps[stream][-1] += batch[stream]["index"].tolist()
+                assert len(window[stream]) == data.micro_batches_per_step
+                steps[stream].append([i for part in window[stream] for i in part["index"].tolist()])
     assert len(data._training["normal"]) > len(texts)  # some have several chunks
     return steps
 

@@ -35,7 +35,7 @@ def test_examples_are_those_that_the_loader_shows(epochs):
     for epoch in range(epochs):
         data._steps_done = lambda epoch=epoch: epoch * data.steps_per_epoch
         for batch, *_ in data.train_dataloader():
-            for name, part in batch.items():
+            for name, part in ((name, part) for name, parts in batch.items() for part in parts):
                 lengths = part["attention_mask"].sum(-1).tolist()
                 columns = part["index"].tolist(), part["input_ids"].tolist(), lengths
                 shown[name] |= {(index, tokens(ids, n)) for index, ids, n in zip(*columns, strict=True)}

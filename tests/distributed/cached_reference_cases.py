@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from tests import kit
 from tests.distributed.cases import OPTIONS, strategy
 from unlearn_pl.combiners import MinNorm
-from unlearn_pl.models import full_state_dict, shard
+from unlearn_pl.models import full_state_dict, shard, stream_forward
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, NPOLoss
 from unlearn_pl.references import (
@@ -65,6 +65,7 @@ def kinds_after_the_pass(folder: str) -> list[str]:
     context = ReferenceContext(
         model,
         lambda: model,
+        stream_forward,
         is_original=True,
         needs={"forget": frozenset({"ref_logps"})},
         examples=lambda stream: StreamExamples("rows", data.training_examples(stream, 1)),

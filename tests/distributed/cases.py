@@ -43,7 +43,7 @@ def train(preset: str, strategy_name: str, devices: int, micro_batch_size: int, 
     return {
         "gramians": [step["gramian"] for step in getattr(module, "history", [])],
         "weights": [step["weights"] for step in getattr(module, "history", [])],
-        "losses": module._losses,
+        "losses": module.descent.losses,
         "state": full_state_dict(module.model),
         "sharded": [type(p).__name__ for p in module.model.parameters()].count("DTensor"),
     }
@@ -91,9 +91,9 @@ def seen_indices(devices: int, micro_batch_size: int):
     seen = []
 
     class Watching(MOLLM):
-        def _optimize(self) -> None:
-            seen.append([i for batch in self._window.micro_batches for i in batch["forget"]["index"].tolist()])
-            super()._optimize()
+        def training_step(self, batch, batch_idx) -> None:
+            seen.append([i for part in batch["forget"] for i in part["index"].tolist()])
+            super().training_step(batch, batch_idx)
 
     data = kit.Questions(batch_size=8, micro_batch_size=micro_batch_size)
     name = "ddp" if devices > 1 else "auto"

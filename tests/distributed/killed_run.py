@@ -18,9 +18,12 @@ class Watched(MOLLM):
     file: Path
 
     def training_step(self, batch, batch_idx) -> None:
-        seen = (",".join(map(str, batch[stream]["index"].tolist())) for stream in ("forget", "retain"))
+        lines = []
+        for parts in zip(batch["forget"], batch["retain"], strict=True):
+            seen = (",".join(map(str, part["index"].tolist())) for part in parts)
+            lines.append(f"{self.windows_closed} {' '.join(seen)}\n")
         with self.file.open("a") as file:
-            file.write(f"{self.windows_closed} {' '.join(seen)}\n")
+            file.writelines(lines)
         time.sleep(0.02)
         super().training_step(batch, batch_idx)
 

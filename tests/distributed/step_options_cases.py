@@ -10,7 +10,15 @@ from torch.distributed.tensor import Shard, distribute_tensor
 from tests import kit
 from tests.distributed.cases import OPTIONS, Recorded, strategy
 from unlearn_pl.combiners import MinNorm, RowCombiner, Scalarization
-from unlearn_pl.gradients import RandomSmoothing, ScatteredRows, SharpnessAware, combine, local
+from unlearn_pl.gradients import (
+    FirstOrder,
+    RandomSmoothing,
+    ScatteredRows,
+    SharpnessAware,
+    SketchedRows,
+    combine,
+    local,
+)
 from unlearn_pl.models import full_state_dict
 from unlearn_pl.modules import FSDP2Strategy, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
@@ -40,10 +48,10 @@ VARIANTS = {
     "dual": (MinNorm, {"optimizer": DUAL}),
     "dual_sum": (Scalarization, {"optimizer": DUAL}),
     "refresh": (MinNorm, {"refresh_every": 3}),
-    "scattered": (MinNorm, {"row_storage": ScatteredRows()}),
-    "scattered_tensor": (MinNorm, {"row_storage": ScatteredRows(), "scope": "tensor"}),
-    "scattered_dual": (MinNorm, {"row_storage": ScatteredRows(), "optimizer": DUAL}),
-    "sketch": (MinNorm, {"gramian": "sketch", "refresh_every": 2}),
+    "scattered": (MinNorm, {"gradient": FirstOrder(rows=ScatteredRows())}),
+    "scattered_tensor": (MinNorm, {"gradient": FirstOrder(rows=ScatteredRows()), "scope": "tensor"}),
+    "scattered_dual": (MinNorm, {"gradient": FirstOrder(rows=ScatteredRows()), "optimizer": DUAL}),
+    "sketch": (MinNorm, {"gradient": SketchedRows(), "refresh_every": 2}),
     "smoothing": (MinNorm, {"gradient": RandomSmoothing(0.05)}),
 }
 

@@ -50,7 +50,7 @@ def test_a_cache_of_one_process_serves_two_ranks(pool, alone, strategy):
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_all_ranks_refuse_together(pool, alone, tmp_path, strategy):
-    for seed, forget, what in ((1, 10, "weights of the original model"), (0, 12, "rows of the stream")):
+    for seed, forget, what in ((1, 10, "weights of the reference model"), (0, 12, "rows of the stream")):
         said = pool.run(cases.refusal, strategy, alone["folder"], seed, forget)
         assert said[0] == said[1]
         assert what in said[0]

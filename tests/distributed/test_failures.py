@@ -1,4 +1,4 @@
-"""What goes wrong on several devices ends with a clear message, and leaves the last checkpoint as it was."""
+"""A failure on several devices ends with a clear message and an intact checkpoint, which any devices resume."""
 
 import os
 import subprocess
@@ -11,15 +11,18 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tests import kit
+from tests.distributed.cases import OPTIONS
 from tests.distributed.failing_run import FAILS_IN_STEP
 from unlearn_pl.combiners import MinNorm
+from unlearn_pl.models import full_state_dict
 from unlearn_pl.modules import GradDiff
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*pre-optimization:UserWarning", "ignore:Be aware that when using")
 
 
-def fit(folder: str, devices: int, micro_batch_size: int, resume: bool, max_steps: int) -> None:
+def fit(folder: str, devices: int, micro_batch_size: int, resume: bool, max_steps: int) -> dict[str, torch.Tensor]:
+    """The weights after ``max_steps`` steps of 8 examples, of which the first ones may be those of a checkpoint."""
     saving = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = kit.trainer(
         max_epochs=-1,
@@ -30,26 +33,37 @@ def fit(folder: str, devices: int, micro_batch_size: int, resume: bool, max_step
         callbacks=[saving],
     )
     data = kit.Questions(batch_size=8, micro_batch_size=micro_batch_size, splits=[])
+    module = GradDiff(kit.model(), combiner=MinNorm(), **OPTIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(
-            GradDiff(kit.model(), combiner=MinNorm()), data, ckpt_path=f"{folder}/last.ckpt" if resume else None
-        )
+        trainer.fit(module, data, ckpt_path=f"{folder}/last.ckpt" if resume else None)
+    assert module.windows_closed == max_steps
+    return full_state_dict(module.model)
+
+
+def assert_uninterrupted(resumed: dict[str, torch.Tensor], folder: Path) -> None:
+    """The weights are those of six steps of one process."""
+    expected = fit(str(folder / "whole"), devices=1, micro_batch_size=8, resume=False, max_steps=6)
+    for name, value in expected.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.distributed
-def test_resuming_on_another_number_of_devices_is_refused(pool, tmp_path):
-    fit(str(tmp_path), devices=1, micro_batch_size=4, resume=False, max_steps=2)
-    before = (tmp_path / "last.ckpt").read_bytes()
-    with pytest.raises(AssertionError, match=r"written on 1 device.* 2 micro-.*resumed on 2 device.*Resume on 1 dev"):
-        pool.run(fit, str(tmp_path), 2, 4, True, 4)
-    assert (tmp_path / "last.ckpt").read_bytes() == before
+@pytest.mark.parametrize("steps", [2, 3])  # at the end of an epoch, and in its middle
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_run_resumed_on_another_number_of_devices_is_the_uninterrupted_one(pool, tmp_path, before, after, steps):
+    def run(devices, *args):
+        return fit(str(tmp_path), 1, *args) if devices == 1 else pool.run(fit, str(tmp_path), devices, *args)[0]
+
+    run(before, 4, False, steps)
+    assert_uninterrupted(run(after, 4, True, 6), tmp_path)
 
 
-def test_resuming_with_another_division_of_the_step_is_refused(tmp_path):
-    fit(str(tmp_path), devices=1, micro_batch_size=4, resume=False, max_steps=2)
-    with pytest.raises(ValueError, match=r"2 micro-batch\(es\) per step, and would be resumed .* with 4 micro"):
-        fit(str(tmp_path), devices=1, micro_batch_size=2, resume=True, max_steps=4)
+@pytest.mark.parametrize("steps", [2, 3])
+@pytest.mark.parametrize(("before", "after"), [(4, 2), (2, 8)])
+def test_a_run_resumed_with_another_division_of_the_step_is_the_uninterrupted_one(tmp_path, before, after, steps):
+    fit(str(tmp_path), devices=1, micro_batch_size=before, resume=False, max_steps=steps)
+    assert_uninterrupted(fit(str(tmp_path), devices=1, micro_batch_size=after, resume=True, max_steps=6), tmp_path)
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.gradients.test_replay import VOCAB, SequenceMean, TokenMean
-from unlearn_pl.gradients import FirstOrder, RandomSmoothing, Replay, SharpnessAware, Window, group_streams
+from tests.runtime import FakeRuntime, by_stream
+from unlearn_pl.gradients import FirstOrder, RandomSmoothing, Replay, SharpnessAware, window_of
 from unlearn_pl.gradients.perturbation import shifted
-from unlearn_pl.types import IGNORE_INDEX, StreamView, label_mask
+from unlearn_pl.types import IGNORE_INDEX, LanguageView, label_mask
 
 
 class Quadratic:
@@ -23,7 +24,7 @@ class Quadratic:
         self.objectives = {"token": TokenMean(), "sequence": SequenceMean(), "keep": TokenMean("retain")}
         for objective, role in zip(self.objectives.values(), roles, strict=True):
             objective.role = role
-        self.window = Window([self.batch(generator, lengths) for lengths in ([7, 3], [5, 2], [4, 6])])
+        self.micro_batches = [self.batch(generator, lengths) for lengths in ([7, 3], [5, 2], [4, 6])]
         self.masked: list[int] = []
 
     def batch(self, generator, lengths):
@@ -41,26 +42,16 @@ class Quadratic:
             }
         return streams
 
-    def view(self, stream, batch) -> StreamView:
+    def view(self, stream, batch) -> LanguageView:
         labels = batch["labels"][:, 1:]
         mask = label_mask(batch["labels"])
         logps = torch.log_softmax(self.table[batch["input_ids"][:, :-1]], -1)
         logps = logps.gather(-1, labels.clamp(min=0)[..., None])[..., 0] * mask
-        return StreamView(labels=labels, mask=mask, logps=logps, index=batch["index"])
+        return LanguageView(labels=labels, mask=mask, logps=logps, index=batch["index"])
 
     def replay(self, mask=lambda row: None, step=0) -> Replay:
-        counts = self.window.counts(list(self.objectives.values()))
-        return Replay(
-            window=self.window,
-            objectives=self.objectives,
-            groups=group_streams(self.objectives),
-            shares=counts / counts.sum(0),
-            parameters=self.parameters,
-            view=self.view,
-            backward=lambda loss, retain: loss.backward(retain_graph=retain),
-            mask=mask,
-            step=step,
-        )
+        runtime = FakeRuntime(self.parameters, self.view, mask)
+        return Replay(window_of(by_stream(self.micro_batches), self.objectives, runtime.count, step=step), runtime)
 
     def gradient(self, name: str, table: Tensor) -> Tensor:
         """``grad L_name`` at ``table``, through FirstOrder's independent path: one graph over the whole window."""
@@ -69,7 +60,7 @@ class Quadratic:
             self.table.copy_(table)
         objective = self.objectives[name]
         stream = objective.stream
-        views = [self.view(stream, batch[stream]) for batch in self.window.micro_batches]
+        views = [self.view(stream, batch[stream]) for batch in self.micro_batches]
         logps = [v.logps[v.mask] for v in views]
         if name == "sequence":
             loss = torch.cat([v.logps.sum(-1).sigmoid() for v in views]).mean()
@@ -122,7 +113,8 @@ def test_a_weighted_sum_of_a_source_is_that_of_its_rows():
         case = Quadratic()
         rows = source.rows(case.replay())
         expected = sum(weights[name] * rows[name][0] for name in weights)
-        source.weighted_sum(case.replay(), weights)
+        replay = case.replay()
+        source.weighted_sum(replay.window, replay.runtime, weights)
         torch.testing.assert_close(case.table.grad, expected, rtol=1e-10, atol=1e-12)
 
 

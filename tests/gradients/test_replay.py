@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearn_pl.gradients import Replay, Window, group_streams
+from tests.runtime import FakeRuntime, by_stream
+from unlearn_pl.gradients import Replay, window_of
 from unlearn_pl.objectives import Objective
-from unlearn_pl.types import IGNORE_INDEX, StreamView, label_mask
+from unlearn_pl.types import IGNORE_INDEX, LanguageView, label_mask
 
 VOCAB = 9
 
@@ -16,7 +17,7 @@ VOCAB = 9
 class TokenMean(Objective):
     """Mean over tokens of a made-up loss."""
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         return (view.logps.square() * view.mask).sum() / view.count("tokens").clamp(min=1)
 
 
@@ -25,7 +26,7 @@ class SequenceMean(Objective):
 
     mean_over = "sequences"
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         scored = view.mask.any(dim=-1)
         return (view.logps.sum(dim=-1).sigmoid() * scored).sum() / view.count("sequences").clamp(min=1)
 
@@ -39,21 +40,21 @@ class PairMean(Objective):
         super().__init__()
         self.stream = ("forget", "forget.alternate")
 
-    def loss(self, first: StreamView, second: StreamView) -> Tensor:
+    def loss(self, first: LanguageView, second: LanguageView) -> Tensor:
         margin = first.logps.sum(dim=-1) - second.logps.sum(dim=-1)
         scored = first.mask.any(dim=-1)
         return (margin.sigmoid() * scored).sum() / first.count("sequences").clamp(min=1)
 
 
-def token_mean(views: list[list[StreamView]]) -> Tensor:
+def token_mean(views: list[list[LanguageView]]) -> Tensor:
     return torch.cat([v.logps[v.mask].square() for (v,) in views]).mean()
 
 
-def sequence_mean(views: list[list[StreamView]]) -> Tensor:
+def sequence_mean(views: list[list[LanguageView]]) -> Tensor:
     return torch.cat([v.logps[v.mask.any(-1)].sum(-1).sigmoid() for (v,) in views]).mean()
 
 
-def pair_mean(views: list[list[StreamView]]) -> Tensor:
+def pair_mean(views: list[list[LanguageView]]) -> Tensor:
     margins = [(a.logps.sum(-1) - b.logps.sum(-1))[a.mask.any(-1)] for a, b in views]
     return torch.cat(margins).sigmoid().mean()
 
@@ -80,7 +81,7 @@ class Case:
             "sequence": SequenceMean(),
         }
         self.truth = {"token": token_mean, "retain": token_mean, "pair": pair_mean, "sequence": sequence_mean}
-        self.window = Window([self.micro_batch(m, generator) for m in range(self.num_micro_batches)])
+        self.micro_batches = [self.micro_batch(m, generator) for m in range(self.num_micro_batches)]
 
     def micro_batch(self, m: int, generator: torch.Generator):
         size = int(torch.randint(1, 5, [1], generator=generator))
@@ -97,11 +98,11 @@ class Case:
             }  # fmt: skip
         return batch
 
-    def view(self, stream: str, batch) -> StreamView:
+    def view(self, stream: str, batch) -> LanguageView:
         self.calls.append((stream, id(batch)))
         labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
         logps = self.table.log_softmax(-1)[batch["input_ids"][:, :-1], batch["input_ids"][:, 1:]] * mask
-        return StreamView(labels=labels, mask=mask, logps=logps, index=batch["index"])
+        return LanguageView(labels=labels, mask=mask, logps=logps, index=batch["index"])
 
     def backward(self, loss: Tensor, retain_graph: bool) -> None:
         self.backwards.append(retain_graph)
@@ -109,16 +110,13 @@ class Case:
 
     def replay(self, names: list[str] | None = None) -> Replay:
         objectives = {n: self.objectives[n] for n in names or self.objectives}
-        counts = self.window.counts(list(objectives.values()))
-        return Replay(
-            window=self.window, objectives=objectives, groups=group_streams(objectives),
-            shares=counts / counts.sum(dim=0).clamp(min=1), parameters=[self.table, self.unused],
-            view=self.view, backward=self.backward,
-        )  # fmt: skip
+        runtime = FakeRuntime([self.table, self.unused], self.view)
+        runtime.backward = self.backward
+        return Replay(window_of(by_stream(self.micro_batches), objectives, runtime.count), runtime)
 
     def expected(self, name: str) -> tuple[Tensor, Tensor]:
         objective = self.objectives[name]
-        views = [[self.view(s, batch[s]) for s in objective.streams] for batch in self.window.micro_batches]
+        views = [[self.view(s, batch[s]) for s in objective.streams] for batch in self.micro_batches]
         if not any(v[0].mask.any() for v in views):
             return torch.zeros(()).double(), torch.zeros_like(self.table)
         loss = self.truth[name](views)
@@ -212,8 +210,8 @@ def test_only_the_last_micro_batch_is_reduced_over_ranks(method):
 
     quiet = []
     replay = case.replay()
-    replay.no_sync = NoSync
-    replay.backward = lambda loss, retain: (quiet.append(bool(inside)), loss.backward(retain_graph=retain))
+    replay.runtime.no_sync = NoSync
+    replay.runtime.backward = lambda loss, retain: (quiet.append(bool(inside)), loss.backward(retain_graph=retain))
     if method == "rows":
         replay.rows()
         assert quiet == 6 * [True] + 3 * [False] + 2 * [True] + [False]

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests import kit
 from unlearn_pl.combiners import SAGO, MinNorm, Scalarization
-from unlearn_pl.gradients import BFloat16Rows, OffloadedRows, ScatteredRows, SharpnessAware, gramian, mix
+from unlearn_pl.gradients import BFloat16Rows, FirstOrder, OffloadedRows, ScatteredRows, gramian, mix
 from unlearn_pl.modules import MOLLM, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import Constant, DualOptim
@@ -16,9 +16,9 @@ from unlearn_pl.optim import Constant, DualOptim
 SGD = functools.partial(torch.optim.SGD, lr=0.05)
 
 
-def train(row_storage=None, **options):
+def train(rows=None, **options):
     options = {"optimizer": SGD} | options
-    module = MOLLM(kit.model(), schedule=Constant(), row_storage=row_storage, **options)
+    module = MOLLM(kit.model(), schedule=Constant(), gradient=FirstOrder(rows=rows), **options)
     data = kit.Questions(batch_size=8, micro_batch_size=4)
     kit.trainer(max_epochs=2).fit(module, data)
     return torch.cat([p.detach().flatten() for p in module.model.parameters()])
@@ -76,30 +76,20 @@ def test_a_row_that_waited_is_the_step_when_it_is_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"combiner": SAGO()}, r"combiner=SAGO\(\)"),
-        ({"gradient": SharpnessAware()}, r"gradient=SharpnessAware\(\)"),
-        ({"metric": "adam"}, "metric='adam'"),
+        ({"combiner": SAGO()}, r"SAGO reads gradients element by element, .* gradient=FirstOrder\(\) with these arg"),
+        ({"metric": "adam"}, r"gradient=FirstOrder\(\) keeps Euclidean products, but metric is 'adam'"),
     ],
 )
 def test_readers_of_elements_are_named(options, message):
     objectives = {"forget": UnlearningCrossEntropyLoss(), "retain": CausalLMLoss()}
+    source = FirstOrder(rows=ScatteredRows())
     with pytest.raises(ValueError, match=message):
-        UnlearningModule(kit.model(), objectives, **({"combiner": MinNorm()} | options), row_storage=ScatteredRows())
+        UnlearningModule(kit.model(), objectives, **({"combiner": MinNorm()} | options), gradient=source)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"combiner": Scalarization()},
-            r"would store rows, but combiner=Scalarization\(\) keeps none",
-        ),
-        ({"gramian": "sketch"}, "gramian='sketch' keeps none"),
-    ],
-)
-def test_a_storage_without_rows_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        train(BFloat16Rows(), **options)
+def test_a_storage_without_rows_is_refused():
+    with pytest.raises(ValueError, match=r"gradients of several objectives, but combiner=Scalarization\(\) needs"):
+        train(BFloat16Rows(), combiner=Scalarization())
 
 
 def test_moments_per_role_keep_rows_under_any_combiner():

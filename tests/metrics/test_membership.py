@@ -80,7 +80,7 @@ def test_scores_are_read_from_results(tmp_path):
     write(tmp_path / "a.json", {"forget": members | {"rouge": {0: 0.5}}, "holdout": others}, {"compat": None})
     assert read_membership_scores(tmp_path / "a.json", ("forget", "holdout")) == (members, others)
     assert read_membership_scores(tmp_path / "a.json", ("forget", "elsewhere")) == (members, {})
-    with pytest.raises(ValueError, match="was made with compat=None; asked for is compat='openunlearning'"):
+    with pytest.raises(ValueError, match="was made with compat=None, but compat='openunlearning' was requested"):
         read_membership_scores(tmp_path / "a.json", ("forget", "holdout"), "openunlearning")
     (tmp_path / "log.json").write_text('{"forget_truth_ratio": {}}')
     assert read_membership_scores(tmp_path / "log.json", ("forget", "holdout")) == ({}, {})

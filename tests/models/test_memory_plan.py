@@ -7,10 +7,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests import kit
+from unlearn_pl.engine import BackwardPass, MemoryPlan
 from unlearn_pl.models import LoRA, stream_forward
 from unlearn_pl.models.language.checkpointing import checkpoint_activations
-from unlearn_pl.models.language.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
-from unlearn_pl.models.memory_plan import BackwardPass, MemoryPlan
+from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 
 SHAPE = ModelShape(
     parameters=1000, trained=1000, num_layers=2, hidden_size=4, intermediate_size=8, attention_size=4, vocab_size=10

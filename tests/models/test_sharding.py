@@ -105,7 +105,7 @@ def test_references_are_sharded_and_leave_the_gradients_alone(tiny_model, mesh, 
     batch, needs = make_batch(), frozenset({"ref_logps"})
     adapter, frozen, other = AdapterReference(), FrozenReference(dtype="float32"), FrozenReference(str(tmp_path))
     for reference in (adapter, frozen, other):
-        reference.prepare(ReferenceContext(model, lambda: shard(tiny_model(), mesh)))
+        reference.prepare(ReferenceContext(model, lambda: shard(tiny_model(), mesh), stream_forward))
     found = [reference.annotate("forget", batch, needs, model)["ref_logps"] for reference in (adapter, frozen, other)]
     view = stream_forward(model, batch, frozenset())
     assert torch.equal(found[0], view.logps)

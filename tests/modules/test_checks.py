@@ -12,9 +12,9 @@ from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStr
 from tests import kit
 from unlearn_pl.combiners import MinNorm, Scalarization
 from unlearn_pl.data import TOFUDataModule
-from unlearn_pl.models import CausalLM, LoRA, tiny_llama
+from unlearn_pl.models import CausalLM, LiveModel, LoRA, tiny_llama
 from unlearn_pl.modules import MOLLM, FSDP2Strategy, GradAscent, GradDiff, PretrainedModule, UnlearningModule
-from unlearn_pl.modules.checks import check_context, check_trainer
+from unlearn_pl.modules.checks import check_trainer
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.references import AdapterReference, FrozenReference
 
@@ -72,7 +72,10 @@ def test_missing_files_and_columns_of_the_benchmark(tmp_path):
     options = {"path": str(tmp_path), "splits": [], "batch_size": 8, "micro_batch_size": 8}
     refused(r"no file forget01\.json", data=TOFUDataModule(kit.tokenizer(), "forget01", **options))
     (tmp_path / "forget01.json").write_text(json.dumps({"question": "Who?", "reply": "Ada."}))
-    refused(r"forget01\.json has no column 'answer', only", data=TOFUDataModule(kit.tokenizer(), "forget01", **options))
+    refused(
+        r"forget01\.json: there is no column 'answer', only",
+        data=TOFUDataModule(kit.tokenizer(), "forget01", **options),
+    )
 
 
 def test_a_fractional_number_of_micro_batches():
@@ -84,7 +87,7 @@ def test_sequences_longer_than_the_limit_or_the_context():
     long = [{"question": "Who?", "answer": "Yes. " * 120}]
     refused(r"row 0 of the stream 'forget' has \d+ tokens, more than max_length=50", data=Given(long, max_length=50))
     refused(r"longest sequence has \d+ tokens, but the model's context is 256.*max_length", data=Given(long))
-    check_context(torch.nn.Linear(2, 2), 10**6)  # a model without a stated context passes
+    LiveModel(torch.nn.Linear(2, 2)).check(torch.nn.Linear(2, 2), {}, 10**6)  # a model without a stated context passes
 
 
 def test_an_answer_of_an_evaluation_split_longer_than_the_context():
@@ -155,21 +158,12 @@ def test_ddp_with_a_static_graph():
         check_trainer(trainer)
 
 
-def test_micro_batches_that_module_and_data_do_not_agree_on():
-    data = kit.Questions(batch_size=8, micro_batch_size=2)
-    refused(
-        "accumulate_grad_batches=3 on the module contradicts the data module, whose .* give 4",
-        lambda model: GradDiff(model, accumulate_grad_batches=3),
-        data,
-    )
-
-
 # The module ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_reference_that_is_needed_but_not_given():
     objectives = {"forget": UnlearningCrossEntropyLoss(), "kl": KLDivergenceLoss()}
-    with pytest.raises(ValueError, match=r"\['kl'\] compare with the original model, but reference is None.*Frozen"):
+    with pytest.raises(ValueError, match=r"\['kl'\] compare with the reference model, but reference is None.*Frozen"):
         UnlearningModule(kit.model(), objectives, MinNorm())
 
 
@@ -240,7 +234,8 @@ class Unlabeled(kit.Questions):
     """Hides the labels of the forget stream, as a faulty collate function of one's own would."""
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
-        batch["forget"]["labels"].fill_(-100)
+        for part in batch["forget"]:
+            part["labels"].fill_(-100)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
 
@@ -250,8 +245,8 @@ def test_a_stream_without_labels_contributes_nothing(combiner):
     module = GradDiff(model, combiner=combiner())
     kit.trainer(max_steps=2).fit(module, Unlabeled(batch_size=8, micro_batch_size=4))
     assert all(p.isfinite().all() for p in model.parameters())
-    assert module._losses[0] == 0
-    assert module._losses[1] > 0
+    assert module.descent.losses[0] == 0
+    assert module.descent.losses[1] > 0
 
 
 def test_lightning_does_not_check_the_flags_of_evaluation():

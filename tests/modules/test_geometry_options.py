@@ -37,6 +37,19 @@ def fit(module, micro_batch_size=8, **trainer_options):
     return module
 
 
+def watch_metrics(module):
+    """The metric of every step, as a list that fills up."""
+    metrics, geometry_of = [], module.descent._geometry
+
+    def watched(runtime):
+        geometry = geometry_of(runtime)
+        metrics.append(geometry.metric)
+        return geometry
+
+    module.descent._geometry = watched
+    return metrics
+
+
 def flat(tensors):
     return torch.cat([t.double().flatten() for t in tensors])
 
@@ -68,15 +81,9 @@ def test_logged_weights_are_means_over_blocks():
 def test_the_metric_of_adam_gives_a_descent_direction_of_adam():
     """With beta1 = 0, ``g_k . H d >= |d|_H^2`` for both objectives, H being Adam's scaling before the step."""
     optimizer = functools.partial(torch.optim.AdamW, lr=1e-3, betas=(0.0, 0.9), weight_decay=0.0)
-    scales = []
-
-    class Watched(Pair):
-        def _geometry(self):
-            geometry = super()._geometry()
-            scales.append(geometry.metric)
-            return geometry
-
-    module = fit(Watched(metric="adam", optimizer=optimizer), max_steps=3, max_epochs=2)
+    module = Pair(metric="adam", optimizer=optimizer)
+    scales = watch_metrics(module)
+    fit(module, max_steps=3, max_epochs=2)
     assert scales[0] is None
     scale = flat(scales[-1])
     step = module.history[-1]
@@ -93,15 +100,8 @@ def test_the_metric_of_adam_gives_a_descent_direction_of_adam():
 
 def test_the_metric_of_adam_is_used_where_the_losses_reach_some_parameters_only():
     """Those of an inner layer's states leave the layers above without moments for ever."""
-    metrics = []
-
-    class Watched(RMU):
-        def _geometry(self):
-            geometry = super()._geometry()
-            metrics.append(geometry.metric)
-            return geometry
-
-    module = Watched(kit.model(), layer=1, combiner=MinNorm(), metric="adam", optimizer=ADAM)
+    module = RMU(kit.model(), layer=1, combiner=MinNorm(), metric="adam", optimizer=ADAM)
+    metrics = watch_metrics(module)
     fit(module, max_steps=2)
     reached = [scale is not None for scale in metrics[-1]]
     assert metrics[0] is None
@@ -178,9 +178,8 @@ def test_dual_optim_clips_each_role_by_itself():
     taken = {}
 
     class Watched(Pair):
-        def _leave_gradient(self, parameters, rows, weights, geometry) -> None:
-            super()._leave_gradient(parameters, rows, weights, geometry)
-            optimizer = self.optimizers(use_pl_optimizer=False)
+        def on_before_optimizer_step(self, optimizer) -> None:
+            super().on_before_optimizer_step(optimizer)
             taken.update({role: flat(row.values()).norm().item() for role, row in optimizer._taken.items()})
 
     fit(Watched(Scalarization({"forget": 1e3}), optimizer=dual(), gradient_clip_val=1e-3), max_steps=1)
@@ -239,6 +238,6 @@ def test_options_are_recorded_and_reach_presets(tmp_path):
     recorded = dict(module.hparams)
     assert recorded["scope"] == "group"
     assert recorded["gradient"] == {
-        "class_path": "unlearn_pl.gradients.sharpness_aware.SharpnessAware",
+        "class_path": "unlearn_pl.gradients.SharpnessAware",
         "init_args": {"rho": 0.02},
     }

@@ -7,10 +7,11 @@ import torch
 
 from tests import kit
 from unlearn_pl.combiners import SAGO, MinNorm, Scalarization
+from unlearn_pl.engine import BackwardPass, advice, backward_passes, memory_line
+from unlearn_pl.engine.plan import optimizer_bytes
 from unlearn_pl.gradients import RandomSmoothing, SharpnessAware
-from unlearn_pl.models.memory_plan import BackwardPass
 from unlearn_pl.modules import MOLLM, RMU, GradDiff
-from unlearn_pl.modules.memory import advice, backward_passes, memory_line, memory_plan, optimizer_bytes
+from unlearn_pl.modules.memory import memory_plan
 from unlearn_pl.objectives import CausalLMLoss, DPOLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import DualOptim
 
@@ -101,7 +102,7 @@ def test_perturbed_weights_are_counted_beside_the_rows(gradient):
 
 
 def test_what_would_be_refused_is_not_advised():
-    rows = "row_storage=BFloat16Rows()"
+    rows = "gradient=FirstOrder(rows=BFloat16Rows())"
     plain, merged = GradDiff(kit.model(), combiner=MinNorm()), GradDiff(kit.model(), combiner=SAGO())
     states = RMU(kit.model(), mask=None, layer=1)
     for module in (plain, merged, states):

@@ -64,7 +64,7 @@ def test_every_precision_gives_the_rows_of_fp32(folder, precision, dtype, close,
 def test_a_weighted_sum_runs_in_every_precision(precision):
     module = fit(GradDiff(kit.model(), 0.1, **OPTIONS), precision)
     assert module.trainer.global_step == 4
-    assert module._losses.isfinite().all()
+    assert module.descent.losses.isfinite().all()
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])

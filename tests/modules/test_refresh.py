@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from tests import kit
-from unlearn_pl.combiners import Combiner, MinNorm, RowCombiner, Scalarization
+from unlearn_pl.combiners import GramianCombiner, MinNorm, RowCombiner, Scalarization
+from unlearn_pl.engine import Refresh, Step
 from unlearn_pl.functional import min_norm_weights
-from unlearn_pl.gradients import SharpnessAware
+from unlearn_pl.gradients import FirstOrder, SketchedRows
 from unlearn_pl.modules import UnlearningModule
-from unlearn_pl.modules.refresh import Refresh
-from unlearn_pl.modules.step import Step
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import Constant, DualOptim
 from unlearn_pl.references import FrozenReference
@@ -35,7 +34,7 @@ class Pair(kit.Recording, UnlearningModule):
         super()._report(step)
 
 
-class LaggedMinNorm(Combiner):
+class LaggedMinNorm(GramianCombiner):
     """The same rule where every Gramian is known: the weights of every m-th step, the steps between capped."""
 
     def __init__(self, every: int) -> None:
@@ -189,9 +188,9 @@ class Once(UnlearningCrossEntropyLoss):
         return super().loss(view) + (self.what if self.calls == self.call else 0.0)
 
 
-@pytest.mark.parametrize("gramian", ["exact", "sketch"])
-def test_an_objective_that_was_dropped_is_asked_for_at_the_next_step(gramian):
-    module = Pair(refresh_every=100, on_nonfinite="drop", gramian=gramian)
+@pytest.mark.parametrize("gradient", [FirstOrder(), SketchedRows()])
+def test_an_objective_that_was_dropped_is_asked_for_at_the_next_step(gradient):
+    module = Pair(refresh_every=100, on_nonfinite="drop", gradient=gradient)
     module.objectives["forget"] = Once(1, math.nan)
     fit(module, max_steps=3)
     assert module.reported[0].weights[0].tolist()[0] == 0
@@ -221,14 +220,14 @@ def test_a_run_that_is_resumed_between_two_solves_goes_on_as_if_nothing_had_happ
 
 def test_weights_from_sketches_come_near_the_exact_ones_and_no_row_is_kept():
     exact = fit(Pair(MinNorm()), max_steps=1)
-    sketched = fit(Pair(MinNorm(), gramian="sketch", sketch_size=65_536), max_steps=1)
+    sketched = fit(Pair(MinNorm(), gradient=SketchedRows(size=65_536)), max_steps=1)
     assert not hasattr(sketched, "history")
     torch.testing.assert_close(sketched.reported[0].gramian, exact.reported[0].gramian, rtol=0.02, atol=0)
     torch.testing.assert_close(sketched.reported[0].weights, exact.reported[0].weights, rtol=0.02, atol=0)
 
 
 def test_the_step_of_a_sketch_is_the_weighted_sum_with_its_weights():
-    sketched = fit(Pair(MinNorm(), gramian="sketch", sketch_size=256), max_steps=1)
+    sketched = fit(Pair(MinNorm(), gradient=SketchedRows(size=256)), max_steps=1)
     rows = fit(
         Pair(Scalarization(dict(zip(["forget", "retain"], sketched.reported[0].weights[0].tolist(), strict=True)))),
         max_steps=1,
@@ -237,8 +236,8 @@ def test_the_step_of_a_sketch_is_the_weighted_sum_with_its_weights():
 
 
 def test_sketches_do_not_depend_on_accumulation():
-    whole = fit(Pair(MinNorm(), gramian="sketch", refresh_every=2), micro_batch_size=8)
-    parts = fit(Pair(MinNorm(), gramian="sketch", refresh_every=2), micro_batch_size=2)
+    whole = fit(Pair(MinNorm(), gradient=SketchedRows(), refresh_every=2), micro_batch_size=8)
+    parts = fit(Pair(MinNorm(), gradient=SketchedRows(), refresh_every=2), micro_batch_size=2)
     torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-9, atol=1e-11)
 
 
@@ -247,7 +246,7 @@ def test_a_dropped_objective_does_not_poison_the_sum_after_its_sketch():
         def loss(self, view):
             return super().loss(view) * math.nan
 
-    module = Pair(gramian="sketch", on_nonfinite="drop")
+    module = Pair(gradient=SketchedRows(), on_nonfinite="drop")
     module.objectives["forget"] = Broken()
     fit(module, max_steps=2)
     assert module.skipped["nonfinite"] == module.windows_closed == 2
@@ -267,14 +266,12 @@ class Signs(RowCombiner):
     [
         (MinNorm, {"refresh_every": 0}, "refresh_every is 0; accepted: 1"),
         (Signs, {"refresh_every": 2}, "Signs does not use"),
-        (Signs, {"gramian": "sketch"}, "Signs does not use"),
+        (Signs, {"gradient": SketchedRows()}, "Signs reads gradients element by element"),
+        (Scalarization, {"gradient": SketchedRows()}, "Scalarization does not use"),
         (Scalarization, {"refresh_every": 2}, "Scalarization does not use"),
         (MinNorm, {"scope": "tensor", "refresh_every": 2}, "Accepted with refresh_every=2"),
-        (MinNorm, {"scope": "group", "gramian": "sketch"}, "scope='global'"),
-        (MinNorm, {"metric": "adam", "gramian": "sketch"}, "Accepted with it: metric='euclidean'"),
-        (MinNorm, {"gradient": SharpnessAware(), "gramian": "sketch"}, "SharpnessAware"),
-        (MinNorm, {"gramian": "rough"}, "accepted: exact, sketch"),
-        (MinNorm, {"gramian": "sketch", "sketch_size": 0}, "size of a sketch is 0"),
+        (MinNorm, {"scope": "group", "gradient": SketchedRows()}, "scope='global'"),
+        (MinNorm, {"metric": "adam", "gradient": SketchedRows()}, "Accepted with it: metric='euclidean'"),
     ],
 )
 def test_what_cannot_be_honored_is_refused_when_the_module_is_made(combiner, options, message):
@@ -282,7 +279,12 @@ def test_what_cannot_be_honored_is_refused_when_the_module_is_made(combiner, opt
         Pair(combiner(), **options)
 
 
-@pytest.mark.parametrize("options", [{"refresh_every": 2}, {"gramian": "sketch"}])
+def test_the_size_of_a_sketch_is_checked_when_it_is_given():
+    with pytest.raises(ValueError, match="size of a sketch is 0"):
+        SketchedRows(size=0)
+
+
+@pytest.mark.parametrize("options", [{"refresh_every": 2}, {"gradient": SketchedRows()}])
 def test_an_optimizer_with_moments_per_role_is_refused(options):
     with pytest.raises(ValueError, match="DualOptim needs a gradient per role at every step"):
         fit(Pair(optimizer=functools.partial(DualOptim, lr=1e-3), **options), max_steps=1)

@@ -1,14 +1,14 @@
 """The step contract on one device: rows, sharing, accumulation, skipping, against independent gradients."""
 
 import functools
-import math
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from tests import kit
-from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
+from unlearn_pl.combiners import GramianCombiner, MinNorm, Scalarization
 from unlearn_pl.data import step_indices
 from unlearn_pl.gradients import Row, group_streams
 from unlearn_pl.masks import ElementMask, Mask
@@ -134,12 +134,22 @@ def test_micro_batches_change_nothing():
             torch.testing.assert_close(mine["gramian"][::2, ::2], theirs["gramian"][::2, ::2], rtol=1e-4, atol=0)
 
 
-def test_an_epoch_that_ends_inside_a_window_closes_it():
-    module = RecordedMOLLM(kit.model(), accumulate_grad_batches=3, **OPTIONS)
-    loader = kit.Questions(batch_size=2, micro_batch_size=2)
-    loader.setup("fit")
-    kit.trainer(max_epochs=2, limit_train_batches=7).fit(module, loader.train_dataloader(), loader.val_dataloader())
-    assert module.windows_closed == 2 * math.ceil(7 / 3)
+def test_batches_of_plain_loaders_are_steps_that_the_module_splits():
+    data = kit.Questions(batch_size=8, micro_batch_size=8)
+    data.setup("fit")
+    plain = [{stream: parts[0] for stream, parts in window.items()} for window, _, _ in data.train_dataloader()]
+    states, sizes = [], []
+    for size in (None, 3):
+        module = RecordedMOLLM(kit.model(), micro_batch_size=size, **OPTIONS)
+        view = module.view
+        module.view = lambda stream, batch, view=view: (sizes.append(len(batch["index"])), view(stream, batch))[1]
+        kit.trainer(max_epochs=2, limit_train_batches=2).fit(
+            module, DataLoader(plain, batch_size=None), data.val_dataloader()
+        )
+        assert module.windows_closed == 2 * 2
+        states.append(list(module.model.parameters()))
+    assert sizes == 4 * 2 * [8] + 4 * 2 * [3, 3, 2]
+    torch.testing.assert_close(states[1], states[0], rtol=1e-5, atol=1e-7)
 
 
 def test_scalarization_equals_plain_training_and_keeps_no_rows(monkeypatch):
@@ -295,14 +305,14 @@ def test_training_descends_every_objective():
         kit.model(), normal_stream="retain", **OPTIONS | {"optimizer": functools.partial(torch.optim.Adam, lr=3e-3)}
     )
     fit(module, max_epochs=30)
-    forget, _, retain = module._losses.tolist()
+    forget, _, retain = module.descent.losses.tolist()
     fresh = fit(MOLLM(kit.model(), normal_stream="retain", **OPTIONS), max_steps=1)
-    assert retain < fresh._losses[2].item() - 0.5
-    assert forget < fresh._losses[0].item() + 0.01
+    assert retain < fresh.descent.losses[2].item() - 0.5
+    assert forget < fresh.descent.losses[0].item() + 0.01
 
 
 def test_a_combiner_of_ones_own_gets_equal_treatment():
-    class Loudest(Combiner):
+    class Loudest(GramianCombiner):
         """All the weight on the objective with the largest gradient."""
 
         def weigh(self, gramian, losses):

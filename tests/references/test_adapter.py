@@ -20,6 +20,12 @@ def adapted(make, **options):
     return LoRA(r=2, **options).apply(make()).train()
 
 
+def prepared(model):
+    reference = AdapterReference()
+    reference.prepare(ReferenceContext(model, lambda: pytest.fail("no copy is needed"), stream_forward))
+    return reference
+
+
 def perturb(model):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -28,8 +34,8 @@ def perturb(model):
 
 
 def test_the_model_without_its_adapter_is_the_original(tiny_model):
-    model, original, reference = adapted(tiny_model), tiny_model(), AdapterReference()
-    reference.prepare(ReferenceContext(model, lambda: pytest.fail("no copy is needed")))
+    model, original = adapted(tiny_model), tiny_model()
+    reference = prepared(model)
     perturb(model)
     fields = reference.annotate("forget", make_batch(), NEEDS, model)
     view = stream_forward(original, make_batch(), frozenset({"logits", "hidden.1"}))
@@ -40,7 +46,8 @@ def test_the_model_without_its_adapter_is_the_original(tiny_model):
 
 
 def test_a_fresh_adapter_diverges_by_nothing_and_a_trained_one_does(tiny_model):
-    model, reference = adapted(tiny_model), AdapterReference()
+    model = adapted(tiny_model)
+    reference = prepared(model)
     ref_logps = reference.annotate("forget", make_batch(), NEEDS, model)["ref_logps"]
     assert torch.equal(stream_forward(model, make_batch(), frozenset()).logps, ref_logps)
     perturb(model)
@@ -56,7 +63,7 @@ def test_the_model_is_left_exactly_as_it_was(tiny_model):
     frozen.requires_grad_(False)  # as a mask does
     modes = [module.training for module in model.modules()]
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    AdapterReference().annotate("forget", make_batch(), NEEDS, model)
+    prepared(model).annotate("forget", make_batch(), NEEDS, model)
     assert [module.training for module in model.modules()] == modes
     assert {name for name, p in model.named_parameters() if p.requires_grad} == trainable
     stream_forward(model, make_batch(), frozenset()).logps.sum().backward()
@@ -69,7 +76,7 @@ def test_dropout_is_off_in_the_reference(tiny_model):
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.5
     model = LoRA(r=2).apply(model).train()
-    first, second = (AdapterReference().annotate("forget", make_batch(), NEEDS, model) for _ in range(2))
+    first, second = (prepared(model).annotate("forget", make_batch(), NEEDS, model) for _ in range(2))
     assert torch.equal(first["ref_logps"], second["ref_logps"])
     live = [stream_forward(model, make_batch(), frozenset()).logps for _ in range(2)]
     assert not torch.equal(*live)
@@ -77,4 +84,4 @@ def test_dropout_is_off_in_the_reference(tiny_model):
 
 def test_a_model_without_adapter_is_refused(tiny_model):
     with pytest.raises(ValueError, match=r"LlamaForCausalLM has none.*FrozenReference"):
-        AdapterReference().prepare(ReferenceContext(tiny_model(), tiny_model))
+        AdapterReference().prepare(ReferenceContext(tiny_model(), tiny_model, stream_forward))

@@ -45,6 +45,7 @@ def context(model, folder, needs=LOGPS, examples=EXAMPLES, fingerprint="rows", *
     return ReferenceContext(
         model,
         lambda: pytest.fail("the trained model has the original weights"),
+        stream_forward,
         **{
             "is_original": True,
             "needs": {"forget": needs, "retain": frozenset({"logits"})},
@@ -98,7 +99,7 @@ def model(tiny_model):
 @pytest.mark.parametrize("size", [1, 3, 10])
 def test_log_probs_are_those_of_a_frozen_copy(model, tmp_path, size):
     frozen = FrozenReference()
-    frozen.prepare(ReferenceContext(model, lambda: copy.deepcopy(model)))
+    frozen.prepare(ReferenceContext(model, lambda: copy.deepcopy(model), stream_forward))
     reference = prepared(model, tmp_path)
     perturb(model)
     for start in range(0, len(EXAMPLES), size):
@@ -246,7 +247,7 @@ def test_a_new_adapter_changes_nothing_and_a_trained_one_does(tiny_model, tmp_pa
     trained = adapted(1)
     with torch.no_grad():
         next(p for name, p in trained.named_parameters() if "lora_B" in name).add_(0.1)
-    with pytest.raises(ValueError, match="weights of the original model"):
+    with pytest.raises(ValueError, match="weights of the reference model"):
         prepared(trained, tmp_path)
 
 
@@ -256,7 +257,7 @@ def test_a_new_adapter_changes_nothing_and_a_trained_one_does(tiny_model, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": 1}, "weights of the original model"),
+        ({"weights": 1}, "weights of the reference model"),
         ({"fingerprint": "other rows"}, r"rows of the stream, or the template or tokenizer.*\(rows, now other rows\)"),
         ({"top_k": 5}, r"what is kept for ref_logits \(top_k=4, float32, now top_k=5, float32\)"),
         ({"needs": LOGPS}, r"what is kept for ref_logits \(top_k=4, float32, now nothing\)"),

@@ -20,7 +20,7 @@ def make_batch():
 
 def prepared(model, **options):
     reference = FrozenReference(**options)
-    reference.prepare(ReferenceContext(model, lambda: copy.deepcopy(model)))
+    reference.prepare(ReferenceContext(model, lambda: copy.deepcopy(model), stream_forward))
     return reference
 
 
@@ -94,7 +94,7 @@ def test_another_model_is_loaded_and_is_not_the_original(tiny_model, tmp_path):
     other, model = tiny_model(seed=7), tiny_model()
     other.save_pretrained(tmp_path)
     reference = FrozenReference(str(tmp_path))
-    reference.prepare(ReferenceContext(model, lambda: pytest.fail("the original is not needed")))
+    reference.prepare(ReferenceContext(model, lambda: pytest.fail("the original is not needed"), stream_forward))
     fields = reference.annotate("retain", make_batch(), frozenset({"ref_logps"}), model)
     assert torch.equal(fields["ref_logps"], stream_forward(other, make_batch(), frozenset()).logps)
     assert not reference.is_original
@@ -105,13 +105,13 @@ def test_another_vocabulary_is_refused(tmp_path, tiny_model):
 
     tiny_llama(99, hidden_size=16, num_heads=2).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"99 tokens and the trained model has \d+"):
-        FrozenReference(str(tmp_path)).prepare(ReferenceContext(tiny_model(), tiny_model))
+        FrozenReference(str(tmp_path)).prepare(ReferenceContext(tiny_model(), tiny_model, stream_forward))
 
 
 def test_the_copy_follows_the_batch_to_its_device(tiny_model):
     model = tiny_model()
     reference = prepared(model)
-    batch = {name: value.to("meta") for name, value in make_batch().items() if name != "index"}
+    batch = {name: value.to("meta") for name, value in make_batch().items()}
     with torch.no_grad(), pytest.raises((NotImplementedError, RuntimeError)):
-        reference.annotate("forget", batch | {"index": torch.arange(3)}, frozenset({"ref_logps"}), model)
+        reference.annotate("forget", batch, frozenset({"ref_logps"}), model)
     assert {p.device.type for p in reference._frozen.parameters()} == {"meta"}

@@ -1,5 +1,7 @@
 """Results of invented models on TOFU's splits, of unequal sizes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from unlearn_pl.metrics import tofu_metrics
@@ -42,10 +44,18 @@ def results(seed: int, retain_seed: int | None = 9, **changes: object) -> Result
     return Results(**{**arguments, **changes})
 
 
-def evaluation(retain_results: str | None, **init_args: object) -> dict[str, object]:
-    """The record of a TOFUEvaluation."""
-    arguments = {"retain_results": retain_results, **init_args}
-    return {"class_path": "unlearn_pl.callbacks.tofu.TOFUEvaluation", "init_args": arguments}
+TOFU = "unlearn_pl.callbacks.tofu.TOFUEvaluation"
+
+
+def evaluation(retain_results: str | None, class_path: str = TOFU, **init_args: object) -> dict[str, object]:
+    """The record of an evaluation."""
+    return {"class_path": class_path, "init_args": {"retain_results": retain_results, **init_args}}
+
+
+def made_by(class_path: str | None, run: Results) -> Results:
+    """``run``, as computed by another class with the same arguments; None for a file that does not record it."""
+    record = {"class_path": class_path} if class_path else {}
+    return replace(run, config={**run.config, "evaluation": {**record, "init_args": evaluation(None)["init_args"]}})
 
 
 def ratios(seed: int) -> dict[int, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.report.made_up_runs import SIZES, evaluation, ratios, results, scores
+from tests.report.made_up_runs import SIZES, evaluation, made_by, ratios, results, scores
 from unlearn_pl.report import compare_results, comparison_csv, comparison_json, comparison_markdown, comparison_text
 from unlearn_pl.report.resampling import draw_questions, redrawn
 
@@ -142,7 +142,8 @@ def muse(seed: int, retain_seed: int | None):
         "auc_min_k": aucs(per_example),
         "privleak": leak(aucs(per_example), against),
     }
-    config = {"model": {}, "data": {}, "evaluation": evaluation(None if retain_seed is None else "retain.json")}
+    record = evaluation(None if retain_seed is None else "retain.json", "unlearn_pl.callbacks.muse.MUSEEvaluation")
+    config = {"model": {}, "data": {}, "evaluation": record}
     return replace(results(1), benchmark="muse", metrics=metrics, per_example=per_example, config=config, questions={})
 
 
@@ -186,7 +187,8 @@ def test_perplexity_counts_tokens():
     table = {"wikitext": {"nll": {0: 1.0, 1: 2.0, 5: 0.5}, "num_tokens": {5: 10.0, 0: 3.0, 1: 7.0}}}
     metrics = {"wikitext_perplexity": math.exp((3 + 14 + 5) / 20), "bio_accuracy": 2 / 3}
     table["bio"] = {"correct": {0: 1.0, 4: 0.0, 5: 1.0}}
-    run = replace(results(1, None), benchmark="wmdp", metrics=metrics, per_example=table, questions={})
+    run = made_by("unlearn_pl.callbacks.wmdp.WMDPEvaluation", results(1, None))
+    run = replace(run, benchmark="wmdp", metrics=metrics, per_example=table, questions={})
     found = compare_results({"a": run, "b": run}, resamples=30)
     drawn = [draw_questions({"wikitext": [0, 1, 5]}, 0, n)["wikitext"] for n in range(30)]
     nll, tokens = table["wikitext"]["nll"], table["wikitext"]["num_tokens"]
@@ -199,6 +201,7 @@ def test_own_benchmarks_have_intervals_of_the_metrics_that_are_means():
     table = {"bio": {"accuracy": {0: 1.0, 4: 0.0, 5: 1.0}, "margin": {0: 0.5, 4: 2.0, 5: 0.25}}}
     metrics = {"bio_accuracy": 2 / 3, "bio_margin": 0.5, "fluency": 0.1}  # that margin is a median
     run = replace(results(1), benchmark="mine", metrics=metrics, per_example=table, questions={})
+    run = made_by("not_installed.evaluation.Mine", run)
     found = compare_results({"a": run, "b": run}, level=0.9, resamples=300)
     assert found.values["bio_accuracy"]["a"].interval == pytest.approx((1 / 3, 1))  # 0 has a probability of 1 / 27
     assert found.values["bio_margin"]["a"].interval is None

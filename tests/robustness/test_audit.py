@@ -10,7 +10,7 @@ import pytest
 from tests.robustness.subjects import authors, make_folder, subject
 from unlearn_pl.data import Request, SequentialRequests, TextDataModule
 from unlearn_pl.models import LoRA
-from unlearn_pl.results import read_json, weights_fingerprint, write_json
+from unlearn_pl.results import config_hash, read_json, weights_fingerprint, write_json
 from unlearn_pl.robustness import (
     Attack,
     Audit,
@@ -136,6 +136,25 @@ def test_an_interrupted_audit_goes_on_where_it_stopped(tmp_path, folder, noted):
     assert len(noted.runs) == 4
 
 
+def test_outcomes_of_an_earlier_version_are_not_repeated(tmp_path, folder, noted):
+    def audit():
+        return list(Audit(subject(folder), [PrefixAttack(), noted()], tmp_path / "out").run())
+
+    file, paths = tmp_path / "out" / "attacks.json", {"PrefixAttack": "prefix_attack", "Unattacked": "unattacked"}
+    audit()
+    text = file.read_text()
+    for name, module in paths.items():
+        text = text.replace(f"unlearn_pl.robustness.{name}", f"unlearn_pl.robustness.{module}.{name}")
+    assert text != file.read_text()
+    before = json.loads(text)
+    for outcome in before["outcomes"]:
+        outcome["config_hash"] = config_hash(outcome["config"])
+    file.write_text(json.dumps(before))
+    kept = read_outcomes(file)
+    assert audit() == kept
+    assert noted.runs == ["audited 0"]
+
+
 def test_another_seed_data_or_weights_are_attacked_anew(tmp_path, folder, noted):
     other = make_folder(tmp_path / "other", seed=7)
     for given in (
@@ -154,7 +173,7 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(tmp_path, folde
     for given, attacks, retain, message in (
         (subject(str(tmp_path / "nowhere")), [noted()], None, "nowhere"),
         (subject(folder), [noted()], str(tmp_path / "absent"), "absent"),
-        (subject(folder), [noted(), PrefixAttack(tokens=999)], None, "gives every answer away"),
+        (subject(folder), [noted(), PrefixAttack(tokens=999)], None, "leaves no rest of any answer"),
         (subject(folder), [noted()], str(tmp_path), "There is no model in"),
     ):
         with pytest.raises(ValueError, match=message):

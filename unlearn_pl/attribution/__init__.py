@@ -1,4 +1,4 @@
-"""Which weights matter for what is to be forgotten: scores, and the masks that they make."""
+"""Weight attribution: scores of the weights that matter for the forget set, and masks of the top-scoring ones."""
 
 from unlearn_pl.attribution.base import Attribution, AttributionOptions, MaskScope
 from unlearn_pl.attribution.magnitude import Magnitude

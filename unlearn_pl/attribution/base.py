@@ -1,4 +1,4 @@
-"""What an attribution is: a score for every weight, and which weights the best scores select."""
+"""Base class of attributions: a score per weight, and the mask of the top-scoring ones."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ MaskScope = Literal["global", "group", "tensor", "row"]
 
 
 class AttributionOptions(TypedDict, total=False):
-    """What every attribution accepts beyond ``keep``.
+    """Options of every attribution besides ``keep``.
 
     Attributes:
-        scope: which weights compete for being kept: all (``global``), those of a transformer layer (``group``), of a
-            parameter (``tensor``), or of an output of a parameter (``row``).
-        include: regular expressions, looked for anywhere in the name, of the parameters that are scored.
+        scope: weights that are ranked together: all (``global``), those of a transformer layer (``group``), of a
+            parameter (``tensor``), or of one output of a parameter (``row``).
+        include: regular expressions, searched anywhere in the name, of the parameters that are scored.
         exclude: regular expressions of exceptions.
-        forget_stream: training stream to forget; its refusals (``forget.alternate``) for methods that learn those.
+        forget_stream: training stream to forget; ``forget.alternate`` (refusals) for methods that learn refusals.
         retain_stream: training stream to retain.
     """
 
@@ -37,25 +37,25 @@ class AttributionOptions(TypedDict, total=False):
 
 
 class Attribution(Recorded, ABC):
-    """Scores weights by their share in what is to be forgotten; a subclass writes :meth:`score`.
+    """Scores weights by their contribution to the forget loss; a subclass implements :meth:`score`.
 
-    The weights with the largest scores are kept trainable: exactly ``round(keep * n)`` of the ``n`` that compete, of
-    equal scores the first ones. Parameters that ``include`` and ``exclude`` leave out are not: a mask lets change what
-    it marks, and nothing else.
+    The weights with the largest scores stay trainable: exactly ``round(keep * n)`` of the ``n`` that are ranked
+    together; ties go to the first ones. Parameters that ``include`` and ``exclude`` do not select are frozen, since a
+    mask trains only the weights that it marks.
 
     Attributes:
-        needs: what must be measured: the mean gradients on ``forget`` and ``retain`` data, ``inputs`` of linear layers.
+        needs: required measurements: mean gradients on ``forget`` and ``retain`` data, ``inputs`` of linear layers.
 
     Args:
-        keep: share of the competing weights that stay trainable, in (0, 1].
-        scope: which weights compete.
-        include: expressions of the names of parameters that are scored.
-        exclude: expressions of exceptions.
+        keep: share of the weights that stay trainable, in (0, 1].
+        scope: which weights are ranked together.
+        include: regular expressions of the names of parameters that are scored.
+        exclude: regular expressions of exceptions.
         forget_stream: training stream to forget.
         retain_stream: training stream to retain.
 
     Raises:
-        ValueError: if ``keep`` or ``scope`` is none of the accepted ones.
+        ValueError: if ``keep`` is out of range or ``scope`` unknown.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
@@ -82,7 +82,7 @@ class Attribution(Recorded, ABC):
 
     @property
     def streams(self) -> dict[str, str]:
-        """``forget`` and ``retain``, as far as gradients on them are needed, to the stream that gives them."""
+        """``forget`` and ``retain``, if their gradients are needed, to the name of their stream."""
         streams = {"forget": self.forget_stream, "retain": self.retain_stream}
         return {data: stream for data, stream in streams.items() if data in self.needs}
 
@@ -90,7 +90,7 @@ class Attribution(Recorded, ABC):
         """Names of the parameters of ``model`` that are scored, in its order.
 
         Raises:
-            ValueError: if an expression matches no name, or no trainable parameter is left.
+            ValueError: if an expression matches no name, or no trainable parameter is selected.
         """
         candidates = self.candidates(model)
         chosen = chosen_names(candidates, self.include, self.exclude) if candidates else set()
@@ -105,35 +105,38 @@ class Attribution(Recorded, ABC):
         return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
     def prepare(self, parameters: Sequence[Measured], sharded: bool) -> Mapping[str, float]:
-        """Get ready to score ``parameters``, before the first is.
+        """Prepare to score ``parameters``; called once before :meth:`score`.
 
         Args:
-            parameters: all that are scored.
+            parameters: all parameters that are scored.
             sharded: each rank holds a part of every parameter.
 
         Returns:
-            What was found out, by name, to be logged and kept in the mask file.
+            Findings by name, which are logged and stored in the mask file.
 
         Raises:
-            ValueError: if they cannot be scored.
+            ValueError: if the parameters cannot be scored.
         """
         return {}
 
     @abstractmethod
     def score(self, parameter: Measured) -> Tensor:
-        """A number for every element of ``parameter.weight``, shaped as it; its size decides, not its sign."""
+        """A score for every element of ``parameter.weight [...]``, ``[...]``; only its absolute value counts."""
 
     def mark(self, parameters: Sequence[Measured], sharded: bool = False) -> list[Tensor]:
-        """Which elements are kept trainable: a boolean tensor per parameter. After :meth:`prepare`.
+        """Mark the elements that stay trainable; call :meth:`prepare` first.
 
-        Scores are made tensor by tensor, and again when they are needed again: at no time do all of them exist.
+        Scores are computed tensor by tensor, and recomputed if necessary, so that they never exist all at once.
 
         Args:
-            parameters: what competes, in the order of the model.
+            parameters: the scored parameters, in the order of the model.
             sharded: each rank holds a part of every parameter, and all ranks call this.
 
+        Returns:
+            A bool tensor ``[...]`` per parameter, with the shape of its (local) weight.
+
         Raises:
-            ValueError: if a score is not finite, or not a single weight is kept.
+            ValueError: if a score is not finite, or no weight is marked.
         """
         if self.scope == "row":
             marked = [self._mark_rows(parameter) for parameter in parameters]
@@ -157,7 +160,7 @@ class Attribution(Recorded, ABC):
 
     def _checked(self, parameter: Measured) -> Tensor:
         scores = self.score(parameter).abs().float()
-        if scores.numel() and not scores.max().isfinite():  # the maximum of what has a NaN is NaN
+        if scores.numel() and not scores.max().isfinite():  # a maximum over NaN is NaN
             raise ValueError(f"{type(self).__name__} gives {parameter.name!r} scores that are not finite.")
         return scores
 

@@ -1,4 +1,4 @@
-"""The size of what goes into linear layers."""
+"""Input activation norms of linear layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,11 @@ from torch import Tensor, distributed, nn
 
 
 class InputNorms:
-    """Sums, from when it is made until :meth:`close`, the squares of the inputs of the linear layers of a model.
+    """Sums the squared inputs of a model's linear layers, from construction until :meth:`close`.
 
     Args:
-        model: called with ``attention_mask [B, T]``, where there is padding, as a keyword; padding does not count.
+        model: model to observe. With padding, it must be called with the keyword ``attention_mask [B, T]``; padding is
+            not counted.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -34,7 +35,7 @@ class InputNorms:
         return {name: squares.sqrt() for name, squares in self._squares.items()}
 
     def close(self) -> None:
-        """Look no more."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 

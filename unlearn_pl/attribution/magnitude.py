@@ -1,4 +1,4 @@
-"""The largest weights: a baseline that looks at no data."""
+"""Weight magnitude: a baseline without data."""
 
 from torch import Tensor
 
@@ -7,8 +7,8 @@ from unlearn_pl.attribution.measured import Measured
 
 
 class Magnitude(Attribution):
-    """``S = theta``, ranked by its size. For the arguments, see :class:`Attribution`."""
+    """``S = theta``, ranked by absolute value. For the arguments, see :class:`Attribution`."""
 
     def score(self, parameter: Measured) -> Tensor:
-        """``theta``."""
+        """``theta [...]``."""
         return parameter.weight

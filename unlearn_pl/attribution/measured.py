@@ -1,4 +1,4 @@
-"""What is known about one parameter when its elements are scored."""
+"""Inputs for scoring one parameter: weight, gradients and activation norms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ Need = Literal["forget", "retain", "inputs"]
 
 @dataclass(frozen=True)
 class Measured:
-    """A parameter and what was measured about it.
+    """A parameter and its measurements.
 
     Attributes:
-        name: as ``model.named_parameters()`` has it.
-        parameter: the values; where they are sharded (a DTensor), so are the gradients and all that is made of them.
-        gradients: ``forget`` and ``retain`` to the mean gradient of the loss on that data, shaped as ``weight``; a
-            missing one is 0.
-        input_norms: ``[in]``, Euclidean length over all tokens of each input of a linear layer.
+        name: name in ``model.named_parameters()``.
+        parameter: ``[...]`` the values; if they are sharded (a DTensor), so are the gradients and scores.
+        gradients: ``forget`` and ``retain`` to the mean gradient ``[...]`` of the loss on that data, shaped like
+            ``weight``; a missing one is 0.
+        input_norms: ``[in]`` Euclidean length over all tokens of each input of a linear layer.
     """
 
     name: str
@@ -31,15 +31,15 @@ class Measured:
 
     @property
     def weight(self) -> Tensor:
-        """The values, or the part of them that this rank holds."""
+        """The values ``[...]``, or this rank's part of them."""
         return local(self.parameter.detach())
 
     def gradient(self, data: str) -> Tensor:
-        """The mean gradient on ``forget`` or ``retain`` data, in fp32 or better."""
+        """The mean gradient ``[...]`` on ``forget`` or ``retain`` data, in fp32 or better."""
         found = self.gradients.get(data)
         return torch.zeros_like(exact(self.weight)) if found is None else exact(found)
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """``tensor`` in fp32 or better."""
+    """``tensor [...]`` in fp32 or better."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

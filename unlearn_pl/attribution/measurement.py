@@ -1,8 +1,7 @@
-"""Mean gradients, and what goes into linear layers, over the data of one ``Trainer.fit`` that moves nothing."""
+"""Mean gradients and input norms over one ``Trainer.fit`` that does not change the weights."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import lightning.pytorch as pl
 import torch
@@ -19,33 +18,14 @@ from unlearn_pl.objectives import CausalLMLoss
 from unlearn_pl.optim import Constant
 from unlearn_pl.results import weights_fingerprint
 
-SETTINGS = (
-    "objectives",
-    "combiner",
-    "reference",
-    "mask",
-    "gradient",
-    "optimizer",
-    "schedule",
-    "gradient_clip_val",
-    "on_nonfinite",
-    "scope",
-    "metric",
-    "rescale",
-    "gramian",
-    "row_storage",
-    "_refresh",
-)
-"""What says how an :class:`~unlearn_pl.modules.UnlearningModule` descends, and what."""
-
 
 class Measurement(pl.Callback, RowObserver):
-    """Averages the gradients of all optimizer steps, over all ranks, and hands them on while the model is in place.
+    """Averages gradients over all optimizer steps and ranks, and passes them to ``finish`` at the end of training.
 
     Args:
-        attribution: says what it needs.
-        finish: called on every rank, at the end of training, with the parameters that are scored, the fingerprint of
-            the weights, and whether the parameters are sharded.
+        attribution: the attribution whose needs are measured.
+        finish: called on every rank, at the end of training, with the scored parameters, the fingerprint of the
+            weights, and whether the parameters are sharded.
     """
 
     def __init__(self, attribution: Attribution, finish: Callable[[Sequence[Measured], str, bool], None]) -> None:
@@ -56,7 +36,7 @@ class Measurement(pl.Callback, RowObserver):
         self._steps = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose what is scored; stop at once where nothing needs to be measured."""
+        """Choose the scored parameters; stop at once if nothing needs to be measured."""
         model = _model(pl_module)
         self._chosen = self.attribution.choose(model)
         self._fingerprint = weights_fingerprint(model)
@@ -77,7 +57,7 @@ class Measurement(pl.Callback, RowObserver):
                 sums[name] = sums[name].add_(added) if name in sums else added.clone()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hand on what was measured."""
+        """Pass the measurements to ``finish``."""
         norms = {} if self._inputs is None else self._inputs.norms(trainer.world_size)
         parameters = dict(_model(pl_module).named_parameters())
         for sums in self._sums.values():
@@ -94,35 +74,33 @@ class Measurement(pl.Callback, RowObserver):
         return {data: sums[name] for data, sums in self._sums.items() if name in sums}
 
     def close(self) -> None:
-        """Leave the model without hooks, whether training has ended well or not."""
+        """Remove the hooks, also after a failed training run."""
         if self._inputs is not None:
             self._inputs.close()
 
 
-@contextmanager
-def measuring(module: UnlearningModule, attribution: Attribution) -> Iterator[None]:
-    """Let ``module`` descend the cross-entropy of what is to be forgotten and retained, at a learning rate of 0.
+def measuring_module(module: UnlearningModule, attribution: Attribution) -> UnlearningModule:
+    """A module with the model of ``module`` that descends the cross-entropy of its data at a learning rate of 0.
 
-    A row per loss is then computed on every step, by the module's own :meth:`~UnlearningModule.view`.
+    A row per loss is computed at every step, and no weight moves.
+
+    Args:
+        module: has the model, or says how it is built.
+        attribution: says which streams are read.
     """
     streams = attribution.streams or {"forget": attribution.forget_stream}
     measured = UnlearningModule(
-        nn.Identity(),
+        module.spec,
         {data: CausalLMLoss(stream=stream) for data, stream in streams.items()},
         MinNorm(),
         optimizer=functools.partial(torch.optim.SGD, lr=0.0),
         schedule=Constant(),
         gradient_clip_val=None,
+        micro_batch_size=module.micro_batch_size,
         on_nonfinite="raise",
     )
-    before = {name: getattr(module, name) for name in SETTINGS}
-    try:
-        for name in SETTINGS:
-            setattr(module, name, getattr(measured, name))
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(module, name, value)
+    measured.model = module.model
+    return measured
 
 
 def _model(module: pl.LightningModule) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Weights drawn by lot: the baseline of every attribution."""
+"""Uniformly random scores: the baseline for every attribution method."""
 
 from typing import Unpack
 
@@ -17,7 +17,7 @@ class Random(Attribution):
 
     Args:
         keep: share of the weights that stay trainable, in (0, 1].
-        seed: of the draw.
+        seed: random seed of the scores.
         options: see :class:`AttributionOptions`.
     """
 
@@ -26,7 +26,7 @@ class Random(Attribution):
         self.seed = seed
 
     def score(self, parameter: Measured) -> Tensor:
-        """A number per element, from a generator of the parameter's own."""
+        """A number per element, ``[...]``; each parameter has its own generator."""
         generator = torch.Generator().manual_seed(stable_hash(self.seed, parameter.name))
         whole = torch.rand(parameter.parameter.shape, generator=generator)
         return local(placed_like(whole, parameter.parameter))

@@ -1,8 +1,8 @@
-"""The largest of many scores, without sorting them and without holding them together.
+"""Selection of the largest of many scores, without sorting them or holding all of them in memory.
 
-fp32 numbers that are not negative have the order of their bits. So the bits of the k-th largest score are found from
-two histograms, of their upper and of their lower half, over scores that are made tensor by tensor and then forgotten.
-Exactly k elements are marked: of those that are equal to the k-th largest, the first ones.
+Non-negative fp32 numbers are ordered like their bits. So the bits of the k-th largest score are found from two
+histograms, of the upper and of the lower half, over scores that are computed tensor by tensor and then dropped. Exactly
+k elements are marked: ties with the k-th largest go to the first ones.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, distributed
 
 Scores = Callable[[], Tensor]
-"""Makes the scores of one (shard of a) tensor: fp32, not negative, finite; the same ones whenever it is called."""
+"""Computes the scores ``[...]`` of one (shard of a) tensor: fp32, not negative, finite; the same on every call."""
 
 CHUNK = 1 << 20
-"""Elements that are looked at together: all temporary memory is a few times this."""
+"""Elements that are processed together: all temporary memory is a few times this."""
 HALF = 16
 BINS = 1 << HALF
 
@@ -23,12 +23,12 @@ def mark_largest(parts: Sequence[Scores], keep: int, sharded: bool = False) -> l
     """Mark the ``keep`` largest elements of all ``parts`` together.
 
     Args:
-        parts: makes the scores of each tensor.
-        keep: how many to mark, over all ranks.
+        parts: functions that compute the scores ``[...]`` of each tensor.
+        keep: number of elements to mark, over all ranks.
         sharded: every rank holds its part of each tensor, in the order of the ranks, and all ranks call this.
 
     Returns:
-        A boolean tensor per part, with the shape of its scores.
+        A bool tensor ``[...]`` per part, with the shape of its scores.
     """
     if keep < 1:
         return [torch.zeros_like(part(), dtype=torch.bool) for part in parts]
@@ -38,12 +38,12 @@ def mark_largest(parts: Sequence[Scores], keep: int, sharded: bool = False) -> l
 
 
 def kth_largest(parts: Sequence[Scores], k: int, sharded: bool = False) -> float:
-    """The ``k``-th largest score of all ``parts``, over all ranks; 1 for the largest."""
+    """The ``k``-th largest of the scores ``[...]`` of all ``parts``, over all ranks; 1 for the largest."""
     return torch.tensor(_kth_largest(parts, k, sharded)[0], dtype=torch.int32).view(torch.float32).item()
 
 
 def mark_rows(scores: Tensor, keep: float) -> Tensor:
-    """Mark, in every row of ``scores [out, ...]``, the share ``keep`` of largest elements; of equal ones the first."""
+    """Mark the share ``keep`` of largest elements in every row of ``scores [out, ...]``; ties go to the first."""
     rows = scores.flatten(1)
     marked = torch.zeros_like(rows, dtype=torch.bool)
     count = round(keep * rows.shape[1])
@@ -55,14 +55,14 @@ def mark_rows(scores: Tensor, keep: float) -> Tensor:
 
 
 def _kth_largest(parts: Sequence[Scores], k: int, sharded: bool) -> tuple[int, int]:
-    """Bits of the k-th largest score, and how many scores are larger."""
+    """Bits of the k-th largest score, and the number of larger scores."""
     upper, larger = _bin_of(_histogram(parts, None, sharded), k)
     lower, larger_within = _bin_of(_histogram(parts, upper, sharded), k - larger)
     return upper << HALF | lower, larger + larger_within
 
 
 def _histogram(parts: Sequence[Scores], upper: int | None, sharded: bool) -> Tensor:
-    """How often each upper half occurs, or each lower half among the scores with the upper half ``upper``."""
+    """Counts of each upper half, or of each lower half among the scores with the upper half ``upper``."""
     total: Tensor | None = None
     for part in parts:
         for bits in _chunks(part()):
@@ -76,7 +76,7 @@ def _histogram(parts: Sequence[Scores], upper: int | None, sharded: bool) -> Ten
 
 
 def _bin_of(counts: Tensor, k: int) -> tuple[int, int]:
-    """The bin that holds the k-th largest, and how many are in the bins above."""
+    """The bin of the k-th largest, and the number of elements in the bins above."""
     from_above = counts.flip(0).cumsum(0)
     position = int((from_above < k).sum())
     return len(counts) - 1 - position, int(from_above[position - 1]) if position else 0
@@ -87,7 +87,7 @@ def _count(scores: Tensor, value: int) -> int:
 
 
 def _quotas(ties: Sequence[int], left: int, sharded: bool) -> list[int]:
-    """How many of this rank's ties in each part are marked, if the first ``left`` of all are."""
+    """Number of this rank's ties to mark in each part, if the first ``left`` of all ties are marked."""
     counts, rank = torch.tensor([ties]), 0
     if sharded:
         everyone: list[list[int]] = [[]] * distributed.get_world_size()

@@ -1,4 +1,4 @@
-"""SNIP: weights without which the forget loss would change."""
+"""SNIP: weights whose removal changes the forget loss."""
 
 from typing import ClassVar
 
@@ -9,17 +9,17 @@ from unlearn_pl.attribution.measured import Measured, Need, exact
 
 
 class SNIP(Attribution):
-    """``S = theta * g_f``: to first order, what the forget loss loses when a weight is set to 0.
+    """``S = theta * g_f``: to first order, the decrease of the forget loss when a weight is set to 0.
 
     For the arguments, see :class:`Attribution`.
 
     References:
-        Lee et al., SNIP: Single-shot Network Pruning based on Connection Sensitivity, arXiv 1810.02340. There, of a
-        training loss at initialisation; here, of the forget loss.
+        Lee et al., SNIP: Single-shot Network Pruning based on Connection Sensitivity, arXiv 1810.02340. There, of the
+        training loss at initialization; here, of the forget loss.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"forget"})
 
     def score(self, parameter: Measured) -> Tensor:
-        """``theta * g_f``."""
+        """``theta * g_f``, ``[...]``."""
         return exact(parameter.weight) * parameter.gradient("forget")

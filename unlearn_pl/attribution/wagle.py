@@ -1,4 +1,4 @@
-"""WAGLE: weights that forget, less what the retain loss says about them."""
+"""WAGLE: influence of weights on the forget loss, corrected by the retain loss."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,21 +13,21 @@ from unlearn_pl.attribution.ranking import kth_largest
 
 
 class WAGLE(Attribution):
-    """``S = (theta - g_r / gamma) * g_f``, ranked by its size.
+    """``S = (theta - g_r / gamma) * g_f``, ranked by absolute value.
 
-    ``S_i`` is what the forget loss loses, to first order, when weight i is set to 0 and the other weights then adapt
-    to the retain data; ``g_f`` and ``g_r`` are the mean gradients of the cross-entropy on forget and retain data.
-    ``gamma`` is the strength of the ridge penalty in that adaptation: a large one gives :class:`SNIP`, a small one
-    leaves the product of the gradients.
+    ``S_i`` is the decrease of the forget loss, to first order, when weight i is set to 0 and the other weights then
+    adapt to the retain data; ``g_f`` and ``g_r`` are the mean gradients of the cross-entropy on forget and retain data.
+    ``gamma`` is the strength of the ridge penalty in that adaptation: a large value gives :class:`SNIP`, a small
+    one leaves the product of the gradients.
 
     Args:
         keep: share of the weights that stay trainable, in (0, 1].
-        gamma: a positive number, or ``auto``: median ``|g_r|`` / median ``|theta|`` over all that is scored, which
-            balances the two terms. The authors' 1e-6 is of summed gradients, and makes the first term vanish.
+        gamma: a positive number, or ``auto``: median ``|g_r|`` / median ``|theta|`` over all scored weights, which
+            balances the two terms. The authors' 1e-6 is for summed gradients, and makes the first term vanish.
         options: see :class:`AttributionOptions`.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
 
     References:
         Jia et al., WAGLE: Strategic Weight Attribution for Effective and Modular Unlearning in Large Language Models,
@@ -46,7 +46,7 @@ class WAGLE(Attribution):
         self._gamma = float("nan") if gamma == "auto" else float(gamma)
 
     def prepare(self, parameters: Sequence[Measured], sharded: bool) -> Mapping[str, float]:
-        """Settle ``gamma``.
+        """Determine ``gamma``.
 
         Returns:
             ``gamma``, and ``term_ratio``: the sum of ``|g_r g_f| / gamma`` divided by that of ``|theta g_f|``.
@@ -63,7 +63,7 @@ class WAGLE(Attribution):
         return {"gamma": self._gamma, "term_ratio": second / self._gamma / first if first else float("inf")}
 
     def score(self, parameter: Measured) -> Tensor:
-        """``(theta - g_r / gamma) * g_f``."""
+        """``(theta - g_r / gamma) * g_f``, ``[...]``."""
         shifted = exact(parameter.weight) - parameter.gradient("retain") / self._gamma
         return shifted.mul_(parameter.gradient("forget"))
 
@@ -90,7 +90,7 @@ def _size_of_weight(parameter: Measured) -> Tensor:
 
 
 def _terms(parameter: Measured) -> Tensor:
-    """Sums of ``|theta g_f|`` and ``|g_r g_f|``."""
+    """Sums of ``|theta g_f|`` and ``|g_r g_f|``, ``[2]``."""
     forget = parameter.gradient("forget")
     products = (exact(parameter.weight) * forget, parameter.gradient("retain") * forget)
     return torch.stack([product.abs_().sum(dtype=torch.float64) for product in products])

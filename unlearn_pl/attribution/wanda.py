@@ -1,4 +1,4 @@
-"""Wanda: large weights behind large inputs."""
+"""Wanda: large weights with large inputs."""
 
 from typing import ClassVar, Unpack
 
@@ -9,7 +9,7 @@ from unlearn_pl.attribution.measured import Measured, Need, exact
 
 
 class Wanda(Attribution):
-    """``S_ij = |theta_ij| * norm(x_j)``, over the tokens of the forget data; compared within each output by default.
+    """``S_ij = |theta_ij| * norm(x_j)``, over the tokens of the forget data; ranked within each output by default.
 
     Only linear layers have a score; all other parameters are masked.
 
@@ -29,11 +29,11 @@ class Wanda(Attribution):
         super().__init__(keep, **options)
 
     def candidates(self, model: nn.Module) -> list[str]:
-        """The trainable weights of linear layers, but for those that an embedding shares."""
+        """The trainable weights of linear layers, except those shared with an embedding."""
         linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
         return [name for name in super().candidates(model) if name in linear]
 
     def score(self, parameter: Measured) -> Tensor:
-        """``|theta_ij| * norm(x_j)``."""
+        """``theta_ij * norm(x_j)``, ``[out, in]``; the sign does not count."""
         assert parameter.input_norms is not None
         return exact(parameter.weight) * parameter.input_norms

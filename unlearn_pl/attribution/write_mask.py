@@ -1,4 +1,4 @@
-"""From a module and its data to a mask file."""
+"""Mask files from a module and its data."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from unlearn_pl.attribution.base import Attribution
 from unlearn_pl.attribution.measured import Measured
-from unlearn_pl.attribution.measurement import Measurement, measuring
+from unlearn_pl.attribution.measurement import Measurement, measuring_module
 from unlearn_pl.gradients import shard_of
 from unlearn_pl.masks import MaskHeader, mask_fingerprint, pack, write_mask_file
 from unlearn_pl.modules import UnlearningModule
@@ -24,25 +24,25 @@ def write_mask(
     data: pl.LightningDataModule,
     trainer: pl.Trainer | None = None,
 ) -> MaskHeader:
-    """Score the weights of the module's model, and write which of them may change; the model stays as it is.
+    """Score the weights of the module's model and write a mask of the trainable ones; the model is not changed.
 
     The gradients are means over the optimizer steps of one epoch, each of them the gradient of the token mean over
-    the step and all ranks. So the mask depends neither on the number of ranks nor on the size of micro-batches.
-    Dropout is on, as in training; set it to 0 for gradients that can be repeated.
+    the step and all ranks. The mask therefore depends neither on the number of ranks nor on the size of micro-batches.
+    Dropout is active, as in training; set it to 0 for reproducible gradients.
 
     Args:
-        path: file for :class:`~unlearn_pl.masks.MaskFile`; all but rank 0 write nothing.
-        attribution: the scores, and how many of the weights to keep.
-        module: says which model, and how it is called; what it descends does not matter.
-        data: has the training streams that the attribution reads.
-        trainer: says where to run; one epoch on the default device, without logs, by default.
+        path: file for :class:`~unlearn_pl.masks.MaskFile`; only rank 0 writes.
+        attribution: the scores, and the share of the weights to keep.
+        module: module with the model and its forward; its own objectives do not matter.
+        data: data module with the training streams that the attribution reads.
+        trainer: where to run; one epoch on the default device, without logs, by default.
 
     Returns:
-        What the file says about itself, on every rank.
+        The header of the file, on every rank.
 
     Raises:
-        ValueError: if ``module`` is none that computes gradients per objective, the weights cannot be scored, or the
-            Trainer takes no step.
+        ValueError: if ``module`` does not compute gradients per objective, the weights cannot be scored, or the Trainer
+            takes no step.
         RuntimeError: if a gradient is not finite.
     """
     if not isinstance(module, UnlearningModule):
@@ -50,6 +50,7 @@ def write_mask(
             f"{type(module).__name__} computes no gradients. Accepted: UnlearningModule and its methods, such as NPO."
         )
     written: list[MaskHeader] = []
+    measured = measuring_module(module, attribution)
 
     def finish(parameters: Sequence[Measured], weights: str, sharded: bool) -> None:
         findings = attribution.prepare(parameters, sharded)
@@ -58,11 +59,11 @@ def write_mask(
         for parameter, marks in zip(parameters, marked, strict=True):
             whole = _whole(shard_of(parameter.parameter, marks))
             packed[parameter.name], kept[parameter.name] = pack(whole), int(whole.sum())
-        assert module.model is not None
-        shapes = {name: list(p.shape) for name, p in module.model.named_parameters()}
+        assert measured.model is not None
+        shapes = {name: list(p.shape) for name, p in measured.model.named_parameters()}
         made_by = {"attribution": record(attribution), "findings": dict(findings)}
         written.append(MaskHeader(shapes, weights, kept, mask_fingerprint(packed), made_by))
-        if module.trainer.is_global_zero:
+        if measured.trainer.is_global_zero:
             write_mask_file(Path(path), packed, written[0])
         _report(attribution, written[0], findings, sum(p.parameter.numel() for p in parameters))
 
@@ -73,9 +74,9 @@ def write_mask(
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.append(measurement)
     try:
-        with measuring(module, attribution):
-            trainer.fit(module, datamodule=data)
+        trainer.fit(measured, datamodule=data)
     finally:
+        module.model = measured.model
         callbacks.remove(measurement)
         measurement.close()
     if not written:

@@ -1,4 +1,4 @@
-"""Callbacks for the Trainer: evaluation on the benchmarks, monitoring, export."""
+"""Callbacks for the Trainer: evaluation on benchmarks, monitoring, export."""
 
 from unlearn_pl.callbacks.audit_trail import AuditTrail
 from unlearn_pl.callbacks.averaged_weights import AveragedWeights

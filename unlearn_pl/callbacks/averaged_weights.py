@@ -1,4 +1,4 @@
-"""Weight averaging: the mean of the weights along the way, instead of the last ones."""
+"""Weight averaging: the mean of the weights over training, instead of the last weights."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ KEY = "averaged_weights"
 class AveragedWeights(pl.Callback):
     """``theta_mean = 1/n sum_i theta_i`` over every ``every_n_steps``-th optimizer step from ``start_step`` on.
 
-    Training goes on from its own weights. Validation sees the mean, and so does everything after training: what
-    :class:`SavePretrained` writes, and checkpoints when they are evaluated. Resuming takes up both. Costs a copy of the
-    trained weights, in fp32 at least.
+    Training continues with its own weights. Validation uses the mean, and so does everything after training: the
+    export of :class:`SavePretrained`, and the evaluation of checkpoints. A resumed run restores both. Costs a copy of
+    the trained weights, in fp32 or better.
 
-    Lightning's ``WeightAveraging`` averages too, but copies the whole module, the frozen reference included.
+    Lightning's ``WeightAveraging`` also averages, but copies the whole module with its frozen reference model.
 
     Args:
         start_step: optimizer steps before the first one that counts.
-        every_n_steps: steps between two that count.
+        every_n_steps: one step in so many counts.
 
     Raises:
         ValueError: if a number is out of range.
@@ -43,23 +43,23 @@ class AveragedWeights(pl.Callback):
 
     def _start_over(self) -> None:
         self.count = 0
-        self._others: dict[str, Tensor] = {}  # the mean; while that is in the model, the weights
+        self._others: dict[str, Tensor] = {}  # the mean; the weights, while the mean is in the model
         self._mean_is_in_model = False
         self._latest_step = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Start over; a checkpoint that is resumed from is read after this."""
+        """Reset; the checkpoint of a resumed run is read after this."""
         if stage == "fit":
             self._start_over()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on after the steps that a checkpoint has counted."""
+        """Continue after the steps of the checkpoint."""
         self._latest_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the weights in, when an optimizer step was taken and it is one that counts."""
+        """Add the weights to the mean, if an optimizer step was taken and it counts."""
         step = trainer.global_step
         if step == self._latest_step:
             return
@@ -68,12 +68,12 @@ class AveragedWeights(pl.Callback):
             self._count_in(pl_module)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the mean in the place of the weights."""
-        if not self._mean_is_in_model:  # as it is after training
+        """Swap the mean into the model."""
+        if not self._mean_is_in_model:  # it is, after training
             self._swap(pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the weights back, to go on with training."""
+        """Swap the weights back, to continue training."""
         if trainer.state.fn == TrainerFn.FITTING:
             self._swap(pl_module)
 
@@ -89,7 +89,7 @@ class AveragedWeights(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Let ``state_dict`` hold the mean, and keep the weights that training goes on from."""
+        """Store the mean as ``state_dict``, and beside it the weights with which training continues."""
         if not self.count:
             return
         trained = _trained(pl_module)
@@ -104,7 +104,7 @@ class AveragedWeights(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take up the mean, and the weights that training goes on from; in evaluation, the mean alone."""
+        """Restore the mean and the weights with which training continues; in evaluation, the mean alone."""
         if KEY not in checkpoint or trainer.state.fn != TrainerFn.FITTING:
             return
         kept, trained = checkpoint[KEY], _trained(pl_module)

@@ -1,9 +1,11 @@
-"""What the benchmarks' callbacks share: collecting scores, logging metrics, writing ``results.json``."""
+"""Base class of evaluations: collects scores, computes and logs metrics, writes ``results.json``."""
 
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
 import lightning.pytorch as pl
@@ -12,52 +14,70 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from unlearn_pl.metrics import PerExampleMetric
-from unlearn_pl.modules import LanguageModule
-from unlearn_pl.recording import Recorded, record
-from unlearn_pl.results import PerExample, Results, config_hash, weights_fingerprint, write_results
-from unlearn_pl.types import Detail, Reads
+from unlearn_pl.metrics.scores import mean_score
+from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.lightning_internals import attached_datamodule
+from unlearn_pl.recording import Recorded, arguments_of, record
+from unlearn_pl.results import PerExample, Results, config_hash, read_results, weights_fingerprint, write_results
+from unlearn_pl.types import Detail, Reads, StreamProvider
 
 Stage = Literal["val", "test"]
 GENERATE = ".generate"
-"""How the names of dataloaders of prompts end."""
+"""Ending of the names of dataloaders of prompts."""
 
 Collected = Mapping[str, Mapping[str, PerExampleMetric]]
 """Name of the dataloader to name of the score to its metric."""
 
+Arguments = Mapping[str, object]
+"""Arguments of a callback by name, as plain data; those at their defaults may be absent."""
+
+NO_ARGUMENTS: Arguments = MappingProxyType({})
+
 
 class EvaluationCallback(Recorded, pl.Callback, ABC):
-    """Computes a benchmark's metrics in ``validate`` and ``test``, exactly, on any number of ranks.
+    """Computes the metrics of a benchmark in ``validate`` and ``test``, exactly, on any number of ranks.
 
-    The module scores, the callback collects. Evaluation dataloaders come as a dictionary, split name to loader, and
-    ``validation_step`` and ``test_step`` return a dictionary with ``index [B]`` and, by the kind of their batch,
+    The module scores, the callback collects. Evaluation dataloaders are a dictionary, split name to loader, and
+    ``validation_step`` and ``test_step`` return a dictionary with ``index [B]`` and, depending on the batch,
 
     - ``choice``, ``nll``, ``num_tokens``, each ``[B]``, for a :class:`~unlearn_pl.types.TokenBatch`;
     - ``text``, B generated answers, for a :class:`~unlearn_pl.types.PromptBatch` (loaders named ``<split>.generate``).
 
-    Metrics that read more about every scored token ask a :class:`~unlearn_pl.modules.LanguageModule` for it; it is then
-    part of the same forward. With other modules they are left out, with a warning. What no evaluation of the Trainer
-    reads, a LanguageModule does not compute; a callback of your own that does read it says so with ``wish``.
+    Metrics that read per-token statistics request them from a :class:`~unlearn_pl.modules.ModelModule`, which
+    computes them in the same forward. With other modules these metrics are dropped, with a warning. A ModelModule
+    skips everything that no evaluation of the Trainer reads; other callbacks that read it request it with ``wish``.
 
     Metrics are logged as ``val/<benchmark>/<metric>`` and ``test/<benchmark>/<metric>``. ``test`` also keeps them, with
-    every number per example, in the attribute ``results`` and writes them to a file (not in a ``fast_dev_run``).
-    Sanity checks before training are ignored. Subclasses say which metric serves which loader and what follows.
+    every score per example, in the attribute ``results`` and writes them to a file (except in a ``fast_dev_run``).
+    Sanity checks before training are ignored.
+
+    A subclass names its ``benchmark`` and writes :meth:`make_metrics`. If its metrics are not the means of the scores,
+    it overrides :meth:`metrics_of`; if its scores per example are not those of its metrics, :meth:`scores_of`.
+    ``unlearn-pl compare`` finds the class by the path in ``results.json``, and computes the intervals of its metrics
+    with :meth:`metrics_of`.
 
     Attributes:
         benchmark: name of the benchmark.
-        loaders: names of the dataloaders of the evaluation that runs, in their order.
-        stage: ``val`` or ``test``, of the evaluation that runs.
+        against_retain: metrics that compare with a retain model, and mean something else without one.
+        neutral_arguments: arguments of the constructor without influence on the numbers.
+        loaders: names of the dataloaders of the current evaluation, in their order.
+        stage: ``val`` or ``test``, of the current evaluation.
+        retain_scores: scores of the retain model, for :meth:`metrics_of`; subclasses set it in ``setup``.
         results: those of the last ``test``, on every rank.
 
     Args:
-        output: file that ``test`` writes; ``results.json`` in the logger's directory when not given, or
-            ``results_<benchmark>.json`` when the Trainer has several evaluations.
+        output: file that ``test`` writes; by default ``results.json`` in the logger's directory, or
+            ``results_<benchmark>.json`` if the Trainer has several evaluations.
     """
 
     benchmark: ClassVar[str]
+    against_retain: ClassVar[frozenset[str]] = frozenset()
+    neutral_arguments: ClassVar[frozenset[str]] = frozenset({"output", "retain_results"})
 
     def __init__(self, output: str | None = None) -> None:
         self.output = output
         self.results: Results | None = None
+        self.retain_scores: PerExample | None = None
         self.loaders: list[str] = []
         self.stage: Stage = "val"
         self._collected: dict[str, dict[str, PerExampleMetric]] = {}
@@ -65,47 +85,111 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
 
     @abstractmethod
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
-        """Name of the score to an empty metric, for what the dataloader of that name gives; none to ignore it."""
+        """Name of the score to a new metric, for the dataloader of that name; empty to ignore the dataloader."""
 
-    @abstractmethod
-    def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
-        """The benchmark's metrics and the scores per example that they are made of.
+    @classmethod
+    def metrics_of(
+        cls, per_example: PerExample, retain: PerExample | None = None, arguments: Arguments = NO_ARGUMENTS
+    ) -> dict[str, float]:
+        """The metrics, as a pure function of the scores per example; by default ``{split}_{score}``, the means.
 
-        Runs on every rank and gives the same on each.
+        An evaluation calls it once. A comparison calls it for every draw of its bootstrap, in which indices are those
+        of the draw and some scores may be missing; a metric without its scores must be absent from the result.
+
+        Args:
+            per_example: split to score to index to value, as in ``results.json``.
+            retain: the same of the retain model, see :meth:`read_retain_scores`; None if there is none.
+            arguments: those of the callback, as recorded in ``results.json``.
+
+        Returns:
+            Name of the metric to value. Metrics that are random or slow to compute, such as intervals, do not belong
+            here; :meth:`summarize` may add them.
+        """
+        return {
+            f"{split}_{score}": mean_score(values)
+            for split, table in per_example.items()
+            for score, values in table.items()
+            if values
+        }
+
+    @classmethod
+    def read_retain_scores(cls, path: str, arguments: Arguments = NO_ARGUMENTS) -> PerExample:
+        """The scores of a retain model that :meth:`metrics_of` compares with; by default all of a ``results.json``.
+
+        Args:
+            path: evaluation of the retain model.
+            arguments: those of the callback.
+
+        Raises:
+            ValueError: if the file does not hold them.
+        """
+        return read_results(path).per_example
+
+    @classmethod
+    def default_arguments(cls) -> dict[str, object]:
+        """Arguments of the constructor that change the numbers, with their defaults as plain data."""
+        parameters = inspect.signature(cls).parameters.values()
+        return {
+            parameter.name: record(parameter.default)
+            for parameter in parameters
+            if parameter.name not in cls.neutral_arguments and parameter.default is not parameter.empty
+        }
+
+    def scores_of(self, collected: Collected) -> PerExample:
+        """Split to score to index to value; those of ``<split>.generate`` stand with those of ``<split>``.
+
+        Runs on every rank and returns the same on each.
 
         Args:
             collected: name of the dataloader to name of the score to its metric.
         """
+        scores: dict[str, dict[str, dict[int, float]]] = {}
+        for loader, metrics in collected.items():
+            if metrics:
+                tables = {name: metric.per_example() for name, metric in metrics.items()}
+                scores.setdefault(loader.removesuffix(GENERATE), {}).update(tables)
+        return scores
+
+    def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
+        """The metrics, and the scores per example that they are computed from.
+
+        Runs on every rank and returns the same on each.
+
+        Args:
+            collected: name of the dataloader to name of the score to its metric.
+        """
+        per_example = self.scores_of(collected)
+        return self.metrics_of(per_example, self.retain_scores, arguments_of(self)), per_example
 
     def generation(self, loader: str) -> tuple[int | None, Sequence[str]]:
-        """How answers to the prompts of a dataloader are generated; by default as the module says.
+        """Options of generation for the prompts of a dataloader; by default those of the module.
 
         Returns:
-            Most new tokens (None for the module's own), and texts before which an answer is cut off.
+            Maximum number of new tokens (None for the module's), and texts before which an answer is cut off.
         """
         return None, ()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make sure that no two evaluations write the same file.
+        """Check that no two evaluations write the same file.
 
         Raises:
-            ValueError: if two evaluations of the Trainer do.
+            ValueError: if two evaluations of the Trainer would.
         """
         files = [c.output or c.file_name(trainer) for c in _evaluations(trainer)]
         if len(set(files)) < len(files):
             raise ValueError(f"Two evaluations write the same file: {files}. Give each an output of its own.")
 
     def file_name(self, trainer: pl.Trainer) -> str:
-        """Name of the file that ``test`` writes when no ``output`` is given."""
+        """Name of the file that ``test`` writes without ``output``."""
         return "results.json" if len(_evaluations(trainer)) < 2 else f"results_{self.benchmark}.json"
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start over."""
+        """Start with new metrics."""
         self.stage = "val"
         self._start(trainer.val_dataloaders, pl_module)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start over."""
+        """Start with new metrics."""
         self.stage = "test"
         self._start(trainer.test_dataloaders, pl_module)
 
@@ -140,7 +224,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             self._log(pl_module, "val", metrics)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the metrics, keep the results and write them."""
+        """Log the metrics; keep and write the results."""
         metrics, per_example = self.summarize(self._collected)
         if not metrics:
             self.warn_once(f"{type(self).__name__} has nothing to evaluate among the dataloaders {self.loaders}.")
@@ -152,7 +236,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             write_results(path, self.results)
 
     def warn_once(self, message: str) -> None:
-        """Warn on rank 0, unless the same was said before."""
+        """Warn on rank 0, unless this callback has given the same warning before."""
         if message not in self._warnings:
             self._warnings.add(message)
             rank_zero_warn(message)
@@ -160,30 +244,30 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     def _start(self, dataloaders: object, pl_module: pl.LightningModule) -> None:
         if not isinstance(dataloaders, Mapping):
             raise ValueError(
-                f"{type(self).__name__} needs the evaluation dataloaders as a dictionary, split name to DataLoader, "
-                f"to know which is which; they are a {type(dataloaders).__name__}."
+                f"{type(self).__name__} needs the evaluation dataloaders as a dictionary, split name to DataLoader; "
+                f"they are a {type(dataloaders).__name__}."
             )
         self.loaders = list(dataloaders)
         self._collected = {
             loader: {name: metric.to(pl_module.device) for name, metric in self.make_metrics(loader).items()}
             for loader in self.loaders
         }
-        if isinstance(pl_module, LanguageModule):
+        if isinstance(pl_module, ModelModule):
             for position, (loader, metrics) in enumerate(self._collected.items()):
                 details = frozenset[Detail]().union(*(metric.details for metric in metrics.values()))
                 longest, stop = self.generation(loader)
                 pl_module.wish(position, details, longest, stop, _reads(metrics.values()))
         else:
-            self._leave_out_details(pl_module)
+            self._drop_details(pl_module)
 
-    def _leave_out_details(self, pl_module: pl.LightningModule) -> None:
+    def _drop_details(self, pl_module: pl.LightningModule) -> None:
         missing = {name for metrics in self._collected.values() for name, metric in metrics.items() if metric.details}
         for loader, metrics in self._collected.items():
             self._collected[loader] = {name: metric for name, metric in metrics.items() if name not in missing}
         if missing:
             self.warn_once(
                 f"{', '.join(sorted(missing))} are not computed: they need the log-probability of every token, which "
-                f"{type(pl_module).__name__} does not give. Modules derived from LanguageModule do."
+                f"{type(pl_module).__name__} does not return. Subclasses of ModelModule do."
             )
 
     def _collect(self, dataloader_idx: int, outputs: Any, batch: Any) -> None:
@@ -194,13 +278,13 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"The step of the dataloader {loader!r} must return a dictionary with index, choice, nll and "
-                f"num_tokens (and what a LanguageModule is asked for beyond that), or index and text for '.generate' "
+                f"num_tokens (and the requested per-token statistics), or with index and text for '.generate' "
                 f"loaders; it returned {_describe(outputs)}."
             ) from error
 
     def _log(self, pl_module: pl.LightningModule, stage: Stage, metrics: Mapping[str, float]) -> None:
-        # fp64, because p-values underflow in fp32. Every rank has the same values: their maximum is exact, their mean
-        # is not, and without sync_dist Lightning warns.
+        # fp64, because p-values underflow in fp32. All ranks have the same values, whose maximum is exact and whose
+        # mean is not; without sync_dist Lightning warns.
         tensors = {
             f"{stage}/{self.benchmark}/{name}": torch.tensor(value, dtype=torch.float64, device=pl_module.device)
             for name, value in metrics.items()
@@ -218,7 +302,7 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     ) -> Results:
         config = {
             "model": _configuration(pl_module),
-            "data": _configuration(getattr(trainer, "datamodule", None)),
+            "data": _configuration(attached_datamodule(trainer)),
             "evaluation": _configuration(self),
         }
         model = getattr(pl_module, "model", pl_module)
@@ -236,12 +320,12 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         )
 
     def _path(self, trainer: pl.Trainer) -> Path:
-        # Asking for log_dir is a collective operation: on all ranks, or on none.
+        # Reading log_dir is a collective operation: on all ranks, or on none.
         return Path(self.output or Path(trainer.log_dir or trainer.default_root_dir) / self.file_name(trainer))
 
 
 def _reads(metrics: Collection[PerExampleMetric]) -> Reads:
-    """How much of a dataloader these metrics read."""
+    """The part of a dataloader that these metrics read."""
     return max((metric.reads for metric in metrics), key=get_args(Reads).index, default="nothing")
 
 
@@ -251,13 +335,13 @@ def _evaluations(trainer: pl.Trainer) -> list[EvaluationCallback]:
 
 
 def question_hashes(trainer: pl.Trainer) -> dict[str, dict[int, str]]:
-    """Evaluation split to index to hash of the example, from data modules that know it; else empty."""
-    hashes = getattr(getattr(trainer, "datamodule", None), "question_hashes", None)
-    return hashes() if hashes is not None else {}
+    """Evaluation split to index to hash of the example; empty for data modules without such hashes."""
+    data = attached_datamodule(trainer)
+    return data.question_hashes() if isinstance(data, StreamProvider) else {}
 
 
 def _configuration(component: object) -> object:
-    """What is known about how ``component`` was constructed, as plain data."""
+    """The arguments of ``component`` as plain data, as far as they are known."""
     return record(component if isinstance(component, Recorded) else getattr(component, "hparams", {}))
 
 

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from unlearn_pl.callbacks.evaluation import Collected, EvaluationCallback
 from unlearn_pl.metrics import PerExampleMetric
 from unlearn_pl.models import evaluation_mode
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
 from unlearn_pl.results import PerExample, Results
 
 if TYPE_CHECKING:
@@ -22,30 +22,32 @@ if TYPE_CHECKING:
 
 
 class LMEvaluation(EvaluationCallback):
-    """Runs tasks of the lm-evaluation-harness on the model in memory, in ``test``; the extra ``lm-eval`` installs it.
+    """Runs tasks of the lm-evaluation-harness (extra ``lm-eval``) on the model in memory, in ``test``.
 
-    Metrics are ``{task}_{metric}`` and, where the harness estimates it, ``{task}_{metric}_stderr``, of every task and
-    group; a filter of answers that a task names stands behind the metric. Numbers per question go to the results, too.
-    The data is the harness's own; the Trainer's dataloaders are not read. It runs in one process.
+    Metrics are ``{task}_{metric}`` of every task and group and, if the harness estimates it,
+    ``{task}_{metric}_stderr``; the name of a filter of answers follows that of the metric. The results hold the numbers
+    per question, too. The harness loads its own data; the dataloaders of the Trainer are not read. Supports a single
+    process.
 
     Args:
         tasks: names of tasks and groups, such as ``wmdp_bio``, ``mmlu`` and ``hellaswag``.
-        output: file that ``test`` writes; ``results.json`` in the logger's directory when not given.
-        limit: only so many questions of every task; None for all.
-        num_fewshot: worked examples in front of every question; None for what the task says.
-        batch_size: sequences in a batch.
-        include_path: folder with tasks of your own, as YAML files.
-        apply_chat_template: ask in the tokenizer's chat template.
+        output: file that ``test`` writes; by default ``results.json`` in the logger's directory.
+        limit: maximum number of questions of every task; None for all.
+        num_fewshot: number of worked examples before every question; None for the task's default.
+        batch_size: sequences per batch.
+        include_path: folder with your own tasks, as YAML files.
+        apply_chat_template: whether to lay out questions in the chat template of the tokenizer.
 
     Raises:
-        ValueError: if there are no tasks, or a number is not positive; from ``setup``, if the harness is not
-            installed, a task is unknown, several devices run, or the module holds no language model.
+        ValueError: if there are no tasks, or a number is out of range; from ``setup``, if the harness is not installed,
+            a task is unknown, the Trainer has several processes, or the module holds no language model.
 
     References:
         Gao et al., "The Language Model Evaluation Harness", Zenodo 2024, doi 10.5281/zenodo.12608602.
     """
 
     benchmark: ClassVar[str] = "lm_eval"
+    neutral_arguments: ClassVar[frozenset[str]] = EvaluationCallback.neutral_arguments | {"include_path", "batch_size"}
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class LMEvaluation(EvaluationCallback):
         self._found: Mapping[str, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Find out whether the tasks can be run, before the work starts.
+        """Check that the tasks can be run, before the work starts.
 
         Raises:
             ValueError: if they cannot.
@@ -86,17 +88,17 @@ class LMEvaluation(EvaluationCallback):
                 f"LMEvaluation runs in one process, but the Trainer has {trainer.world_size}. Save the model, and test "
                 "it with PretrainedModule and devices=1."
             )
-        if not isinstance(pl_module, LanguageModule):
-            raise ValueError(f"LMEvaluation needs a LanguageModule, but the module is a {type(pl_module).__name__}.")
+        if not isinstance(pl_module, ModelModule):
+            raise ValueError(f"LMEvaluation needs a ModelModule, but the module is a {type(pl_module).__name__}.")
         if unknown := self._unknown(self._manager):
             raise ValueError(f"Unknown tasks {unknown}; 'lm-eval ls tasks' lists those that lm-eval has.")
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
-        """None: the Trainer's dataloaders are not read."""
+        """Empty: the dataloaders of the Trainer are not read."""
         return {}
 
     def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
-        """The harness's metrics and its numbers per question, when it has run."""
+        """Metrics and numbers per question of the harness; empty before it has run."""
         metrics = {
             _name(task, key): float(value)
             for task, row in self._found.get("results", {}).items()
@@ -113,17 +115,17 @@ class LMEvaluation(EvaluationCallback):
         return metrics, per_example
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run the tasks; log the metrics, keep the results and write them."""
-        assert isinstance(pl_module, LanguageModule)
+        """Run the tasks; log the metrics; keep and write the results."""
+        assert isinstance(pl_module, ModelModule)
         self._found = self._run(trainer, pl_module)
         super().on_test_epoch_end(trainer, pl_module)
 
-    def _run(self, trainer: pl.Trainer, pl_module: LanguageModule) -> Mapping[str, Any]:
+    def _run(self, trainer: pl.Trainer, pl_module: ModelModule) -> Mapping[str, Any]:
         from lm_eval import simple_evaluate
         from lm_eval.models.huggingface import HFLM
 
         assert pl_module.model is not None
-        # The harness sets a padding token and seeds of its own.
+        # A copy, because the harness sets a padding token; isolated, because it sets the global seeds.
         tokenizer = deepcopy(pl_module.load_tokenizer())
         with isolate_rng(), evaluation_mode(pl_module.model), trainer.precision_plugin.forward_context():
             found = simple_evaluate(
@@ -143,7 +145,7 @@ class LMEvaluation(EvaluationCallback):
         from lm_eval.tasks import TaskManager
 
         if self.include_path is not None:
-            # Reading the list of all tasks takes seconds, and is not needed where all of them are of one's own.
+            # Reading the list of all tasks takes seconds, and is not needed if all tasks are in the folder.
             own = TaskManager(include_path=self.include_path, include_defaults=False)
             if not self._unknown(own):
                 return own

@@ -7,39 +7,39 @@ from torch import nn
 from unlearn_pl.functional import Compat
 from unlearn_pl.metrics import GradientNormAttack, PerExampleMetric, ReferenceAttack
 from unlearn_pl.models import CausalLM
-from unlearn_pl.modules import LanguageModule
+from unlearn_pl.modules import ModelModule
 from unlearn_pl.recording import Recorded
 
 
 class MoreAttacks(Recorded):
-    """Attacks that an evaluation makes in ``test`` when it is given this.
+    """Further attacks of an evaluation, in ``test``; an argument of the evaluation.
 
-    - ``reference``: the loss minus that of a reference model, :func:`~unlearn_pl.functional.reference_attack`. One more
-      model in memory, and one more forward per batch of members and non-members.
-    - ``gradient_norm``: the norm of the loss's gradient, :func:`~unlearn_pl.functional.gradient_norm_attack`. A forward
-      and a backward for each member and non-member, one at a time, and one more copy of the trained weights. Not for
-      models that are sharded.
+    - ``reference``: the loss minus that of a reference model, :func:`~unlearn_pl.functional.reference_attack`. Costs
+      one more model in memory, and one more forward per batch of members and non-members.
+    - ``gradient_norm``: the norm of the gradient of the loss, :func:`~unlearn_pl.functional.gradient_norm_attack`.
+      Costs a forward and a backward for each member and non-member, one at a time, and one more copy of the trained
+      weights. Does not support sharded models.
 
     Args:
         reference: a model with the same tokenizer that has seen neither members nor non-members: a name or path, a
             :class:`~unlearn_pl.models.CausalLM`, or a live model. None for no such attack.
-        gradient_norm: whether to make that attack.
+        gradient_norm: whether to run this attack.
     """
 
     def __init__(self, reference: CausalLM | str | nn.Module | None = None, gradient_norm: bool = False) -> None:
         self.reference = reference
         self.gradient_norm = gradient_norm
         self._built: nn.Module | None = None
-        self._attacked: LanguageModule | None = None
+        self._attacked: ModelModule | None = None
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Load the reference model, and find out whether the attacks can be made.
+        """Load the reference model, and check that the attacks are possible.
 
         Raises:
-            ValueError: if they cannot.
+            ValueError: if they are not.
         """
-        if not isinstance(pl_module, LanguageModule):
-            raise ValueError(f"MoreAttacks need a LanguageModule, but the module is a {type(pl_module).__name__}.")
+        if not isinstance(pl_module, ModelModule):
+            raise ValueError(f"MoreAttacks need a ModelModule, but the module is a {type(pl_module).__name__}.")
         if self.gradient_norm and isinstance(trainer.strategy, ModelParallelStrategy):
             raise ValueError("gradient_norm=True needs the whole model on a device; accepted are one device, and DDP.")
         self._attacked = pl_module
@@ -50,12 +50,13 @@ class MoreAttacks(Recorded):
         known, needed = model.get_input_embeddings().num_embeddings, len(pl_module.load_tokenizer())  # type: ignore[operator]
         if known < needed:
             raise ValueError(
-                f"The reference model knows {known} tokens, but the tokenizer has {needed}; it needs one with the same."
+                f"The reference model has {known} token embeddings, but the tokenizer has {needed} tokens; use a "
+                "reference model with the same tokenizer."
             )
         self._built = model.eval().requires_grad_(False)
 
     def metrics(self, trainer: pl.Trainer, compat: Compat) -> dict[str, PerExampleMetric]:
-        """New metrics, by the name of the attack.
+        """A new metric per attack, by the name of the attack.
 
         Args:
             trainer: about to evaluate.

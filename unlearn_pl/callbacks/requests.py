@@ -1,27 +1,32 @@
-"""Whether what was asked to be forgotten stays forgotten."""
+"""What a model remembers of sequential unlearning requests."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
+from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.data.requests.sequential import REQUEST
-from unlearn_pl.metrics import CandidateNLL, ExactMemorization, ExtractionStrength, PerExampleMetric
-from unlearn_pl.metrics.memorization import memorization_metrics
+from unlearn_pl.metrics import (
+    CandidateNLL,
+    ExactMemorization,
+    ExtractionStrength,
+    PerExampleMetric,
+    memorization_metrics,
+    tofu_scores,
+)
 from unlearn_pl.metrics.scores import mean_score
-from unlearn_pl.metrics.tofu.scores import tofu_scores
 from unlearn_pl.results import PerExample
 
 
 class RequestEvaluation(EvaluationCallback):
-    """What the model still knows of every request of :class:`~unlearn_pl.data.SequentialRequests` so far.
+    """Remaining knowledge of every request of :class:`~unlearn_pl.data.SequentialRequests` so far.
 
-    Computes, in ``validate`` and ``test``, the mean over the rows of a request of ``{id}_probability`` (of the answer
-    or text, per token: the geometric mean), ``{id}_exact_memorization`` and ``{id}_extraction_strength``, and of all
-    requests ``highest_probability``, the probability of the request that is remembered best.
+    Computes, in ``validate`` and ``test``, means over the rows of a request: ``{id}_probability`` (of the answer or
+    text, as geometric mean over its tokens), ``{id}_exact_memorization`` and ``{id}_extraction_strength``; and
+    ``highest_probability``, the largest ``{id}_probability`` of all requests.
 
     Args:
-        output: file that ``test`` writes; ``results.json`` in the logger's directory when not given, or
-            ``results_requests.json`` when there are other evaluations.
+        output: file that ``test`` writes; by default ``results.json`` in the logger's directory, or
+            ``results_requests.json`` if the Trainer has other evaluations.
     """
 
     benchmark: ClassVar[str] = "requests"
@@ -36,8 +41,27 @@ class RequestEvaluation(EvaluationCallback):
             "extraction_strength": ExtractionStrength(),
         }
 
-    def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
-        """Means by request, and the scores per example."""
+    @classmethod
+    def metrics_of(
+        cls, per_example: PerExample, retain: PerExample | None = None, arguments: Arguments = NO_ARGUMENTS
+    ) -> dict[str, float]:
+        """Means by request, and the highest probability.
+
+        Args:
+            per_example: request to score to index to value.
+            retain: not read.
+            arguments: not read.
+        """
+        means = {
+            f"{request}_probability": mean_score(scores["probability"])
+            for request, scores in per_example.items()
+            if "probability" in scores
+        }
+        highest = {"highest_probability": max(means.values())} if means else {}
+        return {**means, **memorization_metrics(per_example), **highest}
+
+    def scores_of(self, collected: Collected) -> PerExample:
+        """Probability and memorization of the rows of every request."""
         per_example: dict[str, dict[str, dict[int, float]]] = {}
         for loader, metrics in collected.items():
             for name, metric in metrics.items():
@@ -46,6 +70,4 @@ class RequestEvaluation(EvaluationCallback):
                 else:
                     scores = {name: metric.per_example()}
                 per_example.setdefault(loader.removeprefix(REQUEST), {}).update(scores)
-        means = {f"{request}_probability": mean_score(scores["probability"]) for request, scores in per_example.items()}
-        highest = {"highest_probability": max(means.values())} if means else {}
-        return {**means, **memorization_metrics(per_example), **highest}, per_example
+        return per_example

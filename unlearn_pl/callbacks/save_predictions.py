@@ -1,4 +1,4 @@
-"""The answers of ``predict``, to be read."""
+"""Export of the answers of ``predict``."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from unlearn_pl.recording import Recorded
 
 
 class SavePredictions(Recorded, pl.Callback):
-    """Writes what the model answered in ``predict`` next to the right answers, as JSON Lines.
+    """Writes the answers of ``predict`` beside the correct answers, as JSON Lines.
 
     A line has ``split``, ``index`` (of the question in its split), ``answer`` and ``prediction``; every question has
-    one line, whatever the number of devices.
+    one line, on any number of devices.
 
     Args:
-        output: file to write; ``predictions.jsonl`` in ``default_root_dir`` when not given.
+        output: file to write; by default ``predictions.jsonl`` in ``default_root_dir``.
     """
 
     def __init__(self, output: str | None = None) -> None:
@@ -25,7 +25,7 @@ class SavePredictions(Recorded, pl.Callback):
         self._lines: dict[tuple[str, int], dict[str, Any]] = {}
 
     def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start over."""
+        """Drop the answers of an earlier ``predict``."""
         self._lines = {}
 
     def on_predict_batch_end(
@@ -48,7 +48,7 @@ class SavePredictions(Recorded, pl.Callback):
         if trainer.world_size > 1:
             shares = [{} for _ in range(trainer.world_size)]
             distributed.all_gather_object(shares, self._lines)
-        # Ranks repeat examples to have equally many.
+        # Ranks repeat examples so that all have the same number.
         lines = {key: line for share in shares for key, line in share.items()}
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             path = self.path(trainer)
@@ -57,5 +57,5 @@ class SavePredictions(Recorded, pl.Callback):
                 file.writelines(json.dumps(lines[key], ensure_ascii=False) + "\n" for key in sorted(lines))
 
     def path(self, trainer: pl.Trainer) -> Path:
-        """File that is written."""
+        """The file to write."""
         return Path(self.output or Path(trainer.default_root_dir) / "predictions.jsonl")

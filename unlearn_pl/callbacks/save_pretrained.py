@@ -1,4 +1,4 @@
-"""The product of a run: a Hugging Face folder."""
+"""Export of the trained model as a Hugging Face folder."""
 
 from pathlib import Path
 from typing import cast
@@ -7,19 +7,20 @@ import lightning.pytorch as pl
 from torch import nn
 
 from unlearn_pl.models import check_export_directory, save_pretrained
+from unlearn_pl.modules.lightning_internals import attached_datamodule
+from unlearn_pl.types import StreamProvider
 
 
 class SavePretrained(pl.Callback):
-    """Writes ``pl_module.model``, and the data module's tokenizer, as a Hugging Face folder when ``fit`` has ended.
+    """Writes ``pl_module.model``, and the tokenizer of the data module, as a Hugging Face folder at the end of ``fit``.
 
-    The folder is what comes out of a run; Lightning's checkpoints are for resuming it. An earlier export is replaced
-    as a whole. Like a checkpoint, it is not written under ``fast_dev_run``: a model trained for one step should not
-    take the place of a real one.
+    The folder is the product of a run; Lightning's checkpoints are for resuming it. An earlier export is replaced as a
+    whole. Like a checkpoint, the folder is not written under ``fast_dev_run``: a model trained for one step should not
+    replace a real one.
 
     Args:
-        directory: folder to write; ``hf`` in the Trainer's ``default_root_dir`` when not given.
-        merge_lora: add the adapters to the weights they change and write a plain model; otherwise write the
-            adapters alone.
+        directory: folder to write; by default ``hf`` in the Trainer's ``default_root_dir``.
+        merge_lora: whether to merge adapters into the weights and write a plain model, or to write the adapters alone.
     """
 
     def __init__(self, directory: str | None = None, merge_lora: bool = True) -> None:
@@ -27,10 +28,10 @@ class SavePretrained(pl.Callback):
         self.merge_lora = merge_lora
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Check the folder before the training that is to fill it.
+        """Check the folder before training.
 
         Raises:
-            ValueError: if it holds anything but an earlier export.
+            ValueError: if it holds anything else than an earlier export.
         """
         if stage == "fit":
             check_export_directory(self.path(trainer))
@@ -39,9 +40,10 @@ class SavePretrained(pl.Callback):
         """Write the folder; all ranks take part."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        tokenizer = getattr(getattr(trainer, "datamodule", None), "tokenizer", None)
+        data = attached_datamodule(trainer)
+        tokenizer = data.text_tokenizer() if isinstance(data, StreamProvider) else None
         save_pretrained(cast(nn.Module, pl_module.model), self.path(trainer), tokenizer, self.merge_lora)
 
     def path(self, trainer: pl.Trainer) -> Path:
-        """The folder that is written."""
+        """The folder to write."""
         return Path(self.directory or Path(trainer.default_root_dir) / "hf")

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import lightning.pytorch as pl
 
-from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
+from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
-from unlearn_pl.callbacks.retain import check_questions
+from unlearn_pl.callbacks.retain import check_questions, compares_with_chance, membership_of
 from unlearn_pl.functional import Compat
 from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
@@ -21,7 +21,6 @@ from unlearn_pl.metrics import (
     RougeRecall,
     membership_attacks,
     membership_intervals,
-    membership_metrics,
     memorization_metrics,
     paraphrase_scores,
     read_membership_scores,
@@ -30,37 +29,41 @@ from unlearn_pl.metrics import (
     tofu_metrics,
     tofu_scores,
 )
-from unlearn_pl.metrics.scores import Scores
 from unlearn_pl.metrics.tofu.scores import SPLITS, UTILITY_METRICS
 from unlearn_pl.results import PerExample
 
-MEMBERS, NONMEMBERS = "forget", "holdout"
+FORGET = "forget"
+MEMBERS, NONMEMBERS = FORGET, "holdout"
 MEMORIZED = ("forget", "retain", "holdout")
-"""Splits of which the memorization is measured."""
+"""Splits whose memorization is measured."""
+
+TOFU_SCORES = ("probability", "truth_ratio", "rouge", "fluency")
+"""Scores that :func:`~unlearn_pl.metrics.tofu_metrics` reads."""
 
 
 class TOFUEvaluation(EvaluationCallback):
-    """Forget quality, model utility and what they are made of, see :func:`~unlearn_pl.metrics.tofu_metrics`; and leaks.
+    """Forget quality, model utility and their parts, see :func:`~unlearn_pl.metrics.tofu_metrics`; memorization, leaks.
 
-    ``validate`` computes what needs no generation, for curves over the epochs: probabilities, truth ratios and forget
-    quality; ``{split}_exact_memorization`` and ``{split}_extraction_strength`` of the forget, retain and holdout
-    answers. ``test`` adds ROUGE, the model utility and ``forget_fluency``, whether the generated answers repeat
-    themselves. Aggregates are those of :func:`~unlearn_pl.metrics.tofu.aggregates`.
+    ``validate`` computes everything that needs no generation, for curves over the epochs: probabilities, truth ratios
+    and forget quality; ``{split}_exact_memorization`` and ``{split}_extraction_strength`` of the forget, retain and
+    holdout answers. ``test`` adds ROUGE, the model utility and ``forget_fluency``, which is low for generated answers
+    that repeat themselves. Aggregates are those of :func:`~unlearn_pl.metrics.tofu_aggregates`.
 
-    With a split ``holdout``, of questions like the forget set's that no model was trained on, membership inference and
-    PrivLeak come in, see :func:`~unlearn_pl.metrics.membership_metrics`; ``test`` gives every AUC an interval, see
-    :func:`~unlearn_pl.metrics.membership_intervals`.
+    With a split ``holdout``, of questions like those of the forget set that no model was trained on, there are also
+    membership inference and PrivLeak, see :func:`~unlearn_pl.metrics.membership_metrics`; in ``test`` every AUC has an
+    interval, see :func:`~unlearn_pl.metrics.membership_intervals`.
 
     Args:
-        retain_results: evaluation of a model that was trained on the retain set only, needed for the forget quality:
-            a ``results.json`` of this callback, TOFU's ``eval_log_aggregated.json`` or OpenUnlearning's
-            ``TOFU_EVAL.json``. PrivLeak takes the first only, and else compares with chance.
-        output: file that ``test`` writes; ``results.json`` in the logger's directory when not given.
+        retain_results: evaluation of a retain model, which was trained on the retain set only; needed for the forget
+            quality. A ``results.json`` of this callback, TOFU's ``eval_log_aggregated.json`` or OpenUnlearning's
+            ``TOFU_EVAL.json``. PrivLeak reads the first only; without it, PrivLeak compares with chance.
+        output: file that ``test`` writes; by default ``results.json`` in the logger's directory.
         truth_ratio_average: see :func:`~unlearn_pl.functional.truth_ratio`.
         compat: conventions of memorization, membership inference and PrivLeak: None for ours, ``openunlearning`` for
-            those of OpenUnlearning; :func:`~unlearn_pl.functional.extraction_strength`,
-            :func:`~unlearn_pl.functional.min_k` and :func:`~unlearn_pl.functional.priv_leak` say what differs.
-        more_attacks: further membership attacks, in ``test``; they cost more, see
+            those of OpenUnlearning. The differences are documented in
+            :func:`~unlearn_pl.functional.extraction_strength`, :func:`~unlearn_pl.functional.min_k` and
+            :func:`~unlearn_pl.functional.priv_leak`.
+        more_attacks: further, more expensive membership attacks, in ``test``; see
             :class:`~unlearn_pl.callbacks.MoreAttacks`.
 
     Raises:
@@ -74,6 +77,9 @@ class TOFUEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "tofu"
+    against_retain: ClassVar[frozenset[str]] = frozenset(
+        {"forget_quality", "log10_forget_quality", "privleak", "privacy", "overall"}
+    )
 
     def __init__(
         self,
@@ -88,16 +94,14 @@ class TOFUEvaluation(EvaluationCallback):
         self.retain_results = retain_results
         self.truth_ratio_average = truth_ratio_average
         self.compat = compat
-        self._retain_ratios: dict[int, float] | None = None
         self.more_attacks = more_attacks
         self._more_metrics: Callable[[], Mapping[str, PerExampleMetric]] = dict
-        self._retain_attacks: tuple[Scores, Scores] = ({}, {})
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Read the retain model's results, so that a wrong file is found before the work starts.
+        """Read the results of the retain model, so that a wrong file is found before the work starts.
 
         Raises:
-            ValueError: if they are not there, not readable, or about other forget questions.
+            ValueError: if they are missing, not readable, or about other questions.
         """
         super().setup(trainer, pl_module, stage)
         if self.more_attacks is not None:
@@ -105,15 +109,15 @@ class TOFUEvaluation(EvaluationCallback):
             self._more_metrics = partial(self.more_attacks.metrics, trainer, self.compat)
         if self.retain_results is None:
             return
-        self._retain_ratios = read_truth_ratios(self.retain_results, self.truth_ratio_average)
-        self._retain_attacks = read_membership_scores(self.retain_results, (MEMBERS, NONMEMBERS), self.compat)
+        arguments = {"truth_ratio_average": self.truth_ratio_average, "compat": self.compat}
+        self.retain_scores = self.read_retain_scores(self.retain_results, arguments)
         check_questions(trainer, self.retain_results, (MEMBERS, NONMEMBERS))
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
-        """NLLs of the candidates, memorization and attacks by TOFU's splits, ROUGE for their ``.generate`` loaders."""
+        """NLLs of candidates, memorization and attacks for TOFU's splits; ROUGE for their ``.generate`` loaders."""
         split = loader.removesuffix(GENERATE)
         if loader.endswith(GENERATE):
-            fluency = {"fluency": Fluency()} if split == "forget" else {}
+            fluency = {"fluency": Fluency()} if split == FORGET else {}
             return {"rouge": RougeRecall(), **fluency} if split in SPLITS else {}
         metrics: dict[str, PerExampleMetric] = {"candidates": CandidateNLL()} if split in SPLITS else {}
         if split in MEMORIZED:
@@ -124,8 +128,46 @@ class TOFUEvaluation(EvaluationCallback):
             metrics |= self._more_metrics() if self.stage == "test" else {}
         return metrics
 
-    def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
-        """TOFU's metrics, memorization and PrivLeak, and the scores per example."""
+    @classmethod
+    def metrics_of(
+        cls, per_example: PerExample, retain: PerExample | None = None, arguments: Arguments = NO_ARGUMENTS
+    ) -> dict[str, float]:
+        """TOFU's metrics, memorization, membership inference and PrivLeak, and aggregates of them.
+
+        Args:
+            per_example: split to score to index to value.
+            retain: the same of the retain model; None for no forget quality, and a PrivLeak compared with chance.
+            arguments: those of the callback; ``compat`` is read.
+        """
+        forget = per_example.get(FORGET, {})
+        tofu = {
+            split: {name: values for name, values in table.items() if name in TOFU_SCORES}
+            for split, table in per_example.items()
+        }
+        found = {
+            **tofu_metrics(tofu, (retain or {}).get(FORGET, {}).get("truth_ratio")),
+            **memorization_metrics(per_example),
+            **membership_of((MEMBERS, NONMEMBERS), per_example, retain, arguments),
+        }
+        return found | tofu_aggregates(found, forget)
+
+    @classmethod
+    def read_retain_scores(cls, path: str, arguments: Arguments = NO_ARGUMENTS) -> PerExample:
+        """Truth ratios of the forget set, from any file that ``retain_results`` accepts, and scores of attacks, if any.
+
+        Args:
+            path: evaluation of the retain model.
+            arguments: those of the callback; ``truth_ratio_average`` and ``compat`` are read.
+
+        Raises:
+            ValueError: if the file has no truth ratios, or follows other conventions.
+        """
+        ratios = read_truth_ratios(path, cast(TruthRatioAverage, arguments.get("truth_ratio_average", "geometric")))
+        members, nonmembers = read_membership_scores(path, (MEMBERS, NONMEMBERS), cast(Compat, arguments.get("compat")))
+        return {MEMBERS: {"truth_ratio": ratios, **members}, NONMEMBERS: nonmembers}
+
+    def scores_of(self, collected: Collected) -> PerExample:
+        """Probabilities and truth ratios of the answers, and what the other metrics keep."""
         tofu: dict[str, dict[str, dict[int, float]]] = {}
         others: dict[str, dict[str, dict[int, float]]] = {}
         for loader, metrics in collected.items():
@@ -134,48 +176,45 @@ class TOFUEvaluation(EvaluationCallback):
                 if isinstance(metric, CandidateNLL):
                     candidates = metric.candidates()
                     tofu.setdefault(split, {}).update(tofu_scores(split, candidates, self.truth_ratio_average))
-                    if split == "forget" and "exact_memorization" in metrics:
+                    if split == FORGET and "exact_memorization" in metrics:
                         others.setdefault(split, {}).update(paraphrase_scores(candidates))
                 else:
-                    table = tofu if name in ("rouge", "fluency") else others
+                    table = tofu if name in TOFU_SCORES else others
                     table.setdefault(split, {})[name] = metric.per_example()
-        self._check_questions(tofu.get("forget", {}).get("truth_ratio", {}))
-        found = {
-            **tofu_metrics(tofu, self._retain_ratios),
-            **memorization_metrics(others),
-            **self._membership_metrics(others),
-        }
-        found |= tofu_aggregates(found, others.get("forget", {}))
         splits = dict.fromkeys([*tofu, *others])
-        return found, {split: {**tofu.get(split, {}), **others.get(split, {})} for split in splits}
+        return {split: {**tofu.get(split, {}), **others.get(split, {})} for split in splits}
+
+    def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
+        """The metrics, in ``test`` with intervals of the AUCs, and the scores per example."""
+        per_example = self.scores_of(collected)
+        self._check_questions(per_example.get(FORGET, {}).get("truth_ratio", {}))
+        metrics = self.metrics_of(per_example, self.retain_scores, {"compat": self.compat})
+        if self.stage == "test":
+            metrics |= membership_intervals(per_example.get(MEMBERS, {}), per_example.get(NONMEMBERS, {}))
+        if "privleak" in metrics and compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS)):
+            self.warn_once(
+                "privleak compares with chance, because there are no retain_results with a holdout split. Test a "
+                "retain model, trained on the retain set only, with both splits, and give its results.json."
+            )
+        return metrics, per_example
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the metrics, keep the results and write them."""
+        """Log the metrics; keep and write the results."""
         super().on_test_epoch_end(trainer, pl_module)
         metrics = self.results.metrics if self.results else {}
         if missing := [name for name in UTILITY_METRICS if name not in metrics]:
             self.warn_once(f"model_utility is not computed, because there is no {', '.join(missing)}.")
 
-    def _membership_metrics(self, per_example: PerExample) -> dict[str, float]:
-        members, nonmembers = per_example.get(MEMBERS, {}), per_example.get(NONMEMBERS, {})
-        metrics = membership_metrics(members, nonmembers, *self._retain_attacks, self.compat)
-        metrics |= membership_intervals(members, nonmembers) if self.stage == "test" else {}
-        if "privleak" in metrics and not all(self._retain_attacks):
-            self.warn_once(
-                "privleak compares with chance, because there are no retain_results with a holdout split. Test a model "
-                "that was trained on the retain set only with both splits, and give its results.json."
-            )
-        return metrics
-
     def _check_questions(self, ratios: Mapping[int, float]) -> None:
-        if ratios and self._retain_ratios is None:
+        retain_ratios = (self.retain_scores or {}).get(FORGET, {}).get("truth_ratio")
+        if ratios and retain_ratios is None:
             self.warn_once(
-                "forget_quality is not computed, because it compares with a model that was trained on the retain set "
+                "forget_quality is not computed, because it compares with a retain model, trained on the retain set "
                 "only. Train one, test it with TOFUEvaluation, and give its results.json as retain_results."
             )
-        elif ratios and self._retain_ratios is not None and ratios.keys() != self._retain_ratios.keys():
+        elif ratios and retain_ratios is not None and ratios.keys() != retain_ratios.keys():
             self.warn_once(
                 f"forget_quality compares answers to different questions: {len(ratios)} forget questions were "
-                f"evaluated, {len(self._retain_ratios)} are in {self.retain_results!r}, and "
-                f"{len(ratios.keys() & self._retain_ratios.keys())} are in both."
+                f"evaluated, {len(retain_ratios)} are in {self.retain_results!r}, and "
+                f"{len(ratios.keys() & retain_ratios.keys())} are in both."
             )

@@ -1,4 +1,4 @@
-"""The WMDP benchmark, and any other multiple-choice questions."""
+"""The WMDP benchmark, and other multiple-choice questions."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -6,34 +6,35 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
+from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.functional import bootstrap_interval, corpus_perplexity
 from unlearn_pl.metrics import CandidateNLL, ChoiceCorrect, PerExampleMetric, TokenCount
 from unlearn_pl.metrics.candidate_nll import MAX_CHOICES
+from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.results import PerExample
 
 TEXTS = "wikitext"
 
 
 class WMDPEvaluation(EvaluationCallback):
-    """Accuracy on multiple-choice questions: hazardous knowledge should fall to chance, general knowledge should not.
+    """Accuracy on multiple-choice questions: on hazardous knowledge it should fall to chance, elsewhere it should not.
 
     Every split of multiple-choice questions is evaluated, ``wmdp_bio``, ``wmdp_chem``, ``wmdp_cyber``, ``mmlu`` and
-    your own, in ``validate`` and in ``test``: nothing is generated. The answer is the option whose letter is the most
-    likely one, as in the zero-shot tasks of lm-eval. Metrics are
+    your own, in ``validate`` and in ``test``; nothing is generated. The answer is the option with the most likely
+    letter, as in the zero-shot tasks of lm-eval. Metrics are
 
     - ``{split}_accuracy``: share of questions that are answered correctly;
     - ``{split}_accuracy_low`` and ``_high``: its interval, see :func:`~unlearn_pl.functional.bootstrap_interval`;
     - ``wikitext_perplexity``: per token of the model's tokenizer, over all tokens of the split ``wikitext``; comparable
-      between models with the same tokenizer only.
+      only between models with the same tokenizer.
 
     Args:
-        output: file that ``test`` writes; ``results.json`` in the logger's directory when not given.
-        level: probability that an interval is to cover.
-        resamples: how many times the bootstrap draws.
+        output: file that ``test`` writes; by default ``results.json`` in the logger's directory.
+        level: coverage probability of the intervals.
+        resamples: number of bootstrap draws.
 
     Raises:
-        ValueError: if ``level`` is not between 0 and 1, or ``resamples`` not positive.
+        ValueError: if ``level`` is not between 0 and 1, or ``resamples`` is not positive.
 
     References:
         Li et al., "The WMDP Benchmark: Measuring and Reducing Malicious Use With Unlearning", ICML 2024,
@@ -51,38 +52,66 @@ class WMDPEvaluation(EvaluationCallback):
         self.resamples = resamples
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
-        """Choices; NLLs of the texts of ``wikitext``."""
+        """Answers to questions; NLLs of the texts of ``wikitext``."""
         if loader.endswith(GENERATE):
             return {}
         return {"nll": CandidateNLL(), "num_tokens": TokenCount()} if loader == TEXTS else {"correct": ChoiceCorrect()}
 
+    @classmethod
+    def metrics_of(
+        cls, per_example: PerExample, retain: PerExample | None = None, arguments: Arguments = NO_ARGUMENTS
+    ) -> dict[str, float]:
+        """Accuracies, and perplexities over all tokens of a split.
+
+        Args:
+            per_example: split to score to index to value.
+            retain: not read.
+            arguments: not read.
+        """
+        metrics: dict[str, float] = {}
+        for split, table in per_example.items():
+            if correct := table.get("correct"):
+                metrics[f"{split}_accuracy"] = mean_score(correct)
+            nll, num_tokens = table.get("nll", {}), table.get("num_tokens", {})
+            if nll and nll.keys() == num_tokens.keys():
+                sums = {index: per_token * num_tokens[index] for index, per_token in nll.items()}
+                metrics[f"{split}_perplexity"] = _perplexity(sums, num_tokens)
+        return metrics
+
     def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
-        """Accuracies with their intervals, perplexity, and which questions are answered correctly."""
+        """Accuracies with their intervals and perplexities, and the scores per example."""
         metrics: dict[str, float] = {}
         per_example: dict[str, dict[str, dict[int, float]]] = {}
         for split, kept in collected.items():
             correct = kept.get("correct")
             if isinstance(correct, ChoiceCorrect):
-                answered = correct.correct()
-                if answered:
+                if answered := correct.correct():
                     per_example[split] = {"correct": answered}
-                    metrics |= self._accuracy(split, list(answered.values()))
+                    metrics |= self.metrics_of({split: per_example[split]}) | self._interval(split, answered)
             elif kept:
-                metrics[f"{split}_perplexity"], per_example[split] = _perplexity(kept)
+                sums, num_tokens = _sums(kept)
+                per_token = {index: total / num_tokens[index] for index, total in sums.items()}
+                per_example[split] = {"nll": per_token, "num_tokens": num_tokens}
+                # From the sums themselves: those that metrics_of multiplies out differ in the last digit.
+                metrics[f"{split}_perplexity"] = _perplexity(sums, num_tokens)
         return metrics, per_example
 
-    def _accuracy(self, split: str, correct: list[float]) -> dict[str, float]:
-        low, high = bootstrap_interval(_mean, correct, level=self.level, resamples=self.resamples)
-        accuracy = _mean(torch.tensor(correct, dtype=torch.float64))
-        return {f"{split}_accuracy": accuracy, f"{split}_accuracy_low": low, f"{split}_accuracy_high": high}
+    def _interval(self, split: str, correct: Mapping[int, float]) -> dict[str, float]:
+        low, high = bootstrap_interval(_mean, list(correct.values()), level=self.level, resamples=self.resamples)
+        return {f"{split}_accuracy_low": low, f"{split}_accuracy_high": high}
 
 
 def _mean(values: Tensor) -> float:
     return values.mean().item()
 
 
-def _perplexity(kept: Mapping[str, PerExampleMetric]) -> tuple[float, dict[str, dict[int, float]]]:
-    """That of all texts, and the NLL per token and the number of tokens of each, over all of its windows."""
+def _perplexity(sums: Mapping[int, float], num_tokens: Mapping[int, float]) -> float:
+    nll = torch.tensor([sums[index] for index in num_tokens], dtype=torch.float64)
+    return corpus_perplexity(nll, torch.tensor(list(num_tokens.values()), dtype=torch.float64)).item()
+
+
+def _sums(kept: Mapping[str, PerExampleMetric]) -> tuple[dict[int, float], dict[int, float]]:
+    """Index of the text to its NLL, a sum over all of its windows, and to its number of scored tokens."""
     windows, sizes = kept["nll"].per_example(), kept["num_tokens"].per_example()
     nll: dict[int, float] = {}
     num_tokens: dict[int, float] = {}
@@ -90,6 +119,4 @@ def _perplexity(kept: Mapping[str, PerExampleMetric]) -> tuple[float, dict[str, 
         index = key // MAX_CHOICES
         nll[index] = nll.get(index, 0.0) + windows[key] * size
         num_tokens[index] = num_tokens.get(index, 0.0) + size
-    sums, counts = (torch.tensor(list(table.values()), dtype=torch.float64) for table in (nll, num_tokens))
-    per_token = {index: total / num_tokens[index] for index, total in nll.items()}
-    return corpus_perplexity(sums, counts).item(), {"nll": per_token, "num_tokens": num_tokens}
+    return nll, num_tokens

@@ -1,7 +1,7 @@
 """Rules that combine the objectives' gradients: a Gramian and the losses in, a weight per gradient out.
 
-Every rule subclasses :class:`Combiner`, which decides what takes part in a step and normalises; a rule itself is the
-mathematics on a small matrix.
+Most rules subclass :class:`GramianCombiner`, which drops inactive objectives and normalizes gradients; a rule itself is
+the mathematics on a small matrix.
 """
 
 from unlearn_pl.combiners.base import Combiner
@@ -10,8 +10,10 @@ from unlearn_pl.combiners.dual_basis import DualBasis
 from unlearn_pl.combiners.dual_proj import DualProj
 from unlearn_pl.combiners.fedosd import FedOSD
 from unlearn_pl.combiners.graddrop import GradDrop
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.gru import GRU
 from unlearn_pl.combiners.hamu import HAMU
+from unlearn_pl.combiners.loss_combiner import LossCombiner
 from unlearn_pl.combiners.min_norm import MinNorm
 from unlearn_pl.combiners.ngdiff import NGDiff
 from unlearn_pl.combiners.options import CombinerOptions
@@ -35,6 +37,8 @@ __all__ = [
     "DualProj",
     "FedOSD",
     "GradDrop",
+    "GramianCombiner",
+    "LossCombiner",
     "MinNorm",
     "NGDiff",
     "PrimalDual",

@@ -1,19 +1,19 @@
-"""The mean gradient, moved as little as needed to increase no objective (DualProj, GEM)."""
+"""Projection of the mean gradient on the directions that increase no objective (DualProj, GEM)."""
 
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import dual_cone_projection
 
 
-class DualProj(Combiner):
+class DualProj(GramianCombiner):
     """``argmin_d |d - mean_k g_k|^2`` subject to ``g_k . d >= 0`` for all k: the quadratic program of GEM.
 
-    The step increases no live objective; it is the mean of the gradients wherever that increases none.
+    The step increases no live objective; it is the mean of the gradients if that increases none.
 
     Args:
         options: see :class:`CombinerOptions`.
@@ -27,5 +27,5 @@ class DualProj(Combiner):
         super().__init__(**options)
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """Weights of the projected mean."""
+        """Weights ``[K]`` of the projected mean."""
         return dual_cone_projection(gramian, torch.full_like(losses, 1 / len(losses)))

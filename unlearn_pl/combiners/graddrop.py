@@ -12,7 +12,7 @@ from unlearn_pl.combiners.step_seed import step_seed
 from unlearn_pl.types import Role
 
 CHUNK = 1 << 22
-"""Elements that are merged at once, so that temporaries stay small next to an embedding matrix."""
+"""Elements that are merged at a time, so that temporaries stay small compared to an embedding matrix."""
 
 
 class GradDrop(RowCombiner):
@@ -22,13 +22,13 @@ class GradDrop(RowCombiner):
     agree, their sum is followed; where they conflict, one sign is picked with the odds of its share. The expectation
     is the plain sum.
 
-    ``U`` depends on ``seed``, the number of the step and that of the parameter alone, so that ranks which hold the same
-    gradients stay equal. Ranks which hold shards draw the same numbers, each for its own shard.
+    ``U`` depends only on ``seed``, the number of the step and that of the parameter, so that ranks with the same
+    gradients stay equal. Ranks with shards draw the same numbers, each for its own shard.
 
     Args:
-        leak: share of the plain sum that passes anyway, in ``[0, 1]``; 1 is the plain sum.
-        seed: of the draws.
-        options: see :class:`CombinerOptions`. Nothing is normalised by default, as in the paper.
+        leak: share of the plain sum that is always kept, in ``[0, 1]``; 1 is the plain sum.
+        seed: random seed of the draws.
+        options: see :class:`CombinerOptions`; ``normalization`` is ``none`` by default, as in the paper.
 
     Raises:
         ValueError: if ``leak`` is outside ``[0, 1]``.
@@ -49,17 +49,17 @@ class GradDrop(RowCombiner):
         self._step = self._parameter = 0
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """As in :meth:`Combiner.setup`; steps are counted anew."""
+        """See :meth:`Combiner.setup`; also resets the number of the step."""
         super().setup(names, roles, zero_at_start)
         self._step = self._parameter = 0
 
     def __call__(self, gramian: Tensor | None, losses: Tensor) -> Tensor:
-        """As in :class:`Combiner`; a call begins a new step."""
+        """Weights ``[..., K]``, see :class:`Combiner`; a call begins a new step."""
         self._step, self._parameter = self._step + 1, 0
         return super().__call__(gramian, losses)
 
     def merge(self, gradients: Sequence[Tensor | None]) -> Tensor | None:
-        """The gradients of one sign per element; written in place."""
+        """The sum ``[...]`` of the gradients of one sign per element; written in place."""
         self._parameter += 1
         given = [g for g in gradients if g is not None]
         if len(given) < 2:
@@ -84,10 +84,10 @@ class GradDrop(RowCombiner):
         return torch.lerp(picked, positive + negative, self.leak) if self.leak else picked
 
     def state_dict(self) -> dict[str, Any]:
-        """As in :meth:`Combiner.state_dict`, with the number of the step."""
+        """See :meth:`Combiner.state_dict`; includes the number of the step."""
         return super().state_dict() | {"step": self._step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``, after :meth:`setup`."""
+        """Resume from ``state``, after :meth:`setup`."""
         super().load_state_dict(state)
         self._step = state["step"]

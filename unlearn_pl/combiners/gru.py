@@ -10,10 +10,10 @@ class GRU(TwoBlockCombiner):
     """``f - min(f . r, 0) / |r|^2 r``: the forget gradient, rectified where it would increase the retain loss.
 
     The step is the closest one to ``f`` that does not increase the retain loss, and descends the forget loss unless the
-    two gradients are opposite. Retaining has no pull of its own; ``retain_weight`` gives it one.
+    two gradients are opposite. The retain loss itself is not descended unless ``retain_weight`` is positive.
 
     Args:
-        retain_weight: how much of ``r`` is added to the rectified gradient; the paper's main variant has none.
+        retain_weight: multiple of ``r`` that is added to the rectified gradient; 0 in the paper's main variant.
         options: see :class:`CombinerOptions`; ``normalization`` is ``none`` by default.
 
     Raises:
@@ -21,8 +21,8 @@ class GRU(TwoBlockCombiner):
 
     References:
         Wang et al., GRU: Mitigating the trade-off between unlearning and retention for LLMs, ICML 2025,
-        arXiv 2503.09117. The paper projects on a moving average of the retain gradient; no Gramian of this step's
-        gradients can express that, so it is this step's retain gradient here. Its clipping is left to the trainer.
+        arXiv 2503.09117. The paper projects on a moving average of the retain gradient; the Gramian of this
+        step's gradients cannot express that, so this step's retain gradient is used. Clipping is left to the Trainer.
     """
 
     def __init__(self, retain_weight: float = 0.0, **options: Unpack[CombinerOptions]) -> None:
@@ -32,5 +32,5 @@ class GRU(TwoBlockCombiner):
         self.retain_weight = retain_weight
 
     def weigh_blocks(self, ff: float, rr: float, fr: float) -> tuple[float, float]:
-        """All of ``f``, and as much of ``r`` as removes the conflict."""
+        """Weight 1 of ``f``, and the multiple of ``r`` that removes the conflict."""
         return 1.0, max(0.0, -fr / rr) + self.retain_weight

@@ -1,4 +1,4 @@
-"""Which objectives take part in a step."""
+"""Active objectives: which objectives take part in a step."""
 
 import math
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from unlearn_pl.types import Role
 
 
 class Liveness:
-    """Leaves out gradients that are rounding noise, and objectives that have reached their goal.
+    """Drops gradients that are rounding noise, and satisfied objectives.
 
-    A solver would promote either to a full voice: min-norm weights favour the shortest gradient. An objective is live
-    while all of this holds:
+    A solver would give either of them a large weight: min-norm weights favor the shortest gradient. An objective is
+    active while all of this holds:
 
     * its loss and its gradient are finite;
     * its norm exceeds ``min_relative_norm`` times the largest;
-    * if its gradient is zero by definition at the start (a divergence from the original model), its norm exceeds
-      ``noise_factor`` times what was measured at the first call, which is noise of dropout, padding and precision;
+    * if its gradient is zero by definition at the start (a divergence from the reference model), its norm exceeds
+      ``noise_factor`` times that of the first call, which is noise of dropout, padding and precision;
     * it is not satisfied: the moving average of its loss fell below its threshold, and has not risen above twice that.
 
     Args:
         min_relative_norm: in ``[0, 1)``.
-        noise_factor: not negative.
+        noise_factor: at least 0.
         satisfied: threshold for the losses of all objectives of role ``forget``, or thresholds by name.
         satisfied_decay: decay of the moving average of the losses.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Liveness:
         self._loss_average = MovingAverage(satisfied_decay)
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool]) -> None:
-        """Reset the state for these objectives; ``ValueError`` for unknown names in ``satisfied``."""
+        """Reset the state for these objectives; raises ``ValueError`` for unknown names in ``satisfied``."""
         self._names = tuple(names)
         self._thresholds = torch.tensor(self._thresholds_of(names, roles), dtype=torch.float64)
         self._zero_at_start = torch.tensor(zero_at_start, dtype=torch.bool)
@@ -69,21 +69,21 @@ class Liveness:
         return [forget if role == "forget" else -math.inf for role in roles]
 
     def update(self, norms: Tensor, losses: Tensor) -> Tensor:
-        """Take a step's gradient norms ``[K]`` and losses ``[K]`` in; return who is live, ``[K]`` bool.
+        """Update with a step's gradient norms ``[K]`` and losses ``[K]``; return the active objectives, ``[K]`` bool.
 
         Raises:
-            ValueError: as :meth:`observe`.
+            ValueError: see :meth:`observe`.
         """
         finite = norms.isfinite() & losses.isfinite()
         self._noise = torch.where(self._noise.isnan() & finite, norms, self._noise)
         self.observe(losses, where=finite)
 
         floor = self.min_relative_norm * norms[finite].max() if finite.any() else 0.0
-        audible = ~self._zero_at_start | (norms > self.noise_factor * self._noise)
-        return finite & (norms > 0) & (norms > floor) & audible & ~self.satisfied_now
+        above_noise = ~self._zero_at_start | (norms > self.noise_factor * self._noise)
+        return finite & (norms > 0) & (norms > floor) & above_noise & ~self.satisfied_now
 
     def observe(self, losses: Tensor, where: Tensor | None = None) -> bool:
-        """Take a step's losses ``[K]`` in, of those in ``where``; True when an objective has reached or lost its goal.
+        """Update with a step's losses ``[K]``, where ``where [K]`` is True; True if an objective crossed its threshold.
 
         Raises:
             ValueError: if a loss with a threshold is negative, so that it would count as satisfied from the start.
@@ -93,17 +93,17 @@ class Liveness:
             names = [name for name, bad in zip(self._names, negative, strict=True) if bad]
             raise ValueError(
                 f"The losses of {names} are negative ({losses[negative].tolist()}), so satisfied={self.satisfied} would"
-                " leave them out from the start. Use satisfied=None, or name only losses that are never negative."
+                " drop them from the start. Use satisfied=None, or name only losses that are never negative."
             )
         average = self._loss_average.update(losses, where=losses.isfinite() if where is None else where)
         before = self.satisfied_now
-        # Twice the threshold on the way back keeps a noisy loss from switching its objective on and off.
+        # Hysteresis keeps a noisy loss from switching its objective on and off.
         limits = torch.where(before, 2 * self._thresholds, self._thresholds)
         self.satisfied_now = average < limits
         return bool((self.satisfied_now != before).any())
 
     def state_dict(self) -> dict[str, Tensor | dict[str, Tensor]]:
-        """What :meth:`load_state_dict` needs to go on from here."""
+        """State for :meth:`load_state_dict`."""
         return {
             "noise": self._noise.clone(),
             "satisfied_now": self.satisfied_now.clone(),
@@ -111,6 +111,6 @@ class Liveness:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from ``state``, after :meth:`setup`."""
+        """Resume from ``state``, after :meth:`setup`."""
         self._noise, self.satisfied_now = state["noise"].clone(), state["satisfied_now"].clone()
         self._loss_average.load_state_dict(state["loss_average"])

@@ -6,23 +6,23 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.moving_average import MovingAverage
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import min_norm_weights
 from unlearn_pl.types import Role
 
 
-class MinNorm(Combiner):
+class MinNorm(GramianCombiner):
     """``argmin_lambda |sum_k lambda_k g_k / n_k|^2`` over the simplex, solved exactly: MGDA.
 
     The step descends every live objective: those with a positive weight equally steeply in units of their ``n_k``, the
-    others more. With ``l2``, only directions count, and no objective gains by the scale of its loss. On raw gradients
-    (``none``) the shortest, which is that of an objective nearly reached, takes nearly all the weight.
+    others more steeply. With ``l2``, only directions count, and the scale of a loss gives no advantage. On raw
+    gradients (``none``), the shortest, that of a nearly converged objective, takes nearly all the weight.
 
-    Weights that are solved on a small batch are noisy, and biased towards whoever had a short gradient by chance. With
-    ``weight_ema`` the step follows a moving average of ``lambda``, renormalised over those who take part. It then no
-    longer promises to descend every objective.
+    Weights from a small batch are noisy, and biased toward objectives whose gradient is short by chance. With
+    ``weight_ema``, the step follows a moving average of ``lambda``, renormalized over the active objectives. It is then
+    no longer guaranteed to descend every objective.
 
     Args:
         weight_ema: decay of the average of ``lambda``, in ``[0, 1)``; 0 for none.
@@ -53,28 +53,28 @@ class MinNorm(Combiner):
         self._averages: list[MovingAverage] = []
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """As in :meth:`Combiner.setup`."""
+        """See :meth:`Combiner.setup`; also resets the averages."""
         super().setup(names, roles, zero_at_start)
         self._averages = []
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """Weights of the minimum-norm point, or their average over steps."""
+        """Weights ``[K]`` of the minimum-norm point, or their average over steps."""
         weights = min_norm_weights(gramian)
         return self._smooth(weights) if self.weight_ema else weights
 
     def _smooth(self, weights: Tensor) -> Tensor:
         while len(self._averages) <= self.block:
             self._averages.append(MovingAverage(self.weight_ema))
-        everyone = torch.zeros(len(self.members), dtype=torch.float64).masked_scatter(self.members, weights)
-        average = self._averages[self.block].update(everyone, where=self.members)[self.members]
+        all_weights = torch.zeros(len(self.members), dtype=torch.float64).masked_scatter(self.members, weights)
+        average = self._averages[self.block].update(all_weights, where=self.members)[self.members]
         return average / average.sum()
 
     def state_dict(self) -> dict[str, Any]:
-        """As in :meth:`Combiner.state_dict`, with the average of every block."""
+        """See :meth:`Combiner.state_dict`; includes the average of every block."""
         return super().state_dict() | {"averages": [average.state_dict() for average in self._averages]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As in :meth:`Combiner.load_state_dict`."""
+        """See :meth:`Combiner.load_state_dict`."""
         super().load_state_dict(state)
         self._averages = [MovingAverage(self.weight_ema) for _ in state["averages"]]
         for average, kept in zip(self._averages, state["averages"], strict=True):

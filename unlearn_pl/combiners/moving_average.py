@@ -1,4 +1,4 @@
-"""An exponential moving average without the pull of its start at 0."""
+"""Exponential moving average with bias correction."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch import Tensor
 class MovingAverage:
     """``m <- decay * m + (1 - decay) * x``, divided by the same average of ones (the bias correction of Adam).
 
-    Every entry counts only the updates that it took part in.
+    Every entry counts only the updates that include it.
 
     Args:
         decay: in ``[0, 1)``; 0 keeps the last value.
@@ -23,12 +23,12 @@ class MovingAverage:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every value."""
+        """Reset all averages."""
         self._sum = torch.zeros((), dtype=torch.float64)
         self._weight = torch.zeros((), dtype=torch.float64)
 
     def update(self, values: Tensor, where: Tensor) -> Tensor:
-        """Take ``values [...]`` in where ``where [...]`` is True; return the averages, NaN where there is none yet."""
+        """Update with ``values [...]`` where ``where [...]`` is True; return the averages, NaN without values."""
         decayed_sum = self.decay * self._sum + (1 - self.decay) * values
         decayed_weight = self.decay * self._weight + (1 - self.decay)
         self._sum = torch.where(where, decayed_sum, self._sum)
@@ -36,9 +36,9 @@ class MovingAverage:
         return self._sum / self._weight
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What :meth:`load_state_dict` needs to go on from here."""
+        """The state for :meth:`load_state_dict`."""
         return {"sum": self._sum.clone(), "weight": self._weight.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from ``state``."""
+        """Resume from ``state``."""
         self._sum, self._weight = state["sum"].clone(), state["weight"].clone()

@@ -1,4 +1,4 @@
-"""The lengths that gradients are divided by before they are combined."""
+"""Normalization of gradients: the lengths that they are divided by before they are combined."""
 
 from typing import Literal, get_args
 
@@ -13,17 +13,17 @@ NormalizationKind = Literal["none", "l2", "ema"]
 class Normalization:
     """A positive length ``n_k`` per gradient; the rule is solved for ``g_k / n_k``.
 
-    Any positive scaling keeps common descent and chooses another compromise. With the current norm an objective that
-    is finished, whose gradient tends to 0, is amplified for ever; a slow average or a floor lets it fade out.
+    Any positive scaling preserves common descent and only changes the trade-off. With the current norm, a converged
+    objective, whose gradient tends to 0, is amplified forever; a slow average or a floor lets it fade out.
 
     Args:
         kind: ``none`` (``n_k = 1``), ``l2`` (the norm of this step), ``ema`` (root of the moving average of the squared
-            norms over the steps in which the objective was live).
+            norms over the steps in which the objective was active).
         decay: decay of that average.
         floor: ``n_k`` is at least this fraction of the largest norm so far, in ``[0, 1]``; 0 for none.
 
     Raises:
-        ValueError: if an argument is none of the accepted values.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, kind: NormalizationKind, decay: float, floor: float) -> None:
@@ -37,12 +37,12 @@ class Normalization:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every norm."""
+        """Discard all norms."""
         self._average.reset()
         self._largest = torch.zeros((), dtype=torch.float64)
 
     def update(self, norms: Tensor, where: Tensor) -> Tensor:
-        """Take a step's ``norms [..., K]`` in where True; return ``n_k [..., K]``, meaningful there only."""
+        """Update with ``norms [..., K]`` where ``where [..., K]`` is True; return ``n_k [..., K]``, valid there."""
         average = self._average.update(norms.square(), where).sqrt()
         self._largest = torch.where(where, torch.maximum(self._largest, norms), self._largest)
         if self.kind == "none":
@@ -50,10 +50,10 @@ class Normalization:
         return torch.maximum(norms if self.kind == "l2" else average, self.floor * self._largest)
 
     def state_dict(self) -> dict[str, Tensor | dict[str, Tensor]]:
-        """What :meth:`load_state_dict` needs to go on from here."""
+        """State for :meth:`load_state_dict`."""
         return {"largest": self._largest.clone(), "average": self._average.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from ``state``."""
+        """Resume from ``state``."""
         self._largest = state["largest"].clone()
         self._average.load_state_dict(state["average"])

@@ -1,4 +1,4 @@
-"""The weight of the retain losses as the multiplier of a constraint."""
+"""Retaining as a constraint, whose multiplier is the weight of the retain losses."""
 
 import math
 from collections.abc import Sequence
@@ -7,29 +7,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.loss_combiner import LossCombiner
 from unlearn_pl.types import Role
 
 
-class PrimalDual(Combiner):
+class PrimalDual(LossCombiner):
     """``min L_f`` subject to ``L_r <= budget``: weights 1 and ``a``; ``a <- max(0, a + step_size (L_r - budget))``.
 
     ``L_f`` is the sum of the losses of role ``forget``, ``L_r`` that of role ``retain``. The multiplier ``a`` grows
-    while the retain loss exceeds its budget, and falls while there is room to forget; at 0 the retain losses have no
-    say. It moves once per optimizer step, by the retain loss of the step before, averaged over the whole window and
-    all ranks. A step whose retain loss is not finite leaves it where it is.
+    while the retain loss exceeds its budget, and falls while it is below; at 0 the retain losses have no effect. It is
+    updated once per optimizer step, with the retain loss of the previous step, averaged over the whole window and all
+    ranks. A step whose retain loss is not finite does not change it.
 
     Args:
-        budget: largest sum of the retain losses that is put up with. A little above that of the original model.
-        step_size: of the multiplier.
+        budget: upper bound on the sum of the retain losses; set it slightly above the reference model's.
+        step_size: step size of the multiplier.
         initial: the multiplier at the start.
-        warmup_steps: optimizer steps with the initial multiplier before its first change.
+        warmup_steps: optimizer steps with the initial multiplier before its first update.
 
     Attributes:
-        multiplier: ``a``, the present weight of the retain losses.
+        multiplier: ``a``, the current weight of the retain losses.
 
     Raises:
-        ValueError: if an argument is not finite or out of its range.
+        ValueError: if an argument is not finite or out of range.
 
     Example:
         >>> import torch
@@ -43,11 +43,10 @@ class PrimalDual(Combiner):
     References:
         Entesari et al., Constrained Entropic Unlearning: A Primal-Dual Framework for Large Language Models (PDU),
         NeurIPS 2025, arXiv 2506.05314. On TOFU it starts at 100 with step size 5 and budget 0.3, on MUSE at 50 with
-        step size 1. The authors' code changes the multiplier at every micro-batch and on every rank by itself, and
+        step size 1. The authors' code updates the multiplier at every micro-batch and on each rank separately, and
         counts the warm-up in epochs.
     """
 
-    uses_gramian = False
     needs_roles = frozenset({"forget", "retain"})
 
     def __init__(self, budget: float, step_size: float = 1.0, initial: float = 1.0, warmup_steps: int = 0) -> None:
@@ -68,13 +67,13 @@ class PrimalDual(Combiner):
         self._calls = 0
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """As in :meth:`Combiner.setup`; the multiplier is the initial one again."""
+        """See :meth:`Combiner.setup`; also resets the multiplier."""
         super().setup(names, roles, zero_at_start)
         self.multiplier = float(self.initial)
         self._calls = 0
 
-    def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """1 for the forget losses, the multiplier for the retain losses; ``losses`` are those of the step before."""
+    def weigh(self, losses: Tensor) -> Tensor:
+        """``[K]``: 1 for forget losses, the multiplier for retain losses; ``losses [K]`` are the previous step's."""
         retain = self.members_of("retain")
         violation = losses[retain].sum().item() - self.budget
         if self._calls > self.warmup_steps and math.isfinite(violation):
@@ -83,10 +82,10 @@ class PrimalDual(Combiner):
         return torch.ones_like(losses).masked_fill(retain, self.multiplier)
 
     def state_dict(self) -> dict[str, Any]:
-        """As in :meth:`Combiner.state_dict`, with the multiplier and the number of calls."""
+        """See :meth:`Combiner.state_dict`; includes the multiplier and the number of calls."""
         return super().state_dict() | {"multiplier": self.multiplier, "calls": self._calls}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``, after :meth:`setup`."""
+        """Resume from ``state``, after :meth:`setup`."""
         super().load_state_dict(state)
         self.multiplier, self._calls = state["multiplier"], state["calls"]

@@ -6,21 +6,21 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import STATIONARY, Combiner
+from unlearn_pl.combiners.gramian_combiner import STATIONARY, GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import dual_cone_projection
 from unlearn_pl.types import Role
 
 
-class PriorityConstrainedDescent(Combiner):
+class PriorityConstrainedDescent(GramianCombiner):
     """``argmin_d |d - g_1|^2`` subject to ``g_j . d >= tau |g_j|^2`` for all others, rescaled to the primary's length.
 
     The gradients are those divided by their ``n_k``, by default the root of a slow average of their squared norms. The
-    step follows the primary objective as far as every other one still gets the share ``tau`` of the progress that a
-    step along its own gradient would bring it. Where no direction does that in a block of parameters, the block stays.
+    step follows the primary objective as closely as possible while every other one makes at least the share ``tau`` of
+    the progress of a step along its own gradient. A block of parameters without such a direction is not updated.
 
-    With several retain objectives as the primary, ``g_1`` is the mean of their normalised gradients, and the length
-    that of the sum of the raw ones. When no primary takes part, the sum of the others is followed.
+    With several retain objectives as the primary, ``g_1`` is the mean of their normalized gradients, and the length
+    that of the sum of the raw ones. If no primary objective is active, the sum of the others is followed.
 
     Args:
         primary: name of the primary objective; None for those of role ``retain``.
@@ -32,7 +32,7 @@ class PriorityConstrainedDescent(Combiner):
 
     References:
         Not all objectives are born equal: Priority-constrained descent for hierarchical multi-objective optimization,
-        TMLR 2026, arXiv 2606.29521. It adds 1e-8 to the average of the squared norms, which is left out here.
+        TMLR 2026, arXiv 2606.29521. It adds 1e-8 to the average of the squared norms, which is omitted here.
     """
 
     min_objectives: ClassVar[int] = 2
@@ -47,7 +47,7 @@ class PriorityConstrainedDescent(Combiner):
         self.margin = margin
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """As in :meth:`Combiner.setup`; ``ValueError`` also if there is no primary objective, or no other."""
+        """See :meth:`Combiner.setup`; also raises ``ValueError`` without a primary objective or without others."""
         super().setup(names, roles, zero_at_start)
         if self.primary is not None and self.primary not in names:
             raise ValueError(f"primary is {self.primary!r}, but the objectives are {list(names)}.")
@@ -60,7 +60,7 @@ class PriorityConstrainedDescent(Combiner):
         self._primary = torch.tensor(first)
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """Weights of the projection of the primary gradient on the directions that meet the margins."""
+        """Weights ``[K]`` of the projection of the primary gradient on the directions that meet the margins."""
         primary = self._primary[self.members]
         if not primary.any() or primary.all():
             return torch.ones_like(losses)

@@ -1,4 +1,4 @@
-"""What a rule on the elements of the gradients is, for rules that no Gramian can express."""
+"""Base class of rules on the elements of the gradients, which no Gramian can express."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 
 
-class RowCombiner(Combiner):
-    """A combiner that merges the gradients element by element; a subclass writes :meth:`merge`.
+class RowCombiner(GramianCombiner):
+    """A combiner that merges the gradients element by element; subclasses implement :meth:`merge`.
 
-    Its call decides, as for every combiner, who takes part, and returns the factor of each raw gradient: by default
-    that of the normalised gradient. The engine then hands the scaled gradients of those who take part to :meth:`merge`,
-    one parameter at a time, and takes what it returns as the gradient of the step. Shards of a parameter are merged
-    each by itself, so that it works with any strategy.
+    As for every rule on the Gramian, a call determines the active objectives; it returns a factor for each raw
+    gradient, by default that of the normalized gradient. The engine then passes the scaled gradients of the active
+    objectives to :meth:`merge`, one parameter at a time, and uses the result as the gradient of the step. Shards of a
+    parameter are merged separately, so that any strategy is supported.
     """
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """Factors of the normalised gradients before they are merged: 1."""
+        """Factors ``[K]`` of the normalized gradients before they are merged: 1."""
         return torch.ones_like(losses)
 
     @abstractmethod
@@ -29,9 +29,9 @@ class RowCombiner(Combiner):
         Called for every parameter in a fixed order, after the call that returned the factors.
 
         Args:
-            gradients: K scaled gradients of equal shape, in the order of ``setup``; None for an objective that is left
-                out or does not reach the parameter. They may be written to.
+            gradients: K scaled gradients ``[...]`` of equal shape, in the order of ``setup``; None for an objective
+                that is inactive or does not reach the parameter. They may be modified in place.
 
         Returns:
-            A tensor of that shape; None when all are None.
+            The merged gradient ``[...]``, of the same shape; None if all are None.
         """

@@ -16,15 +16,15 @@ class SAGO(RowCombiner):
 
     ``f`` is the sum of the gradients of role ``forget``, to be descended, ``r`` that of role ``retain``. No element of
     the step opposes the retain gradient, so to first order the sum of the retain losses never rises. A zero opposes
-    nothing: where ``f`` is exactly 0 nothing moves, as in embeddings of words that only the retain examples have.
+    nothing: where ``f`` is exactly 0 the step is 0, e.g. in embeddings of tokens that only occur in retain examples.
 
-    A parameter that one role alone reaches follows that role. When the objectives of one role are all left out, the
-    sum of the others is followed, with weight 1.
+    A parameter that only one role reaches follows that role. If all objectives of one role are inactive, the sum of the
+    others is followed, with weight 1.
 
     Args:
         alpha: weight of the retain gradient.
         gamma: weight of the forget gradient.
-        options: see :class:`CombinerOptions`. Nothing is normalised by default, as in the paper.
+        options: see :class:`CombinerOptions`; ``normalization`` is ``none`` by default, as in the paper.
 
     Raises:
         ValueError: if a weight is not positive.
@@ -52,14 +52,14 @@ class SAGO(RowCombiner):
         self.gamma = gamma
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """``gamma`` for forget gradients and ``alpha`` for retain gradients; 1 when only one role takes part."""
+        """``[K]``: ``gamma`` for forget gradients, ``alpha`` for retain gradients; 1 if only one role is active."""
         forget = self.members_of("forget")
         if forget.all() or not forget.any():
             return torch.ones_like(losses)
         return torch.full_like(losses, self.alpha).masked_fill(forget, self.gamma)
 
     def merge(self, gradients: Sequence[Tensor | None]) -> Tensor | None:
-        """The retain sum where the signs of the two sums are opposite, the forget sum elsewhere; written in place."""
+        """``[...]``: the retain sum where the two sums have opposite signs, else the forget sum; written in place."""
         forget, retain = self._sum(gradients, "forget"), self._sum(gradients, "retain")
         if forget is None or retain is None:
             return retain if forget is None else forget

@@ -1,14 +1,14 @@
-"""Seeds of rules that draw random numbers."""
+"""Random seeds of stochastic combiners."""
 
 import hashlib
 
 
 def step_seed(seed: int, *counters: int) -> int:
-    """A 64-bit seed that depends on its arguments alone: equal on every rank, unrelated for neighbouring counters.
+    """A 64-bit seed that depends on its arguments alone: equal on every rank, unrelated for neighboring counters.
 
     Args:
-        seed: that of the rule.
-        counters: what distinguishes the draw: the step, the number of the parameter.
+        seed: seed of the combiner.
+        counters: identify the draw: the step, the number of the parameter.
 
     Example:
         >>> step_seed(0, 1) == step_seed(0, 1), step_seed(0, 1) == step_seed(0, 2)

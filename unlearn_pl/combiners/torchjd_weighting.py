@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from unlearn_pl.combiners.base import Combiner
+from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.combiners.step_seed import step_seed
 from unlearn_pl.types import Role
@@ -16,30 +16,31 @@ WEIGHTINGS = (
     "AlignedMTL", "CAGrad", "DualProj", "FairGrad", "GradVac", "IMTLG", "Krum", "Mean", "MGDA", "PCD", "PCGrad",
     "Random", "Sum", "UPGrad",
 )  # fmt: skip
-"""Rules of TorchJD that need the Gramian, or only its size."""
+"""Rules of TorchJD that read nothing but the Gramian."""
 
 
-class TorchJD(Combiner):
+class TorchJD(GramianCombiner):
     """``lambda = W(G)`` with any weighting ``W`` of the TorchJD library, on the Gramian of unit gradients by default.
 
     TorchJD's absolute tolerances suit unit gradients; ``normalization="none"`` gives the rules on raw gradients, as
-    their papers state them. What TorchJD would not notice is kept away from it: gradients that are zero or not finite
-    are left out, weights that are not finite become 0, so that the step is skipped (and counted as stationary).
+    their papers state them. Cases that TorchJD does not check are handled here: zero and non-finite gradients are
+    dropped, and weights that are not finite become 0, so that the step is skipped (and counted as stationary).
 
-    Rules with an order of the objectives (``PCD``, whose first one is primary) see those that take part, in the order
-    of the module. Rules with a memory (``GradVac``, ``PCD``, ``smoothing``) keep one per block of parameters, in the
-    checkpoint; they start anew when the objectives that take part change. Random rules (``PCGrad``, ``GradVac``,
-    ``Random``) draw from ``seed`` and the number of the step alone, so that all ranks agree.
+    Rules that depend on the order of the objectives (``PCD``, whose first one is primary) get the active ones in the
+    order of the module. Stateful rules (``GradVac``, ``PCD``, ``smoothing``) keep a state per block of parameters, also
+    in the checkpoint; it is reset when the set of active objectives changes. The random numbers of ``PCGrad``,
+    ``GradVac`` and ``Random`` depend only on ``seed`` and the number of the step, so that all ranks agree.
 
     Args:
         weighting: name of a rule: ``AlignedMTL``, ``CAGrad``, ``DualProj``, ``FairGrad``, ``GradVac``, ``IMTLG``,
             ``Krum``, ``Mean``, ``MGDA``, ``PCD``, ``PCGrad``, ``Random``, ``Sum`` or ``UPGrad``; or a live
-            ``torchjd.aggregation.Weighting`` of Gramians, which a checkpoint can not build again. TorchJD's
-            ``DualProj`` and ``UPGrad`` need packages under the GPL, which ``unlearn_pl[torchjd]`` does not bring;
-            this library's own do not.
-        arguments: of the weighting, by name: ``{"c": 0.4}`` for ``CAGrad``, ``{"alpha": 1.0}`` for ``FairGrad``.
-        smoothing: decay of a moving average of the weights (CR-MOGM), in ``[0, 1)``; None for none.
-        seed: of the random numbers.
+            ``torchjd.aggregation.Weighting`` of Gramians, which a checkpoint cannot rebuild. TorchJD's
+            ``DualProj`` and ``UPGrad`` need packages under the GPL, which ``unlearn_pl[torchjd]`` does not install;
+            this library's own versions do not need them.
+        arguments: arguments of the weighting, by name: ``{"c": 0.4}`` for ``CAGrad``, ``{"alpha": 1.0}`` for
+            ``FairGrad``.
+        smoothing: decay of a moving average of the weights (CR-MOGM), in ``[0, 1)``; None for no smoothing.
+        seed: seed of the random numbers.
         options: see :class:`CombinerOptions`.
 
     Raises:
@@ -73,20 +74,20 @@ class TorchJD(Combiner):
         self._members: dict[int, Tensor] = {}
 
     def setup(self, names: Sequence[str], roles: Sequence[Role], zero_at_start: Sequence[bool] = ()) -> None:
-        """As in :meth:`Combiner.setup`; the weighting starts anew."""
+        """See :meth:`Combiner.setup`; also resets the weighting."""
         super().setup(names, roles, zero_at_start)
         self._forget_steps()
 
     def __call__(self, gramian: Tensor | None, losses: Tensor) -> Tensor:
-        """As in :class:`Combiner`; leaves the global random state alone."""
+        """See :meth:`Combiner.__call__`; does not change the global random state."""
         self._calls += 1
         with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would seed the accelerators, too, which the fork does not put back.
+            # torch.manual_seed would also seed the accelerators, which the fork does not restore.
             torch.default_generator.manual_seed(step_seed(self.seed, self._calls))
             return super().__call__(gramian, losses)
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """Weights of the weighting; zeros if they are not finite."""
+        """Weights ``[K]`` of the weighting; zeros if they are not finite."""
         if self.block not in self._members or not torch.equal(self._members[self.block], self.members):
             self._weightings[self.block] = deepcopy(self._fresh)
             self._members[self.block] = self.members.clone()
@@ -94,12 +95,12 @@ class TorchJD(Combiner):
         return weights if weights.isfinite().all() else torch.zeros_like(losses)
 
     def state_dict(self) -> dict[str, Any]:
-        """As in :meth:`Combiner.state_dict`, with the number of calls and what the weightings remember."""
+        """See :meth:`Combiner.state_dict`; includes the number of calls and the states of the weightings."""
         memories = {block: _memory(weighting) for block, weighting in self._weightings.items()}
         return super().state_dict() | {"calls": self._calls, "members": dict(self._members), "memories": memories}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``, after :meth:`setup`."""
+        """Resume from ``state``, after :meth:`setup`."""
         super().load_state_dict(state)
         self._calls, self._members = state["calls"], dict(state["members"])
         self._weightings = {block: deepcopy(self._fresh) for block in state["memories"]}
@@ -119,7 +120,7 @@ def _weighting(
             getattr(aggregation, f"{given}Weighting", None) if given in WEIGHTINGS else None, given, arguments
         )
     elif arguments:
-        raise ValueError(f"arguments {dict(arguments)} were given with a live weighting; they go with the name of one.")
+        raise ValueError(f"arguments {dict(arguments)} were given with a live weighting; accepted with a name only.")
     if not isinstance(given, aggregation.Weighting):
         raise ValueError(
             f"weighting is a {type(given).__name__}, but must be a torchjd.aggregation.Weighting or a name."
@@ -136,13 +137,13 @@ def _named(cls: type[nn.Module] | None, name: str, arguments: Mapping[str, float
         raise ValueError(f"The arguments {dict(arguments)} do not fit TorchJD's {name}: {error}") from error
     except ImportError as error:
         raise ValueError(
-            f"{error}. unlearn_pl[torchjd] brings what CAGrad and FairGrad need; unlearn_pl.combiners has its own "
+            f"{error}. unlearn_pl[torchjd] installs what CAGrad and FairGrad need; unlearn_pl.combiners has its own "
             "DualProj and UPGrad."
         ) from error
 
 
 def _memory(weighting: nn.Module) -> dict[str, dict[str, Any]]:
-    """What each submodule remembers. TorchJD forgets its buffers unless the key of their shape is there as well."""
+    """The state of each submodule. TorchJD resets its buffers unless the key of their shape is restored as well."""
     return {
         name: {key: buffer.clone() for key, buffer in module.named_buffers(recurse=False)}
         | ({"_state_key": module._state_key} if hasattr(module, "_state_key") else {})
@@ -151,7 +152,7 @@ def _memory(weighting: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def _remember(weighting: nn.Module, memory: dict[str, dict[str, Any]]) -> None:
-    """Put back what :func:`_memory` took; load_state_dict refuses buffers that are None in a new weighting."""
+    """Restore the state from :func:`_memory`; ``load_state_dict`` raises for buffers that are None when new."""
     for name, values in memory.items():
         module = weighting.get_submodule(name)
         for key, value in values.items():

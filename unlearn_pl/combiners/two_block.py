@@ -1,4 +1,4 @@
-"""What a rule on two gradients is: what is to be forgotten against what is to be kept."""
+"""Base class of two-block combiners: the forget gradient versus the retain gradient."""
 
 from abc import abstractmethod
 from typing import ClassVar, Unpack
@@ -6,20 +6,20 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.base import STATIONARY, Combiner
+from unlearn_pl.combiners.gramian_combiner import STATIONARY, GramianCombiner
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.types import Role
 
 
-class TwoBlockCombiner(Combiner):
-    """A rule on the forget gradient ``f`` and the retain gradient ``r``; a subclass writes :meth:`weigh_blocks`.
+class TwoBlockCombiner(GramianCombiner):
+    """A rule on the forget gradient ``f`` and the retain gradient ``r``; subclasses implement :meth:`weigh_blocks`.
 
-    ``f`` and ``r`` are the sums of the gradients of the objectives of each role that take part, all to be *descended*:
-    where a paper ascends a loss on the forget set, ``f`` is minus its gradient. If one role is left, because nobody of
-    the other takes part or its gradients cancel, its sum is followed.
+    ``f`` and ``r`` are the sums of the gradients of the active objectives of each role, all to be *descended*: where a
+    paper ascends a loss on the forget set, ``f`` is minus its gradient. If only one role remains, because the other has
+    no active objective or its gradients cancel, the step follows its sum.
 
-    The papers act on raw gradients, so that nothing is normalised by default. With ``l2``, ``f`` and ``r`` are sums of
-    unit gradients, and the step has the mean length of the gradients as its unit.
+    The papers act on raw gradients, so gradients are not normalized by default. With ``l2``, ``f`` and ``r`` are sums
+    of unit gradients, and the step is scaled by the mean length of the gradients.
 
     Args:
         options: see :class:`CombinerOptions`; ``normalization`` is ``none`` by default.
@@ -32,15 +32,15 @@ class TwoBlockCombiner(Combiner):
         super().__init__(**options)
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """The weight of each member's block."""
+        """Weights ``[K]``: for each objective, that of its role."""
         forget = self.members_of("forget")
         blocks = torch.stack([forget, ~forget]).to(gramian.dtype)
         sums = blocks @ gramian @ blocks.T
         # A sum far shorter than its parts is rounding noise.
         parts = blocks @ gramian.diagonal().clamp(min=0.0).sqrt()
-        there = sums.diagonal() > STATIONARY * parts**2
-        if not there.all():
-            return there.to(gramian.dtype) @ blocks
+        present = sums.diagonal() > STATIONARY * parts**2
+        if not present.all():
+            return present.to(gramian.dtype) @ blocks
         ff, rr, fr = sums[0, 0].item(), sums[1, 1].item(), sums[0, 1].item()
         return torch.tensor(self.weigh_blocks(ff, rr, fr), dtype=torch.float64) @ blocks
 

@@ -1,4 +1,4 @@
-"""``unlearn-pl compare``: evaluations side by side, with intervals; nothing that is not comparable."""
+"""``unlearn-pl compare``: evaluations side by side, with intervals, if they are comparable."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
     from unlearn_pl.results import PerExample, Results
 
 Format = Literal["text", "markdown", "csv", "json"]
 
 
 def main(args: Sequence[str]) -> None:
-    """Run ``unlearn-pl compare ARGS``; what is refused is a line on standard error, and exit status 1."""
+    """Run ``unlearn-pl compare ARGS``; an error is a line on standard error, and exit status 1."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(prog="unlearn-pl compare", description="Compare evaluations of the same questions.")
@@ -38,24 +37,27 @@ def compare(
 ) -> None:
     """Print a row per metric and a column per run, with bootstrap intervals, and differences to the first run.
 
+    Classes of evaluations that are not part of this library are imported from the working directory. Notes on missing
+    intervals, and on what could not be checked, go to standard error.
+
     Args:
         results: ``results.json`` files, or folders that hold one.
-        format: what to print.
-        retain_results: evaluation of the retain model that the runs were compared with; by default where the
-            evaluations found it.
-        level: probability that the intervals are to cover.
-        resamples: how many times questions are drawn.
-        seed: of the draws.
+        format: format of the table.
+        retain_results: evaluation of the retain model that the runs were compared with; by default the path that the
+            results record.
+        level: coverage probability of the intervals.
+        resamples: number of bootstrap draws.
+        seed: random seed of the draws.
 
     Raises:
-        ValueError: if a file is not a ``results.json``, or the runs are not about the same.
+        ValueError: if a file is not a ``results.json``, or the runs are not comparable.
     """
     from unlearn_pl import report
-    from unlearn_pl.results import check_comparable, read_results
+    from unlearn_pl.results import read_results
 
     files = [_file(path) for path in results]
     runs = {name: read_results(file) for name, file in zip(_names(files), files, strict=True)}
-    check_comparable(runs)  # before the retain models are looked for, whose absence matters less
+    report.check_same_evaluation(runs)  # before the retain models are read, whose absence matters less
     retain, notes = _retain_scores(runs, retain_results)
     comparison = report.compare_results(runs, retain, level, resamples, seed)
     formats = {
@@ -85,7 +87,8 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def _retain_scores(runs: Mapping[str, "Results"], given: str | None) -> tuple[dict[str, "PerExample"], list[str]]:
-    """The retain model's scores per example, for the runs that were compared with one, and what was not found."""
+    """The scores of the retain model for runs that were compared with one, and notes on files that are missing."""
+    from unlearn_pl.report import evaluation_class
     from unlearn_pl.results import evaluation_arguments
 
     found = {name: evaluation_arguments(results).get("retain_results") for name, results in runs.items()}
@@ -94,20 +97,15 @@ def _retain_scores(runs: Mapping[str, "Results"], given: str | None) -> tuple[di
         if given or len(set(paths.values())) > 1:
             raise ValueError(
                 f"There is no file {', '.join(map(repr, missing))}, so it is not known whether the runs were compared "
-                "with the same retain model. Say where its evaluation is with --retain_results."
+                "with the same retain model. Name its evaluation with --retain_results."
             )
-        return {}, [f"What depends on the retain model has no interval: no file {missing[0]!r}. Give --retain_results."]
-    averages = [evaluation_arguments(results).get("truth_ratio_average") for results in runs.values()]
-    average: TruthRatioAverage = "arithmetic" if "arithmetic" in averages else "geometric"
-    tables = {path: _scores(path, average) for path in set(paths.values())}
+        return {}, [
+            f"Metrics that compare with the retain model have no interval: there is no file {missing[0]!r}. Say where "
+            "its evaluation is with --retain_results."
+        ]
+    tables: dict[str, PerExample] = {}
+    for name, path in paths.items():
+        if path not in tables:  # all runs have the same class and arguments
+            cls = evaluation_class(runs[name]).cls
+            tables[path] = cls.read_retain_scores(path, evaluation_arguments(runs[name]))
     return {name: tables[path] for name, path in paths.items()}, []
-
-
-def _scores(path: str, average: "TruthRatioAverage") -> "PerExample":
-    """Everything per example in a ``results.json``; the truth ratios in a log that others have published."""
-    from unlearn_pl.metrics import read_truth_ratios
-    from unlearn_pl.results import read_json, read_results
-
-    if "schema_version" in read_json(path):
-        return read_results(path).per_example
-    return {"forget": {"truth_ratio": read_truth_ratios(path, average)}}

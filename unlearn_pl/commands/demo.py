@@ -1,4 +1,4 @@
-"""``unlearn-pl demo``: the whole story offline, from a model that knows too much to one that has forgotten it."""
+"""``unlearn-pl demo``: the whole story offline, from training a model to unlearning and evaluation."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,12 +22,12 @@ def main(args: Sequence[str]) -> None:
 
 
 def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
-    """Train a tiny model on fictitious authors, let it forget half of them with two methods, evaluate, report.
+    """Train a tiny model on fictitious authors, unlearn half of them with two methods, evaluate, report.
 
     Args:
-        folder: where everything is written.
-        seed: of initial weights and order of examples.
-        fast: a fraction of the work, to see that it runs; the numbers then mean little.
+        folder: folder of models, logs, results and figures.
+        seed: random seed of initial weights and order of examples.
+        fast: do a fraction of the work, as a smoke test; the numbers then mean little.
     """
     size = {"authors": 2, "hidden_size": 64, "memorizing_epochs": 4, "unlearning_epochs": 2} if fast else {}
     story = Story(Path(folder), seed, progress=True, **size)  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
 
     say("Unlearn with GradDiff (a weighted sum) and with MOLLM (a gradient per objective, combined at every step).")
     target = str(story.path("target"))
-    optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of benchmarks/min_norm_study.py for both
+    optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of experiments/studies/min_norm for both
     story.unlearn("graddiff", GradDiff(target, forget_weight=0.1, optimizer=optimizer))
     story.unlearn("mollm", MOLLM(target, optimizer=optimizer))
     results |= {name: story.evaluate(name, retain_results) for name in ("graddiff", "mollm")}
@@ -56,12 +56,12 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
 
 
 def say(line: str) -> None:
-    """One line of the story."""
+    """Print one line of the story."""
     print(f"\n>> {line}", flush=True)
 
 
 def write_summary(story: Story, results: Mapping[str, Results]) -> None:
-    """``results.json`` of all models and the two figures."""
+    """Write ``results.json`` of all models, and the two figures."""
     write_json(
         story.folder / "results.json",
         {name: {**result.metrics, "seconds": story.seconds[name]} for name, result in results.items()},
@@ -76,7 +76,7 @@ def write_summary(story: Story, results: Mapping[str, Results]) -> None:
 
 
 def print_table(story: Story, results: Mapping[str, Results]) -> None:
-    """One row per model."""
+    """Print one row per model."""
     from rich.console import Console
     from rich.table import Table
 
@@ -93,13 +93,13 @@ def print_table(story: Story, results: Mapping[str, Results]) -> None:
 
 
 def print_next(story: Story) -> None:
-    """What to look at, and what to run next."""
+    """Print the files that were written, and the next commands."""
     print(
         f"\nWritten to {story.folder}: results.json, forgetting.png, combination.png, and the unlearned model in "
         f"{story.path('mollm')}.\n"
         "Next:\n"
-        "  unlearn-pl fit -c experiments/synthetic/mollm.yaml          the same from a YAML file\n"
-        "  unlearn-pl fit -c experiments/tofu/mollm.yaml               TOFU on Llama-3.2-1B\n"
-        "  unlearn-pl fit --model.help MOLLM                           what can be changed\n"
-        "  notebooks/01_quickstart.ipynb                               your own objective in ten lines"
+        "  unlearn-pl fit -c synthetic/mollm          the same from a YAML file\n"
+        "  unlearn-pl fit -c tofu/mollm               TOFU on Llama-3.2-1B\n"
+        "  unlearn-pl fit --model.help MOLLM          what can be changed\n"
+        "  notebooks/01_quickstart.ipynb              your own objective in ten lines"
     )

@@ -1,4 +1,4 @@
-"""From tokenized examples to padded batches. Masks come from lengths: the pad token may be a real one elsewhere."""
+"""Padded batches of tokenized examples. Masks come from lengths, since the pad token may also be a real token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from unlearn_pl.types import IGNORE_INDEX, PromptBatch, TokenBatch
 
 @dataclass(frozen=True)
 class Prompt:
-    """A tokenized question to be answered by the model.
+    """A tokenized question for the model to answer.
 
     Attributes:
         input_ids: tokens up to the answer.
         index: position of the example in its dataset.
-        answer: what the generated answer is compared with.
-        draft: tokens of the right answer, as far as they are known.
+        answer: the expected answer, which the generated one is compared with.
+        draft: tokens of the correct answer, as far as they are known.
     """
 
     input_ids: list[int]
@@ -31,7 +31,7 @@ class Prompt:
 
 
 def collate_examples(examples: Sequence[Example], pad_id: int) -> TokenBatch:
-    """A right-padded batch; ``choice`` and ``target`` are there when the examples have them."""
+    """A right-padded batch; it has ``choice`` and ``target`` if the examples have them."""
     batch = TokenBatch(
         input_ids=_pad_right([example.input_ids for example in examples], pad_id),
         attention_mask=_pad_right([[1] * len(example) for example in examples], 0),

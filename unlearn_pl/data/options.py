@@ -1,4 +1,4 @@
-"""Arguments that every data module has."""
+"""Arguments that all data modules share."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -10,15 +10,15 @@ class DataOptions(TypedDict, total=False):
     """The arguments of :class:`~unlearn_pl.data.UnlearningDataModule` that every benchmark passes on.
 
     Attributes:
-        streams: names of the training streams to load; those that the module's objectives read by default.
-        splits: names of the evaluation splits to load; all that the benchmark evaluates by default.
+        streams: names of the training streams to load; by default those that the module's objectives read.
+        splits: names of the evaluation splits to load; by default all that the benchmark evaluates.
         batch_size: examples per stream and optimizer step, over all devices.
         micro_batch_size: examples per device and forward.
         eval_batch_size: examples per device in evaluation.
-        max_eval_examples: evaluate the first questions of each split only.
-        template: lays out question and answer; the tokenizer's chat template when it has one, else plain text.
-        max_length: most tokens that an example may have.
-        truncate: cut the beginning of the question of longer examples, instead of refusing them.
+        max_eval_examples: evaluate only the first questions of each split.
+        template: lays out question and answer; by default the tokenizer's chat template, or plain text if it has none.
+        max_length: maximum number of tokens of an example.
+        truncate: cut off the beginning of the question of longer examples instead of raising ValueError.
         num_workers: worker processes per data loader.
         seed: seed of the order of the examples.
     """

@@ -1,4 +1,4 @@
-"""Pure tensor functions: log-probabilities, losses, and the solvers that combine gradients."""
+"""Pure tensor functions: log-probabilities, losses, metrics, and the solvers that combine gradients."""
 
 from unlearn_pl.functional.evaluation.aggregate import (
     auc_closeness,
@@ -35,6 +35,7 @@ from unlearn_pl.functional.evaluation.tofu import (
     truth_ratio,
     utility_truth_ratio,
 )
+from unlearn_pl.functional.example_random import ExampleRandom
 from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean, sequence_log_probs, token_log_probs
 from unlearn_pl.functional.losses.distribution import (
     js_divergence,
@@ -58,6 +59,7 @@ from unlearn_pl.functional.top_k import TopK, complete_top_k, top_k_log_probs
 
 __all__ = [
     "Compat",
+    "ExampleRandom",
     "FDivergence",
     "Rescale",
     "TopK",

@@ -1,4 +1,4 @@
-"""Log-probabilities of labels, and the means and entropies that losses are made of."""
+"""Log-probabilities of labels, and the means and entropies that losses use."""
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ def token_log_probs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         ``logps [B, T-1]``, fp32 or better and 0 where not scored, and ``mask [B, T-1]``, True where scored.
-        Entry ``t`` speaks about token ``t + 1``.
+        Entry ``t`` belongs to token ``t + 1``.
 
     Example:
         >>> logps, mask = token_log_probs(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, -100]]))
@@ -32,11 +32,11 @@ def token_log_probs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def label_log_probs(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``log softmax(logits)`` at the labels, some positions at a time.
+    """``log softmax(logits)`` at the labels, computed in chunks of positions.
 
     Args:
         logits: ``[..., V]``.
-        labels: ``[...]`` the token that each row speaks about; only the scored ones are read.
+        labels: ``[...]`` the token that each row predicts; only scored ones are read.
         mask: ``[...]`` True for the N rows that are scored; None for all rows of ``logits [N, V]``.
 
     Returns:
@@ -76,7 +76,7 @@ def sequence_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` where ``mask`` is True; whatever the others hold, NaN included, is ignored.
+    """Mean of ``values`` where ``mask`` is True; all other entries, NaN included, are ignored.
 
     Args:
         values: ``[...]``.
@@ -115,11 +115,11 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def expected_value(logps: Tensor, values: Tensor) -> Tensor:
-    """``sum_v p_v values_v``, ``[..., V] -> [...]``; where ``p_v = 0``, an infinite value counts 0, too."""
+    """``sum_v p_v values_v``, ``[..., V] -> [...]``; an infinite value counts as 0 where ``p_v = 0``."""
     probs = logps.exp()
     return (probs * values.masked_fill(probs == 0, 0.0)).sum(dim=-1)
 
 
 def upcast(tensor: Tensor) -> Tensor:
-    """``tensor`` in fp32, or unchanged when its precision is higher."""
+    """``tensor [...]`` in fp32, or unchanged if its precision is higher."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,7 +1,7 @@
-"""Functions of next-token distributions, some positions at a time: fp32 rows of the vocabulary never pile up.
+"""Functions of next-token distributions in chunks of positions, so that fp32 rows of the vocabulary never accumulate.
 
-A vocabulary has so many entries that every intermediate result of a softmax takes as much memory as many layers. Here
-none of them is kept: the backward pass computes them again, which is cheap, from logits that exist anyway.
+For a typical vocabulary, each intermediate result of a softmax takes as much memory as many layers. None of them is
+kept here: the backward pass recomputes them, at low cost, from logits that exist anyway.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,42 +12,43 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 ROWS = 64
-"""Positions at a time: of a usual vocabulary so many MiB as a processor's caches hold."""
+"""Positions per chunk; for a typical vocabulary, one fp32 chunk of logits fits in the CPU cache."""
 
 Index = slice | tuple[Tensor, ...]
 RowFunction = Callable[..., Tensor]
-"""Rows ``[n, V]`` of logits, and those of further fields, to ``[n]`` values or to their derivatives ``[n, V]``."""
+"""Maps rows ``[n, V]`` of logits, and the same rows of further fields, to values ``[n]`` or derivatives ``[n, V]``."""
 
 
 def over_scored(
     value: RowFunction, mask: Tensor | None, logits: Tensor, *fields: Tensor, gradient: RowFunction | None = None
 ) -> Tensor:
-    """``value(logits[mask], *(field[mask] for field in fields))``, where no row depends on another one.
+    """``value(logits[mask], *(field[mask] for field in fields))`` for a function of each row alone.
 
     Args:
-        value: what to compute of each row, ``[n, V], ... -> [n]``.
+        value: function of each row, ``[n, V], ... -> [n]``.
         mask: ``[...]`` True for the N rows that are read; None for all rows of ``logits [N, V]``.
         logits: ``[..., V]``; the gradient flows to them alone.
-        fields: ``[...]`` or ``[..., V]``, such as labels or the logits of a reference.
-        gradient: derivative of each value by the logits of its row, ``[n, V], ... -> [n, V]``; None to let autograd
-            find it.
+        fields: ``[...]`` or ``[..., V]``, such as labels or the reference model's logits.
+        gradient: derivative of each value with respect to the logits of its row, ``[n, V], ... -> [n, V]``; None for
+            autograd.
 
     Returns:
-        ``[N]``; can be differentiated once.
+        ``[N]``; differentiable once.
 
     Raises:
-        ValueError: if one of the fields asks for a gradient, or the shapes do not belong together.
+        ValueError: if a field requires a gradient, or the shapes do not match.
     """
     leading = logits.shape[:-1]
     for tensor in fields if mask is None else (mask, *fields):
         if tensor.shape[: len(leading)] != leading:
             raise ValueError(
-                f"logits {list(logits.shape)} have rows {list(leading)}, which the shape {list(tensor.shape)} does not "
-                "begin with. Logits, labels and mask must speak about the same positions: shift all of them or none."
+                f"logits {list(logits.shape)} have rows {list(leading)}, but another argument has the shape "
+                f"{list(tensor.shape)}. Logits, labels and mask must refer to the same positions: shift all of them or "
+                "none."
             )
     if torch.is_grad_enabled() and any(field.requires_grad for field in fields):
         raise ValueError(
-            "A gradient flows to the first logits only, but what they are compared with asks for one, too. "
+            "A gradient flows to the first logits only, but another argument requires one. "
             "Detach it, or compute it under torch.no_grad()."
         )
     positions = None if mask is None else mask.nonzero()
@@ -56,7 +57,7 @@ def over_scored(
 
 
 def row_chunks(mask: Tensor) -> Iterator[tuple[slice, Index]]:
-    """The True entries of ``mask [...]``, some at a time: which of all N they are, and the index that selects them."""
+    """The True entries of ``mask [...]`` in chunks: their range among all N, and the index that selects them."""
     positions = mask.nonzero()
     return _chunks(len(positions), positions)
 

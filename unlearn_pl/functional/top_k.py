@@ -1,4 +1,4 @@
-"""A distribution kept as its most probable tokens and the mass of the rest, completed later from another one."""
+"""Top-k distributions: the most probable tokens and the mass of the rest, completed later from another one."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from unlearn_pl.functional.logprobs import upcast
 
 LOWEST = -1e4
-"""Log-probability that stands for a probability of 0: its exponential is 0 in every type, and it is finite."""
+"""Log-probability that stands for a probability of 0: its exponential is 0 in every dtype, and it is finite."""
 
 
 class TopK(NamedTuple):
@@ -18,7 +18,7 @@ class TopK(NamedTuple):
     Attributes:
         tokens: ``[N, k]`` ids of the known tokens.
         logps: ``[N, k]`` their log-probabilities.
-        rest: ``[N]`` log-probability of all other tokens together; ``-inf`` when there are none.
+        rest: ``[N]`` log-probability of all other tokens together; ``-inf`` without any.
     """
 
     tokens: Tensor
@@ -31,11 +31,11 @@ def top_k_log_probs(logits: Tensor, labels: Tensor, k: int) -> TopK:
 
     Args:
         logits: ``[N, V]``.
-        labels: ``[N]`` tokens that are kept in any case, instead of the least probable of the k where needed.
-        k: number of tokens; all when there are no more.
+        labels: ``[N]`` tokens that are always kept, if necessary instead of the least probable of the k.
+        k: number of tokens; the whole vocabulary if it is smaller.
 
     Returns:
-        The distributions, fp32 or better.
+        Tokens and log-probabilities ``[N, k]`` and the rest ``[N]``, fp32 or better.
 
     Example:
         >>> top_k_log_probs(torch.tensor([[3.0, 2.0, 1.0, 0.0]]), torch.tensor([3]), k=2).tokens
@@ -52,14 +52,14 @@ def top_k_log_probs(logits: Tensor, labels: Tensor, k: int) -> TopK:
 def complete_top_k(known: TopK, logits: Tensor) -> Tensor:
     """``log q(v)`` of the known tokens, and ``log p(v) + log(q_rest / p_rest)`` of all others; ``p = softmax(logits)``.
 
-    The others share the known distribution's mass as they share that of ``p``. For the q that comes out,
-    ``KL(q || p)`` and its gradient with respect to the logits are those of the divergence between the coarser events
+    The others share the remaining mass in the proportions of ``p``. For the resulting ``q``, ``KL(q || p)`` and its
+    gradient with respect to the logits are those of the divergence between the coarser events
     {each known token, the rest}, and so for every f-divergence, such as Jensen-Shannon's. It is a lower bound of the
     divergence from the whole distribution, equals it when all tokens are known, and is 0, with a gradient of 0, where
     the two distributions are equal.
 
     Args:
-        known: tokens and mass at N positions.
+        known: tokens ``[N, k]`` and mass at N positions.
         logits: ``[N, V]``; no gradient flows into them.
 
     Returns:
@@ -73,7 +73,7 @@ def complete_top_k(known: TopK, logits: Tensor) -> Tensor:
     logps = torch.log_softmax(upcast(logits), dim=-1)
     own_rest, rest = _log_rest(logps, known.tokens), known.rest.to(logps.dtype).unsqueeze(-1)
     unknown = max(1, logps.shape[-1] - known.tokens.shape[-1])
-    # Where p leaves nothing for the others, there is nothing to share by: they share equally.
+    # Where p leaves no mass for the others, it gives no proportions: they share equally.
     others = torch.where(own_rest.isfinite(), logps + (rest - own_rest), rest - math.log(unknown))
     return others.scatter(-1, known.tokens, known.logps.to(logps.dtype)).clamp(min=LOWEST)
 

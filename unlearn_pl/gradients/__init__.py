@@ -1,14 +1,12 @@
 """Per-objective gradients: windows of micro-batches, gradient rows, their Gramian and their combination."""
 
-from unlearn_pl.gradients.base import GradientSource
-from unlearn_pl.gradients.bfloat16_rows import BFloat16Rows
+from unlearn_pl.gradients.base import GradientSource, RowSource
 from unlearn_pl.gradients.first_order import FirstOrder
-from unlearn_pl.gradients.geometry import Geometry, Metric, Scope, adam_metric, blocks_of, check_adam
-from unlearn_pl.gradients.observer import RowObserver
-from unlearn_pl.gradients.offloaded_rows import OffloadedRows
+from unlearn_pl.gradients.geometry import Geometry, Metric, Scope, adam_metric, blocks_of, check_adam, one_block
+from unlearn_pl.gradients.gradients import Gradients
+from unlearn_pl.gradients.kept_rows import KeptRows, RowObserver
 from unlearn_pl.gradients.random_smoothing import RandomSmoothing
 from unlearn_pl.gradients.replay import Replay
-from unlearn_pl.gradients.row_storage import RowStorage
 from unlearn_pl.gradients.rows import (
     Row,
     block_gramians,
@@ -21,11 +19,17 @@ from unlearn_pl.gradients.rows import (
     restore,
     shard_of,
 )
-from unlearn_pl.gradients.scattered_rows import ScatteredRows
+from unlearn_pl.gradients.runtime import Runtime
 from unlearn_pl.gradients.sharpness_aware import SharpnessAware
 from unlearn_pl.gradients.sketch import CountSketch
-from unlearn_pl.gradients.whole_rows import WholeRows
-from unlearn_pl.gradients.window import StreamGroup, Window, group_streams
+from unlearn_pl.gradients.sketched_rows import SketchedRows
+from unlearn_pl.gradients.storage.bfloat16_rows import BFloat16Rows
+from unlearn_pl.gradients.storage.offloaded_rows import OffloadedRows
+from unlearn_pl.gradients.storage.row_storage import RowStorage
+from unlearn_pl.gradients.storage.scattered_rows import ScatteredRows
+from unlearn_pl.gradients.storage.whole_rows import WholeRows
+from unlearn_pl.gradients.summed_gradient import SummedGradient
+from unlearn_pl.gradients.window import StreamGroup, Window, group_streams, window_of
 
 __all__ = [
     "BFloat16Rows",
@@ -33,17 +37,23 @@ __all__ = [
     "FirstOrder",
     "Geometry",
     "GradientSource",
+    "Gradients",
+    "KeptRows",
     "Metric",
     "OffloadedRows",
     "RandomSmoothing",
     "Replay",
     "Row",
     "RowObserver",
+    "RowSource",
     "RowStorage",
+    "Runtime",
     "ScatteredRows",
     "Scope",
     "SharpnessAware",
+    "SketchedRows",
     "StreamGroup",
+    "SummedGradient",
     "WholeRows",
     "Window",
     "adam_metric",
@@ -57,6 +67,8 @@ __all__ = [
     "local",
     "merge",
     "mix",
+    "one_block",
     "restore",
     "shard_of",
+    "window_of",
 ]

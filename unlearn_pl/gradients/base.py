@@ -1,27 +1,104 @@
-"""What a gradient source is: how the gradient row of each objective is obtained from a window."""
+"""Base classes of gradient sources: from a window of data to one gradient per objective."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
+
+from unlearn_pl.gradients.geometry import one_block
+from unlearn_pl.gradients.gradients import Gradients
+from unlearn_pl.gradients.kept_rows import KeptRows
 from unlearn_pl.gradients.replay import Replay
-from unlearn_pl.gradients.rows import Row, combine
+from unlearn_pl.gradients.rows import Row
+from unlearn_pl.gradients.runtime import Runtime
+from unlearn_pl.gradients.storage.row_storage import RowStorage
+from unlearn_pl.gradients.storage.whole_rows import WholeRows
+from unlearn_pl.gradients.summed_gradient import SummedGradient
+from unlearn_pl.gradients.window import Window
 from unlearn_pl.recording import Recorded
 
 
 class GradientSource(Recorded, ABC):
-    """Turns a window into gradient rows; it may run the window several times, at other weights.
+    """Computes the gradients of a window; it may run the window several times, at different weights.
+
+    The attributes describe what a source supports and what it costs; checks and the memory estimate read them.
 
     Attributes:
-        copies: of the trained weights, which it holds beside the rows while it runs the window.
+        keeps_rows: one gradient per objective is held until all are available.
+        whole_rows: gradients can be read element by element.
+        every_metric: products are available in metrics other than the Euclidean one.
+        every_scope: products are available per block of parameters.
+        plain: gradients are those at the current weights, so that their sum is the gradient of the sum of the losses.
+        scatters: every rank keeps a part of each gradient.
+        copies: number of copies of the trained weights that are held beside the gradients while the window runs.
     """
 
+    keeps_rows: bool = True
+    whole_rows: bool = True
+    every_metric: bool = True
+    every_scope: bool = True
+    plain: bool = False
+    scatters: bool = False
     copies: int = 0
 
     @abstractmethod
-    def rows(self, replay: Replay) -> dict[str, Row]:
-        """One row per objective, masked, averaged over the window and all ranks."""
+    def measure(self, window: Window, runtime: Runtime) -> Gradients:
+        """The gradients of every objective's mean loss over the window and all ranks, masked.
 
-    def weighted_sum(self, replay: Replay, weights: Mapping[str, float]) -> None:
-        """Leave ``sum_k w_k g_k`` in ``.grad``; sources that can do it without rows override this."""
+        Args:
+            window: the data of the step.
+            runtime: forward and backward passes.
+        """
+
+    @abstractmethod
+    def weighted_sum(self, window: Window, runtime: Runtime, weights: Mapping[str, float]) -> SummedGradient:
+        """Leave ``sum_k w_k g_k`` in ``.grad``.
+
+        Args:
+            window: the data of the step.
+            runtime: forward and backward passes.
+            weights: name of the objective to its weight.
+        """
+
+    def row_share(self, element_size: int, place: torch.device, world_size: int) -> float:
+        """Memory of a kept gradient on the device, as a fraction of a whole one.
+
+        Args:
+            element_size: bytes per element of a gradient.
+            place: device of the training.
+            world_size: number of ranks.
+        """
+        return 1.0
+
+
+class RowSource(GradientSource):
+    """A source that computes whole gradients by backward passes; subclasses implement :meth:`rows`."""
+
+    @abstractmethod
+    def rows(self, replay: Replay) -> dict[str, Row]:
+        """One row per objective, masked, averaged over the window and all ranks; stores the losses in ``replay``.
+
+        Args:
+            replay: runs the window.
+        """
+
+    @property
+    def storage(self) -> RowStorage:
+        """Keeps rows until all of them are available."""
+        return WholeRows()
+
+    def measure(self, window: Window, runtime: Runtime) -> Gradients:
+        """The rows, as the storage keeps them."""
+        replay = Replay(window, runtime, self.storage)
         rows = self.rows(replay)
-        combine(replay.parameters, list(rows.values()), [[weights[name] for name in rows]])
+        return KeptRows(replay.losses_in_order, rows, runtime, replay.storage)
+
+    def weighted_sum(self, window: Window, runtime: Runtime, weights: Mapping[str, float]) -> SummedGradient:
+        """The sum of the rows."""
+        replay = Replay(window, runtime)
+        rows = self.rows(replay)
+        kept = KeptRows(replay.losses_in_order, rows, runtime, replay.storage)
+        kept.combine(
+            torch.tensor([[weights[name] for name in rows]], dtype=torch.float64), one_block(runtime.parameters)
+        )
+        return SummedGradient(replay.losses_in_order, runtime)

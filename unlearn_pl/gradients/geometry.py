@@ -1,4 +1,4 @@
-"""In which inner product gradients are compared, and over which blocks of parameters."""
+"""The inner product in which gradients are compared, and the blocks of parameters."""
 
 import re
 from collections.abc import Sequence
@@ -21,20 +21,25 @@ class Geometry:
 
     Attributes:
         blocks: number of the block of each parameter, from 0.
-        metric: the diagonal of ``H``, one (shard of a) tensor per parameter; None for the identity, of all or of a
-            parameter.
+        metric: diagonal of ``H``, one tensor (or shard) per parameter; None is the identity, for all parameters or for
+            one.
     """
 
     blocks: Sequence[int]
     metric: Row | None = None
 
 
+def one_block(parameters: Sequence[nn.Parameter]) -> Geometry:
+    """All ``parameters`` as one block, in the Euclidean metric."""
+    return Geometry([0] * len(parameters))
+
+
 def blocks_of(names: Sequence[str], scope: Scope) -> list[int]:
-    """The block that each parameter belongs to, counted from 0 in the order of first appearance.
+    """The block of each parameter, numbered from 0 in the order of first appearance.
 
     Args:
-        names: of the parameters, as ``model.named_parameters()`` gives them.
-        scope: ``global`` for a single block; ``group`` for one per transformer layer and one per module outside of the
+        names: names of the parameters, as in ``model.named_parameters()``.
+        scope: ``global`` for a single block; ``group`` for one per transformer layer and one per module outside the
             layers (embedding, last norm, output head); ``tensor`` for one per parameter.
 
     Example:
@@ -53,20 +58,20 @@ def _layer(name: str) -> str:
 
 
 def adam_metric(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> Row | None:
-    """``1 / (sqrt(v / (1 - beta2^t)) + eps)``: what Adam multiplies the gradient with, as of its last step.
+    """``1 / (sqrt(v / (1 - beta2^t)) + eps)``: the factor by which Adam scales the gradient, as of its last step.
 
-    Elements that no gradient has reached yet have no scale: they get 0, and 1 where a parameter has no others.
+    Elements that no gradient has reached yet have no scale: they get 0, or 1 if this holds for the whole parameter.
 
     Args:
-        optimizer: of the Adam family: it keeps ``exp_avg_sq`` and ``step`` per parameter.
+        optimizer: one of the Adam family, which keeps ``exp_avg_sq`` and ``step`` per parameter.
         parameters: the trained parameters.
 
     Returns:
-        One tensor (or shard) per parameter, None (the identity) for those that no gradient has reached yet; None in
-        place of all of them before the optimizer's first step.
+        One tensor (or shard) per parameter, shaped as it; None (the identity) for those that no gradient has reached
+        yet. A single None before the optimizer's first step.
 
     Raises:
-        ValueError: if the optimizer is none of the Adam family.
+        ValueError: if the optimizer is not of the Adam family.
     """
     check_adam(optimizer)
     group_of = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
@@ -77,7 +82,7 @@ def adam_metric(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> Row
 
 
 def check_adam(optimizer: Optimizer) -> None:
-    """Refuse what has no second moments ``exp_avg_sq`` with ``betas`` and ``eps``, by its settings and its state.
+    """Check that an optimizer has ``betas`` and ``eps``, and in its state the second moments ``exp_avg_sq``.
 
     Raises:
         ValueError: naming the optimizer.
@@ -92,10 +97,10 @@ def check_adam(optimizer: Optimizer) -> None:
 
 
 def _adam_scale(state: dict, group: dict) -> Tensor:
-    # The step may be on the device: as a tensor it stays there, and nothing waits for it.
+    # The step may be on the device: as a tensor it stays there, without synchronization.
     correction = 1 - group["betas"][1] ** torch.as_tensor(state["step"]).double()
     variance = local(state["exp_avg_sq"])
     variance = variance.to(torch.promote_types(variance.dtype, torch.float32)) / correction
-    # Divided by eps alone, the rows of new words in an embedding would outweigh all the rest.
+    # Divided by eps alone, embedding rows of words not seen yet would outweigh everything else.
     scale = (1 / (variance.sqrt() + group["eps"])).masked_fill(variance == 0, 0.0)
     return torch.where(variance.any(), scale, torch.ones_like(scale))

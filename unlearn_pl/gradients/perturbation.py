@@ -1,4 +1,4 @@
-"""Run a window at shifted weights, and come back to exactly the same weights."""
+"""Temporarily shifted weights, restored exactly afterwards."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from unlearn_pl.gradients.rows import Row, local
 
 @contextmanager
 def shifted(parameters: Sequence[nn.Parameter], shift: Row, scale: float = 1.0) -> Iterator[None]:
-    """Inside, the weights are ``theta + scale * shift``; afterwards they are ``theta``, bit by bit.
+    """Within the context the weights are ``theta + scale * shift``; afterwards they are ``theta``, bit by bit.
 
     Costs a copy of the weights.
 
     Args:
         parameters: ``theta``, whole or sharded.
-        shift: one tensor per parameter, sharded like it; None where it stays.
+        shift: one tensor per parameter, sharded like it; None for a parameter that stays.
         scale: factor of the shift.
     """
     original = [local(p.detach()).clone() for p in parameters]

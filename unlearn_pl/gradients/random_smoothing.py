@@ -1,4 +1,4 @@
-"""Gradients of the forget objectives, averaged over random weights around the current ones."""
+"""Gradients of the forget objectives, averaged over random perturbations of the weights."""
 
 import math
 import random
@@ -7,24 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from unlearn_pl.gradients.base import GradientSource
+from unlearn_pl.gradients.base import RowSource
 from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import Row, local, shard_of, sum_rows
 
 
-class RandomSmoothing(GradientSource):
+class RandomSmoothing(RowSource):
     """``mean_s grad L_k(theta + e_s)``, ``e_s ~ N(0, sigma^2 I)``, for the forget objectives.
 
     Descends the forget loss smoothed by a Gaussian. Retain objectives keep their plain gradients. The noise depends on
-    the seed and the optimizer step alone: ranks agree on it, and a resumed run repeats it.
-
-    The losses that are reported are means over the samples.
+    the seed and the optimizer step alone: ranks agree on it, and a resumed run repeats it. Reported losses are means
+    over the samples.
 
     Args:
         sigma: standard deviation of the noise on every trained weight.
-        samples: how often the forget streams are run per optimizer step.
-        seed: of the noise.
+        samples: noise samples per optimizer step; the forget streams are run once for each.
+        seed: random seed of the noise.
 
     Raises:
         ValueError: if ``sigma`` or ``samples`` is not positive.
@@ -46,8 +45,8 @@ class RandomSmoothing(GradientSource):
 
     def rows(self, replay: Replay) -> dict[str, Row]:
         """One row per objective; the forget streams are run once per sample."""
-        forget = replay.names_of("forget")
-        rows = replay.rows(replay.names_of("retain"))
+        forget = replay.window.names_of("forget")
+        rows = replay.rows(replay.window.names_of("retain"))
         losses = dict.fromkeys(forget, torch.zeros(()))
         for sample in range(self.samples):
             with shifted(replay.parameters, self._noise(replay, sample), self.sigma):
@@ -58,20 +57,20 @@ class RandomSmoothing(GradientSource):
         for name in forget:
             rows[name] = [None if g is None else g.div_(self.samples) for g in rows[name]]
             replay.losses[name] = losses[name]
-        return {name: rows[name] for name in replay.objectives}
+        return {name: rows[name] for name in replay.window.objectives}
 
     def _noise(self, replay: Replay, sample: int) -> Row:
-        """Standard normal numbers for every trained weight, 0 where the mask allows no change."""
+        """Standard normal numbers for every trained weight, 0 for those that the mask keeps fixed."""
         generators: dict[torch.device, torch.Generator] = {}
-        noise: Row = [_normal(p, self._generator(p, generators, replay.step, sample)) for p in replay.parameters]
-        replay.mask(noise)
+        noise: Row = [_normal(p, self._generator(p, generators, replay.window.step, sample)) for p in replay.parameters]
+        replay.runtime.mask(noise)
         return noise
 
     def _generator(
         self, parameter: nn.Parameter, known: dict[torch.device, torch.Generator], step: int, sample: int
     ) -> torch.Generator:
         if parameter.device not in known:
-            # Copies of the weights need the same noise on all ranks, shards of them noise of their own.
+            # Replicas of the weights need the same noise on all ranks, shards need different noise.
             rank = torch.distributed.get_rank() if isinstance(parameter, DTensor) else 0
             seed = random.Random(f"{self.seed}/{step}/{sample}/{rank}").getrandbits(63)
             known[parameter.device] = torch.Generator(parameter.device).manual_seed(seed)

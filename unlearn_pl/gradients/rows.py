@@ -1,7 +1,7 @@
 """Gradient rows: one objective's gradient as a list of tensors, one per parameter.
 
-The Jacobian ``J = [g_1, ..., g_K]^T`` of the objectives is never built. Its rows are taken out of ``.grad``, their
-products fill the Gramian ``G = J J^T [K, K]``, and their combination ``J^T w`` is written back into ``.grad``.
+The Jacobian ``J = [g_1, ..., g_K]^T`` of the objectives is never built. Its rows are taken out of ``.grad``,
+their products fill the Gramian ``G = J J^T [K, K]``, and their combination ``J^T w`` is written back into ``.grad``.
 """
 
 import functools
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 Row = list[Tensor | None]
-"""One gradient per parameter; None where the objective does not reach the parameter."""
+"""One gradient per parameter, shaped and sharded as it; None where the objective does not reach the parameter."""
 
 DOT_CHUNK = 1 << 20
-"""Elements per dot product: short enough that an fp32 sum stays accurate, the sum over chunks is fp64."""
+"""Elements per dot product: few enough for an accurate fp32 sum; the sum over chunks is fp64."""
 
 
 def harvest(parameters: Sequence[nn.Parameter], *, clone: bool = False) -> Row:
@@ -23,7 +23,7 @@ def harvest(parameters: Sequence[nn.Parameter], *, clone: bool = False) -> Row:
 
     Args:
         parameters: the trained parameters.
-        clone: copy them, because ``.grad`` is a view of memory that will be written again (DDP's buckets).
+        clone: copy them, because ``.grad`` is a view of memory that will be overwritten (DDP's buckets).
     """
     row = [p.grad.clone() if clone and p.grad is not None else p.grad for p in parameters]
     restore(parameters, None)
@@ -31,7 +31,7 @@ def harvest(parameters: Sequence[nn.Parameter], *, clone: bool = False) -> Row:
 
 
 def restore(parameters: Sequence[nn.Parameter], row: Row | None) -> None:
-    """Put ``row`` (or None) into ``.grad``, so that the next backward adds to it."""
+    """Put ``row`` (or None) into ``.grad``, so that the next backward pass adds to it."""
     for i, parameter in enumerate(parameters):
         parameter.grad = None if row is None else row[i]
 
@@ -43,18 +43,18 @@ def gramian(rows: Sequence[Row], metric: Row | None = None) -> Tensor:
 
     Args:
         rows: K gradient rows.
-        metric: diagonal of ``H``, one (local) tensor per parameter; None for the identity, of all or of a parameter.
+        metric: diagonal of ``H``, one (local) tensor per parameter; None is the identity, for all parameters or one.
     """
     return block_gramians(rows, [0] * len(rows[0]), metric)[0]
 
 
 def block_gramians(rows: Sequence[Row], blocks: Sequence[int], metric: Row | None = None) -> Tensor:
-    """The same products for each block of parameters by itself: ``[N, K, K]``.
+    """Products ``g_i^T H g_j`` of the rows, per block of parameters: ``[N, K, K]`` fp64, on the rows' device.
 
     Args:
         rows: K gradient rows.
         blocks: number of the block of each parameter, 0 to N - 1.
-        metric: diagonal of ``H``, one (local) tensor per parameter; None for the identity, of all or of a parameter.
+        metric: diagonal of ``H``, one (local) tensor per parameter; None is the identity, for all parameters or one.
     """
     size = len(rows)
     device = _device_of(rows)
@@ -66,8 +66,43 @@ def block_gramians(rows: Sequence[Row], blocks: Sequence[int], metric: Row | Non
     return total
 
 
+def reduced_products(
+    losses: Sequence[Tensor],
+    rows: Sequence[Row],
+    blocks: Sequence[int],
+    metric: Row | None = None,
+    *,
+    world_size: int,
+    parts: bool,
+) -> tuple[Tensor, Tensor]:
+    """The mean losses ``[K]`` and the products ``[N, R, R]`` of R rows over all ranks; fp64 on the CPU.
+
+    One small collective, and one transfer to the CPU.
+
+    Args:
+        losses: K of ``[]``, this rank's shares of the mean losses.
+        rows: R gradient rows, already reduced over ranks.
+        blocks: number of the block of each parameter, 0 to N - 1.
+        metric: as in :func:`block_gramians`.
+        world_size: number of ranks.
+        parts: every rank has a part of each row, and the products add up; otherwise all ranks have the same rows.
+    """
+    device = _device_of(rows)
+    with torch.autocast(device.type, enabled=False):  # it would round the products
+        local = block_gramians(rows, blocks, metric)
+        share = local if parts else local / world_size
+        i, j = torch.triu_indices(*local.shape[1:], device=local.device)  # one half of a symmetric matrix
+        packed = torch.cat([torch.stack([loss.to(local.device) for loss in losses]), share[:, i, j].flatten()])
+        if world_size > 1:
+            torch.distributed.all_reduce(packed)
+        packed = packed.cpu()
+    gramians, (i, j) = torch.empty_like(local, device="cpu"), torch.triu_indices(*local.shape[1:])
+    gramians[:, i, j] = gramians[:, j, i] = packed[len(losses) :].view(len(local), -1)
+    return packed[: len(losses)], gramians
+
+
 def _device_of(rows: Sequence[Row]) -> torch.device:
-    """Where the rows are; the accelerator when some of them wait on the host."""
+    """Device of the rows; the accelerator if some of them are kept on the host."""
     devices = {g.device for row in rows for g in row if g is not None}
     return next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
 
@@ -109,12 +144,12 @@ def mix(
     weights: Sequence[Sequence[float]],
     blocks: Sequence[int] | None = None,
 ) -> Row:
-    """``sum_k w_bk g_k``; the rows' memory is reused, so they are spent afterwards.
+    """``sum_k w_bk g_k``; the rows' memory is reused, so that they are invalid afterwards.
 
-    Rows of weight 0 are left out altogether, so that what is not finite in them goes nowhere.
+    Rows of weight 0 are skipped altogether, so that non-finite values in them have no effect.
 
     Args:
-        parameters: the trained parameters, whose device and type the result has.
+        parameters: the trained parameters, whose device and dtype the result has.
         rows: K gradient rows, or parts of them.
         weights: ``[N, K]``, a weight per block and row.
         blocks: number of the block of each parameter; all are of block 0 by default.
@@ -129,7 +164,7 @@ def mix(
 def _weighted_sum(parameter: nn.Parameter, terms: Sequence[tuple[Tensor, float]]) -> Tensor | None:
     if not terms:
         return None
-    # A gradient that lives like its parameter takes the sum up: none of it is rounded, and nothing is allocated.
+    # The sum is built in a gradient with its parameter's device and dtype: nothing is rounded and nothing allocated.
     (first, weight), *others = sorted(terms, key=lambda term: not _lives_like(parameter, term[0]))
     total = local(first).to(parameter.device, parameter.dtype)
     if weight != 1:
@@ -149,13 +184,14 @@ def merge(
     weights: Sequence[float],
     rule: Callable[[Sequence[Tensor | None]], Tensor | None],
 ) -> None:
-    """Write ``rule(w_1 g_1, ..., w_K g_K)`` into ``.grad``, parameter by parameter; the rows are spent afterwards.
+    """Write ``rule(w_1 g_1, ..., w_K g_K)`` into ``.grad``, parameter by parameter; the rows are invalid afterwards.
 
     Args:
         parameters: the trained parameters.
         rows: K gradient rows.
         weights: ``[K]``.
-        rule: K local gradients to the combined one; it gets None for what is not reached, or of weight 0.
+        rule: K local gradients ``[...]`` of a parameter to the combined one; None stands for a gradient that does not
+            exist or has weight 0.
     """
     restore(parameters, None)
     for parameter, gradients in zip(parameters, zip(*rows, strict=True), strict=True):
@@ -179,12 +215,12 @@ def sum_rows(rows: Sequence[Row]) -> Row:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The shard of ``tensor`` that lives on this rank; the tensor itself when it is not sharded."""
+    """This rank's shard ``[...]`` of ``tensor [...]``; the tensor itself if it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def shard_of(tensor: Tensor, values: Tensor) -> Tensor:
-    """``values`` as this rank's shard of something sharded like ``tensor``; themselves when that is not sharded."""
+    """``values [...]`` as this rank's shard of a tensor like ``tensor [...]``; unchanged if that is not sharded."""
     if not isinstance(tensor, DTensor):
         return values
     return DTensor.from_local(

@@ -1,24 +1,24 @@
-"""Gradients of the forget objectives where relearning would lead to."""
+"""Gradients of the forget objectives at weights perturbed toward relearning."""
 
 import math
 
-from unlearn_pl.gradients.base import GradientSource
+from unlearn_pl.gradients.base import RowSource
 from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import Row, sum_rows
 
 
-class SharpnessAware(GradientSource):
+class SharpnessAware(RowSource):
     """``grad L_k(theta + rho g / |g|)`` for the forget objectives, with ``g`` the sum of their gradients at ``theta``.
 
     Descends the worst forget loss in a ball of radius ``rho``, so that the model also forgets around ``theta``, where a
     relearning attack would take it. Retain objectives keep their plain gradients. The perturbation comes from the whole
     window and all ranks: the forget streams are run twice, the retain streams once.
 
-    Spread over all weights, the perturbation of each is tiny: of 1e8 weights kept in bfloat16, most do not move at all
-    for ``rho = 0.01``, and much of the ball is lost. Train in ``bf16-mixed``, which keeps the weights in fp32.
+    Spread over all weights, the perturbation of each is tiny: of 1e8 weights in bfloat16, most do not change at all for
+    ``rho = 0.01``, and much of the perturbation is lost. Train in ``bf16-mixed``, which keeps the weights in fp32.
 
-    The losses that are reported are those at ``theta``.
+    Reported losses are those at ``theta``.
 
     Args:
         rho: radius of the ball, in the Euclidean norm of all trained weights.
@@ -40,7 +40,7 @@ class SharpnessAware(GradientSource):
 
     def rows(self, replay: Replay) -> dict[str, Row]:
         """One row per objective; the window is run again at the perturbed weights."""
-        forget = replay.names_of("forget")
+        forget = replay.window.names_of("forget")
         rows = replay.rows()
         if not forget:
             return rows

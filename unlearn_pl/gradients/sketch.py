@@ -1,4 +1,4 @@
-"""Inner products of gradients without keeping the gradients."""
+"""Sketches, which give inner products of gradients without keeping the gradients."""
 
 import functools
 
@@ -8,20 +8,20 @@ from torch import Tensor
 from unlearn_pl.gradients.rows import Row, local
 
 SIGNS = 1 << 22
-"""Random signs that are drawn once; every block of elements takes a stretch of them from a random place."""
+"""Number of random signs, drawn once; every block of elements uses a stretch of them with a random start."""
 
 
 class CountSketch:
     """A seeded linear map ``S`` of a gradient row to ``size`` numbers, with ``E[(S g)^T (S h)] = g^T h``.
 
     A row is cut into blocks of ``size`` elements; each block gets random signs, is rotated by a random number of
-    places, and all are added up. Two elements of different blocks meet with probability ``1 / size``, those of one
+    places, and all are added up. Two elements of different blocks collide with probability ``1 / size``, those of one
     block never, so that the variance of a product is at most ``(|g|^2 |h|^2 + (g^T h)^2) / size``: an error of about
     ``1 / sqrt(size)`` of the cosine. Being linear, sketches of micro-batches, ranks and shards add up.
 
     Args:
         size: numbers in a sketch.
-        seed: of signs and rotations.
+        seed: random seed of signs and rotations.
 
     Raises:
         ValueError: if ``size`` is not in 1 to 2^22 - 1, or ``seed`` not in 0 to 2^23 - 1.
@@ -43,7 +43,7 @@ class CountSketch:
 
         Args:
             row: whole gradients, or this rank's shards of them.
-            shard: number of the shard: other shards are other elements, and need other signs.
+            shard: number of the shard: different shards are different elements, and need different signs.
         """
         reached = [g for g in row if g is not None]
         dtype = torch.float64 if any(g.dtype == torch.float64 for g in reached) else torch.float32
@@ -54,7 +54,7 @@ class CountSketch:
         return total
 
     def _add(self, elements: Tensor, total: Tensor, part: int) -> None:
-        """Add one tensor's blocks to ``total``; ``part`` sets its signs and rotations apart from those of others."""
+        """Add one tensor's blocks to ``total``; ``part`` makes its signs and rotations differ from other tensors'."""
         signs = _signs(self.seed, elements.device)
         generator = torch.Generator().manual_seed((self.seed << 40) + part + 1)
         blocks = elements.split(self.size)

@@ -1,47 +1,19 @@
-"""The window: the micro-batches of one optimizer step.
+"""The window: the data of one optimizer step on this rank, and the share of every micro-batch in every loss.
 
-Micro-batches are a few kilobytes of token ids, so they are kept until the window is full and then run together.
-Every count is then known before the first backward: losses are weighted exactly, a plain weighted sum needs one
-gradient only, and a gradient source may run the window again (sharpness-aware unlearning does).
+All micro-batches of a step are available before its first forward, so that every count is known before the first
+backward: losses are weighted exactly, a plain weighted sum needs a single gradient, and a gradient source may run the
+window again (sharpness-aware unlearning does).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from unlearn_pl.objectives import Objective
-from unlearn_pl.types import UnlearnBatch, count_labels, label_mask
-
-
-@dataclass
-class Window:
-    """Micro-batches of one optimizer step, in the order in which they came."""
-
-    micro_batches: list[UnlearnBatch] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.micro_batches)
-
-    def add(self, batch: UnlearnBatch) -> None:
-        """Append one micro-batch."""
-        self.micro_batches.append(batch)
-
-    def clear(self) -> None:
-        """Start the next window."""
-        self.micro_batches.clear()
-
-    def counts(self, objectives: Sequence[Objective]) -> Tensor:
-        """Tokens or sequences that each objective averages over: ``[N, K]`` for N micro-batches, fp64."""
-        return torch.stack(
-            [torch.stack([micro_batch_count(batch, o) for o in objectives]) for batch in self.micro_batches]
-        )
-
-
-def micro_batch_count(batch: UnlearnBatch, objective: Objective) -> Tensor:
-    """What ``objective`` averages over in one micro-batch: ``[]`` fp64."""
-    return count_labels(label_mask(batch[objective.streams[0]]["labels"]), objective.mean_over)
+from unlearn_pl.types import Batch, MeanOver, Role
+from unlearn_pl.types import Window as WindowData
 
 
 @dataclass(frozen=True)
@@ -61,7 +33,7 @@ class StreamGroup:
         return StreamGroup(self.streams, tuple(name for name in self.objectives if name in names))
 
 
-def group_streams(objectives: dict[str, Objective]) -> list[StreamGroup]:
+def group_streams(objectives: Mapping[str, Objective]) -> list[StreamGroup]:
     """Group ``objectives`` by the streams that they read; objectives of one group share each stream's forward.
 
     The groups and their objectives keep the order of ``objectives``.
@@ -76,3 +48,76 @@ def group_streams(objectives: dict[str, Objective]) -> list[StreamGroup]:
         groups = [g for g in groups if g not in touching]
         groups.insert(position, merged)
     return groups
+
+
+@dataclass(frozen=True)
+class Window:
+    """One optimizer step's data, with the objectives that read it.
+
+    The loss of objective k on micro-batch m is weighted by its share of the window, ``count_mk / count_k``, where
+    ``count_k`` runs over all micro-batches and ranks. Gradients therefore do not depend on how the examples, long or
+    short, are split into micro-batches and over ranks.
+
+    Attributes:
+        data: the micro-batches of every stream.
+        objectives: name to objective, in the order of the rows.
+        shares: name to ``[M]``, the shares of the micro-batches of the objective's streams.
+        step: number of optimizer steps before this one.
+    """
+
+    data: WindowData
+    objectives: Mapping[str, Objective]
+    shares: Mapping[str, Tensor]
+    step: int = 0
+
+    @property
+    def groups(self) -> list[StreamGroup]:
+        """Which objectives share forward passes."""
+        return group_streams(self.objectives)
+
+    def micro_batches(self, group: StreamGroup) -> list[Mapping[str, Batch]]:
+        """The micro-batches of a group's streams: M mappings of stream to batch."""
+        return [
+            dict(zip(group.streams, batches, strict=True))
+            for batches in zip(*(self.data[stream] for stream in group.streams), strict=True)
+        ]
+
+    def names_of(self, role: Role) -> list[str]:
+        """The objectives of ``role``."""
+        return [name for name, objective in self.objectives.items() if objective.role == role]
+
+
+def window_of(
+    data: WindowData,
+    objectives: Mapping[str, Objective],
+    count: Callable[[Batch, MeanOver], Tensor],
+    world_size: int = 1,
+    step: int = 0,
+) -> Window:
+    """The window of ``data``; counts are summed over ranks in one small collective.
+
+    Args:
+        data: the micro-batches of every stream on this rank.
+        objectives: name to objective.
+        count: what a loss over a micro-batch averages over, ``[]``.
+        world_size: number of ranks.
+        step: number of optimizer steps before this one.
+
+    Raises:
+        ValueError: if an objective reads a missing stream, or streams that are read together have different numbers of
+            micro-batches.
+    """
+    for name, objective in objectives.items():
+        sizes = {stream: len(data[stream]) for stream in objective.streams if stream in data}
+        if missing := [stream for stream in objective.streams if stream not in data]:
+            raise ValueError(f"Objective {name!r} reads stream {missing[0]!r}, but the data has {sorted(data)}.")
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"Objective {name!r} reads streams with different numbers of micro-batches: {sizes}.")
+    counts = {
+        name: torch.stack([count(batch, o.mean_over) for batch in data[o.streams[0]]]) for name, o in objectives.items()
+    }
+    totals = torch.stack([own.sum() for own in counts.values()])
+    if world_size > 1:
+        distributed.all_reduce(totals)
+    shares = {name: own / total.clamp(min=1) for (name, own), total in zip(counts.items(), totals, strict=True)}
+    return Window(data, objectives, shares, step)

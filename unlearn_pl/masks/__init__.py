@@ -1,4 +1,4 @@
-"""The choice of what may change: whole parameters by name, or elements of parameters."""
+"""Masks: which weights may change, as whole parameters by name or as elements of parameters."""
 
 from unlearn_pl.masks.base import Mask
 from unlearn_pl.masks.choice import chosen_names, some_of

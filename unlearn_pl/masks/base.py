@@ -1,4 +1,4 @@
-"""What a mask is: the choice of what may change."""
+"""Base class of masks: which weights may change."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from unlearn_pl.results.fingerprint import config_hash
 
 
 class Mask(Recorded, ABC):
-    """Keeps part of the weights as they are.
+    """Keeps some of the weights unchanged.
 
-    A subclass writes one or both of two hooks: :meth:`freeze` for whole parameters, which then cost no gradient at
-    all, :meth:`elements` for elements of parameters. Both see the names of ``model.named_parameters()``, where tied
+    A subclass implements one or both of two hooks: :meth:`freeze` for whole parameters, which then cost no gradient at
+    all, and :meth:`elements` for elements of parameters. Both see the names of ``model.named_parameters()``, where tied
     weights have one name.
 
     Attributes:
-        element_wise: True when :meth:`elements` holds back elements. Weight decay then respects the mask, which takes
-            an optimizer whose decay is decoupled from the gradient.
+        element_wise: True if :meth:`elements` masks elements. Weight decay then respects the mask, which requires an
+            optimizer whose decay is decoupled from the gradient.
     """
 
     element_wise: ClassVar[bool] = True
@@ -32,11 +32,14 @@ class Mask(Recorded, ABC):
         """
 
     def elements(self, name: str, like: Tensor) -> Tensor | None:
-        """Which elements of a parameter may change: boolean, on the device of ``like``; None where all may.
+        """Which elements of a parameter may change.
 
         Args:
-            name: of a trainable parameter.
-            like: the parameter or its gradient; where it is sharded, so is the result.
+            name: name of a trainable parameter.
+            like: ``[...]``, the parameter or its gradient.
+
+        Returns:
+            ``[...]`` bool, on the device of ``like`` and sharded like it; None if all elements may change.
 
         Raises:
             ValueError: if the mask does not fit.
@@ -48,7 +51,7 @@ class Mask(Recorded, ABC):
 
         Args:
             names: names of the trainable parameters.
-            row: one gradient per name, sharded like its parameter; None where an objective does not reach it.
+            row: one gradient ``[...]`` per name, sharded like its parameter; None if the objective does not reach it.
 
         Raises:
             ValueError: if the mask does not fit the row.
@@ -58,5 +61,5 @@ class Mask(Recorded, ABC):
                 gradient.mul_(kept)
 
     def fingerprint(self) -> str:
-        """Short text that differs between masks which let different weights change; of the arguments by default."""
+        """Short text that differs between masks of different weights; a hash of the arguments by default."""
         return config_hash(record(self))

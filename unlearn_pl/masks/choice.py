@@ -1,4 +1,4 @@
-"""Choosing parameters by regular expressions on their names."""
+"""Selection of parameters by regular expressions on their names."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ def chosen_names(names: Iterable[str], include: Sequence[str], exclude: Sequence
 
 
 def some_of(names: Iterable[str], at_most: int = 5) -> str:
-    """The first few of ``names``, and how many there are in all, for messages."""
+    """The first few of ``names`` and their total number, for messages."""
     listed = list(names)
     return ", ".join(listed[:at_most]) + (f", ... ({len(listed)} in all)" if len(listed) > at_most else "")
 

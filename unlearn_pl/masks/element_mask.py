@@ -1,4 +1,4 @@
-"""Training some elements of the weights."""
+"""Masks from boolean tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,10 +11,11 @@ from unlearn_pl.masks.storage import mask_fingerprint, pack
 
 
 class ElementMask(Mask):
-    """Lets the elements change that a boolean tensor marks; parameters without such a tensor change freely.
+    """Trains only the elements that a boolean tensor marks; parameters without such a tensor change freely.
 
     Args:
-        masks: name of a trainable parameter to a boolean tensor of its (unsharded) shape, True where it may change.
+        masks: name of a trainable parameter to a bool tensor ``[...]`` of its (unsharded) shape, True where it may
+            change.
 
     Raises:
         ValueError: if a tensor is not boolean.
@@ -31,7 +32,7 @@ class ElementMask(Mask):
         """Check the masks against ``model``, before training starts; freezes nothing.
 
         Raises:
-            ValueError: if a name is not that of a trainable parameter, a shape is another one, or nothing may change.
+            ValueError: if a name is not that of a trainable parameter, a shape differs, or nothing may change.
         """
         trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._check_names(trainable)
@@ -41,26 +42,26 @@ class ElementMask(Mask):
             raise ValueError("the masks mark no element of any parameter, so there is nothing to train")
 
     def elements(self, name: str, like: Tensor) -> Tensor | None:
-        """The mask of the parameter ``name``, sharded like ``like``; None where there is none.
+        """The mask ``[...]`` of the parameter ``name``, sharded like ``like``; None without one.
 
         Raises:
-            ValueError: if its shape is another one.
+            ValueError: if its shape differs from that of ``like``.
         """
         if name not in self.masks:
             return None
         check_shape(name, self.masks[name], like)
-        self.masks[name] = placed_like(self.masks[name], like)  # the next step finds it so
+        self.masks[name] = placed_like(self.masks[name], like)  # the next step reuses it
         return self.masks[name]
 
     def apply(self, names: Sequence[str], row: list[Tensor | None]) -> None:
-        """Zero, in place, what may not change.
+        """Zero, in place, the elements of a gradient row that may not change.
 
         Args:
             names: names of the trainable parameters.
-            row: one gradient per name, sharded like its parameter; None where an objective does not reach it.
+            row: one gradient ``[...]`` per name, sharded like its parameter; None if the objective does not reach it.
 
         Raises:
-            ValueError: if a name is not among ``names``, or a shape is another one.
+            ValueError: if the name of a mask is not among ``names``, or a shape differs.
         """
         self._check_names(names)
         super().apply(names, row)

@@ -1,4 +1,4 @@
-"""Training the elements of the weights that a file marks."""
+"""Masks read from a file."""
 
 import weakref
 from pathlib import Path
@@ -14,15 +14,15 @@ from unlearn_pl.results.fingerprint import weights_fingerprint
 
 
 class MaskFile(Mask):
-    """Lets the elements change that a mask file marks, and nothing else.
+    """Trains only the elements that a mask file marks.
 
-    ``unlearn-pl attribute`` writes such files. A parameter that is not in the file, or of which no element is marked,
-    is frozen as a whole and costs no gradient. Masks are read parameter by parameter, and each rank keeps its part.
+    ``unlearn-pl attribute`` writes such files. A parameter that is not in the file, or without marked elements, is
+    frozen as a whole and costs no gradient. Masks are read parameter by parameter, and each rank keeps its part.
 
     Args:
         path: the file; all ranks must see it.
-        same_weights: refuse a model whose weights are not exactly those that the mask was made for. False to use the
-            mask on a model of the same parameters in another precision, or after more training.
+        same_weights: raise ``ValueError`` for a model whose weights are not exactly those that the mask was made for.
+            False to use the mask on a model with the same parameters in another precision, or after more training.
     """
 
     def __init__(self, path: str, same_weights: bool = True) -> None:
@@ -33,12 +33,12 @@ class MaskFile(Mask):
         self._fingerprint = ""
 
     def freeze(self, model: nn.Module) -> None:
-        """Check that the mask was made for ``model``; freeze the parameters of which nothing may change.
+        """Check that the mask was made for ``model``, and freeze the parameters without marked elements.
 
-        The weights are compared once per model: training changes them.
+        The weights are compared once per model, since training changes them.
 
         Raises:
-            ValueError: if the file is not there or no mask, was made for another model, or leaves nothing to train.
+            ValueError: if the file is missing or not a mask file, belongs to another model, or leaves nothing to train.
         """
         header = read_mask_header(Path(self.path))
         parameters = dict(model.named_parameters())
@@ -54,13 +54,13 @@ class MaskFile(Mask):
             parameters[name].requires_grad_(False)
 
     def elements(self, name: str, like: Tensor) -> Tensor | None:
-        """The mask of the parameter ``name``, sharded like ``like``; read when it is first asked for."""
+        """The mask ``[...]`` of the parameter ``name``, sharded like ``like``; read on first use."""
         if name not in self._placed:
             self._placed[name] = placed_like(read_mask(Path(self.path), name, torch.Size(like.shape)), like)
         return self._placed[name]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the names and the marked elements, as the file has it."""
+        """SHA-256 of the names and the marked elements, as recorded in the file."""
         return self._fingerprint or read_mask_header(Path(self.path)).mask
 
     def _check_model(self, header: MaskHeader, model: nn.Module) -> None:

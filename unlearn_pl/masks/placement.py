@@ -1,15 +1,18 @@
-"""Where the elements of a mask live: on the device of a tensor, and sharded as it is."""
+"""Placement of masks: on the device of another tensor, and sharded like it."""
 
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def placed_like(whole: Tensor, like: Tensor) -> Tensor:
-    """``whole`` on the device of ``like`` and, where that is sharded, this rank's part of it.
+    """``whole`` on the device of ``like`` and sharded like it.
 
     Args:
-        whole: of the unsharded shape; the same on every rank, so that nothing is sent.
-        like: a parameter or its gradient.
+        whole: ``[...]``, the unsharded tensor; the same on every rank, so that nothing is sent.
+        like: ``[...]`` of the same shape: a parameter or its gradient.
+
+    Returns:
+        ``[...]`` of the same shape; this rank's part of it if ``like`` is sharded.
     """
     if isinstance(like, DTensor) and not isinstance(whole, DTensor):
         return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None).to(like.device)
@@ -17,10 +20,10 @@ def placed_like(whole: Tensor, like: Tensor) -> Tensor:
 
 
 def check_shape(name: str, mask: Tensor, parameter: Tensor) -> None:
-    """Refuse a mask of another shape than its parameter's.
+    """Check that a mask has the shape of its parameter.
 
     Raises:
-        ValueError: naming both shapes.
+        ValueError: if the shapes differ; the message names both.
     """
     if mask.shape != parameter.shape:
         raise ValueError(f"the mask of {name!r} has shape {tuple(mask.shape)}, its parameter {tuple(parameter.shape)}")

@@ -1,4 +1,4 @@
-"""Masks as files: a bit per weight, and of which model they are."""
+"""Mask files: one bit per weight, and a header that identifies the model."""
 
 import hashlib
 import json
@@ -19,14 +19,14 @@ FORMAT = "unlearn_pl mask 1"
 
 @dataclass(frozen=True)
 class MaskHeader:
-    """What a mask file says about itself.
+    """Header of a mask file.
 
     Attributes:
         parameters: name to shape of every parameter of the model that the mask was made for.
         weights: fingerprint of that model's weights (:func:`~unlearn_pl.results.weights_fingerprint`).
-        kept: name to number of elements that may change, of the parameters that have a mask in the file.
+        kept: name to number of elements that may change, for the parameters that have a mask in the file.
         mask: fingerprint of the mask itself.
-        made_by: settings and findings of what made it; plain data.
+        made_by: settings and findings of the attribution that made it; plain data.
     """
 
     parameters: dict[str, list[int]]
@@ -37,18 +37,18 @@ class MaskHeader:
 
 
 def pack(mask: Tensor) -> Tensor:
-    """The elements of a boolean tensor as bits of ``uint8 [ceil(n / 8)]``, on the CPU."""
+    """The ``n`` elements of a bool tensor ``[...]`` as bits, uint8 ``[ceil(n / 8)]`` on the CPU."""
     return torch.from_numpy(np.packbits(mask.detach().cpu().reshape(-1).numpy()))
 
 
 def unpack(packed: Tensor, shape: torch.Size) -> Tensor:
-    """The boolean tensor of ``shape`` that :func:`pack` has packed."""
+    """The bool tensor ``[...]`` of ``shape`` from its :func:`packed <pack>` bits, uint8 ``[ceil(n / 8)]``."""
     bits = np.unpackbits(packed.numpy(), count=shape.numel())
     return torch.from_numpy(bits).bool().view(shape)
 
 
 def mask_fingerprint(packed: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the names and bits of packed masks; 64 hexadecimal digits."""
+    """SHA-256 of the names and bits ``[ceil(n / 8)]`` of packed masks; 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in sorted(packed):
         digest.update(f"{name} {len(packed[name])} ".encode())
@@ -60,19 +60,19 @@ def write_mask_file(path: Path, packed: Mapping[str, Tensor], header: MaskHeader
     """Write packed masks, so that readers find either the old file or the complete new one.
 
     Args:
-        path: where to; folders are made as needed.
-        packed: name of a parameter to its packed mask.
-        header: what the file says about itself.
+        path: destination; folders are created as needed.
+        packed: name of a parameter to its packed mask, uint8 ``[ceil(n / 8)]``.
+        header: the header of the file.
     """
     with atomic_file(path) as unfinished:
         save_file(dict(packed), unfinished, {"format": FORMAT, "header": json.dumps(asdict(header))})
 
 
 def read_mask_header(path: Path) -> MaskHeader:
-    """What a mask file says about itself.
+    """The header of a mask file.
 
     Raises:
-        ValueError: if there is no such file, or it is something else.
+        ValueError: if there is no such file, or it is not a mask file.
     """
     if not path.is_file():
         raise ValueError(f"There is no mask {str(path)!r}. `unlearn-pl attribute` writes one.")
@@ -87,6 +87,6 @@ def read_mask_header(path: Path) -> MaskHeader:
 
 
 def read_mask(path: Path, name: str, shape: torch.Size) -> Tensor:
-    """The mask of one parameter, boolean, of ``shape``."""
+    """The mask of one parameter, bool ``[...]`` of ``shape``."""
     with safe_open(path, framework="pt") as file:
         return unpack(file.get_tensor(name), shape)

@@ -1,4 +1,4 @@
-"""Training some parameters, chosen by their names."""
+"""Training of parameters that are selected by name."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,10 +12,10 @@ from unlearn_pl.masks.choice import chosen_names, some_of
 class TrainableParameters(Mask):
     r"""Trains the parameters whose name matches an ``include`` and no ``exclude`` expression.
 
-    Parameters that are frozen already (the weights under an adapter) stay so.
+    Parameters that are frozen already (the weights under an adapter) stay frozen.
 
     Args:
-        include: regular expressions, looked for anywhere in the name: ``layers\.[567]\.mlp\.down_proj``.
+        include: regular expressions, searched anywhere in the name: ``layers\.[567]\.mlp\.down_proj``.
         exclude: regular expressions of exceptions.
     """
 

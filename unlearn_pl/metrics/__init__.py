@@ -1,32 +1,30 @@
-"""Numbers per example, gathered exactly over ranks, and the benchmarks' metrics as functions of them."""
+"""Scores per example, gathered exactly over ranks, and benchmark metrics as functions of them."""
 
 from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.metrics.base import PerExampleMetric
-from unlearn_pl.metrics.candidate_nll import CandidateNLL, CandidateTable
+from unlearn_pl.metrics.candidate_nll import CandidateNLL, CandidateTable, TokenCount
 from unlearn_pl.metrics.choice_correct import ChoiceCorrect
-from unlearn_pl.metrics.exact_memorization import ExactMemorization
-from unlearn_pl.metrics.extraction_strength import ExtractionStrength
 from unlearn_pl.metrics.fluency import Fluency
-from unlearn_pl.metrics.gradient_norm_attack import GradientNormAttack
-from unlearn_pl.metrics.loss_attack import LossAttack
 from unlearn_pl.metrics.membership import (
     membership_attacks,
     membership_intervals,
     membership_metrics,
     read_membership_scores,
 )
-from unlearn_pl.metrics.memorization import memorization_metrics
-from unlearn_pl.metrics.min_k_attack import MinKAttack
-from unlearn_pl.metrics.min_k_plus_plus_attack import MinKPlusPlusAttack
-from unlearn_pl.metrics.reference_attack import ReferenceAttack
+from unlearn_pl.metrics.membership_attacks import (
+    GradientNormAttack,
+    LossAttack,
+    MinKAttack,
+    MinKPlusPlusAttack,
+    ReferenceAttack,
+    ZlibAttack,
+)
+from unlearn_pl.metrics.memorization import ExactMemorization, ExtractionStrength, memorization_metrics
 from unlearn_pl.metrics.refusal_rate import RefusalRate, is_refusal
-from unlearn_pl.metrics.rouge_f1 import RougeF1
-from unlearn_pl.metrics.rouge_recall import RougeRecall
+from unlearn_pl.metrics.rouge import RougeF1, RougeRecall
 from unlearn_pl.metrics.tofu.aggregates import paraphrase_scores, tofu_aggregates
 from unlearn_pl.metrics.tofu.files import read_questions, read_tofu_log, read_truth_ratios
 from unlearn_pl.metrics.tofu.scores import tofu_metrics, tofu_scores
-from unlearn_pl.metrics.token_count import TokenCount
-from unlearn_pl.metrics.zlib_attack import ZlibAttack
 
 __all__ = [
     "AnswerMetric",

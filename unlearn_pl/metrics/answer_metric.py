@@ -1,4 +1,4 @@
-"""Scores of answers and texts that are made of the log-probabilities of their tokens."""
+"""Base class of scores of answers and texts, computed from the log-probabilities of their tokens."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from unlearn_pl.types import Detail, Reads, Score
 
 
 class AnswerMetric(PerExampleMetric, ABC):
-    """Keeps a score of the right answer, candidate 0, of every question; of a text in windows, that of the first one.
+    """Keeps a score of the correct answer, candidate 0, of every question; of a text in windows, that of the first one.
 
-    Subclasses say in ``details`` what :meth:`score` reads.
+    Subclasses name in ``details`` the per-token statistics that :meth:`score` reads.
     """
 
     details: ClassVar[frozenset[Detail]] = frozenset({"logps"})
@@ -21,13 +21,13 @@ class AnswerMetric(PerExampleMetric, ABC):
 
     @abstractmethod
     def score(self, answers: Score) -> Tensor:
-        """``[B]``, a number for each answer.
+        """A number for each answer, ``[B]``.
 
         Args:
-            answers: of one forward, with ``details``.
+            answers: B answers of one forward, with the entries of ``details``, ``[B, T-1]`` each.
         """
 
     def take(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
-        """Take in a :class:`~unlearn_pl.types.Score` with ``details``."""
+        """Add the correct answers of a :class:`~unlearn_pl.types.Score` with the entries of ``details``."""
         is_answer = outputs["choice"] == 0
         self.update(outputs["index"][is_answer], self.score(outputs)[is_answer])  # type: ignore[arg-type]

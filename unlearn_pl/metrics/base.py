@@ -1,4 +1,4 @@
-"""A metric that keeps one number per example, exact on any number of ranks."""
+"""Base class of metrics that keep one number per example, exact on any number of ranks."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -14,14 +14,14 @@ from unlearn_pl.types import Detail, Reads
 class PerExampleMetric(Metric):
     """Collects a value per example and averages them, each example once.
 
-    Distributed samplers repeat examples until every rank has equally many; values are therefore kept with the key of
-    their example, and only the first value of a key counts. Ranks may see different numbers of examples, or none.
+    Distributed samplers repeat examples until all ranks have the same number; values are therefore kept with the key
+    of their example, and only the first value of a key counts. A rank may see any number of examples, or none.
 
     Attributes:
-        details: what it needs to know about every scored token.
-        reads: how much of a dataloader it needs.
-        key: ``[n]`` int64, which example each value belongs to.
-        value: ``[n]`` fp64.
+        details: per-token statistics that it reads, beyond the sum over the tokens.
+        reads: the part of a dataloader that it reads.
+        key: ``[n]`` int64, the example of each value.
+        value: ``[n]`` fp64, one value per key.
     """
 
     details: ClassVar[frozenset[Detail]] = frozenset()
@@ -37,14 +37,14 @@ class PerExampleMetric(Metric):
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Drop all values."""
         super().reset()
-        # A rank that saw nothing contributes tensors of the right dtype; torchmetrics would make up fp32 ones, and
+        # A rank without examples contributes empty tensors of the right dtype; torchmetrics would use fp32 ones, and
         # gathering int64 from one rank and fp32 from another hangs or returns garbage.
         self._append(torch.empty(0), torch.empty(0))
 
     def update(self, index: Tensor, value: Tensor) -> None:
-        """Take in the values of some examples.
+        """Add the values of some examples.
 
         Args:
             index: ``[B]`` position of each example in its dataset.
@@ -53,11 +53,11 @@ class PerExampleMetric(Metric):
         self._append(index, value)
 
     def take(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
-        """Take in what a step of an evaluation has returned; subclasses that need something else override it.
+        """Add the output of an evaluation step; subclasses override it to read other entries.
 
         Args:
-            outputs: what the step returned: here ``index`` and ``value``.
-            batch: the batch that it was given.
+            outputs: the output of the step, here with ``index [B]`` and ``value [B]``.
+            batch: the batch of the step.
         """
         self.update(outputs["index"], outputs["value"])
 
@@ -68,7 +68,7 @@ class PerExampleMetric(Metric):
         return dict(zip(keys.tolist(), values.tolist(), strict=True))
 
     def compute(self) -> Tensor:
-        """Mean over the examples of all ranks, ``[]`` fp64; NaN when there are none, or one of them is NaN."""
+        """Mean over the examples of all ranks, ``[]`` fp64; NaN without examples, or if one value is NaN."""
         return self._unique()[1].mean()
 
     def _append(self, key: Tensor, value: Tensor) -> None:
@@ -76,7 +76,7 @@ class PerExampleMetric(Metric):
         self.value.append(value.detach().to(self.device, torch.float64))
 
     def _unique(self) -> tuple[Tensor, Tensor]:
-        """Keys without repetition, ascending, so that sums do not depend on who saw what; and their values."""
+        """Distinct keys ``[n]``, ascending, so that sums do not depend on the ranks, and their values ``[n]``."""
         keys, values = dim_zero_cat(self.key), dim_zero_cat(self.value)
         keys, order = keys.sort(stable=True)
         is_first = torch.ones_like(keys, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""The length-normalized NLL of every candidate answer of every question."""
+"""Candidate answers of every question: their length-normalized NLL, and their number of tokens."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,22 +16,22 @@ MAX_CHOICES = 2**20
 class CandidateNLL(PerExampleMetric):
     """Keeps ``-log p(candidate | question) / |candidate|`` per question and candidate.
 
-    An infinite NLL (probability 0) and a NaN (logits that are not finite, no scored token) are kept as they are.
+    An infinite NLL (probability 0) and a NaN (non-finite logits, no scored token) are kept as they are.
     """
 
     def update(self, index: Tensor, choice: Tensor, nll: Tensor, num_tokens: Tensor) -> None:  # type: ignore[override]
-        """Take in some candidates.
+        """Add some candidates.
 
         Args:
             index: ``[B]`` position of the question in its dataset.
             choice: ``[B]`` number of the candidate among those of its question.
             nll: ``[B]`` sum over the candidate's scored tokens.
-            num_tokens: ``[B]`` how many they are.
+            num_tokens: ``[B]`` number of these tokens.
         """
         super().update(index * MAX_CHOICES + choice, nll.double() / num_tokens)
 
     def take(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
-        """Take in a :class:`~unlearn_pl.types.Score`."""
+        """Add a :class:`~unlearn_pl.types.Score`."""
         self.update(outputs["index"], outputs["choice"], outputs["nll"], outputs["num_tokens"])
 
     def candidates(self) -> CandidateTable:
@@ -41,3 +41,11 @@ class CandidateNLL(PerExampleMetric):
             index, choice = divmod(key, MAX_CHOICES)
             table.setdefault(index, {})[choice] = nll
         return table
+
+
+class TokenCount(PerExampleMetric):
+    """Keeps the number of scored tokens per question and candidate."""
+
+    def take(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+        """Add a :class:`~unlearn_pl.types.Score`."""
+        self.update(outputs["index"] * MAX_CHOICES + outputs["choice"], outputs["num_tokens"])

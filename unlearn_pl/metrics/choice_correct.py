@@ -1,4 +1,4 @@
-"""Whether multiple-choice questions are answered correctly."""
+"""Correctness of answers to multiple-choice questions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,31 +13,31 @@ MAX_OPTIONS = 64
 
 
 class ChoiceCorrect(PerExampleMetric):
-    """Keeps ``log p(letter)`` of every option; a question is answered by the most likely one, as in lm-eval.
+    """Keeps ``log p(letter)`` of every option; the most likely one is the answer, as in lm-eval.
 
-    Batches without ``target`` are not about multiple choice, and are ignored.
+    Batches without ``target`` hold no multiple-choice questions and are ignored.
     """
 
     def update(self, index: Tensor, choice: Tensor, nll: Tensor, target: Tensor) -> None:  # type: ignore[override]
-        """Take in some options.
+        """Add some options.
 
         Args:
             index: ``[B]`` position of the question in its dataset.
             choice: ``[B]`` number of the option.
             nll: ``[B]`` sum over its scored tokens.
-            target: ``[B]`` number of the right option.
+            target: ``[B]`` number of the correct option.
         """
         super().update((index * MAX_OPTIONS + target) * MAX_OPTIONS + choice, -nll)
 
     def take(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
-        """Take in a :class:`~unlearn_pl.types.Score`, with the targets of its batch."""
+        """Add a :class:`~unlearn_pl.types.Score`, with the ``target [B]`` of its batch."""
         if "target" in batch:
             self.update(outputs["index"], outputs["choice"], outputs["nll"], batch["target"])
 
     def correct(self) -> dict[int, float]:
-        """Index of the question to 1 or 0, or NaN where a log-probability is NaN; a collective operation.
+        """Index of the question to 1 or 0, or NaN if a log-probability is NaN; a collective operation.
 
-        Questions whose right option was not scored, in an evaluation of some batches only, are left out.
+        Questions whose correct option was not scored, as in an evaluation of some batches only, are absent.
         """
         options: dict[tuple[int, int], dict[int, float]] = {}
         for key, logp in self.per_example().items():

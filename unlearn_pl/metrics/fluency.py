@@ -1,4 +1,4 @@
-"""Do generated answers repeat themselves?"""
+"""Fluency of generated answers: how little they repeat themselves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ class Fluency(PerExampleMetric):
     """Keeps :func:`~unlearn_pl.functional.text_fluency` of every generated answer."""
 
     def update(self, index: Tensor, generated: Sequence[str]) -> None:  # type: ignore[override]
-        """Take in some generations.
+        """Add the scores of some generated answers.
 
         Args:
             index: ``[B]`` position of the question in its dataset.
@@ -23,5 +23,5 @@ class Fluency(PerExampleMetric):
         super().update(index, torch.tensor([text_fluency(text) for text in generated], dtype=torch.float64))
 
     def take(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
-        """Take in a :class:`~unlearn_pl.types.Generation`."""
+        """Add a :class:`~unlearn_pl.types.Generation`."""
         self.update(outputs["index"], outputs["text"])

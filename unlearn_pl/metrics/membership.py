@@ -5,16 +5,13 @@ from pathlib import Path
 
 from unlearn_pl.functional import Compat, auc, bootstrap_interval, priv_leak, privacy_score
 from unlearn_pl.metrics.answer_metric import AnswerMetric
-from unlearn_pl.metrics.loss_attack import LossAttack
-from unlearn_pl.metrics.min_k_attack import MinKAttack
-from unlearn_pl.metrics.min_k_plus_plus_attack import MinKPlusPlusAttack
+from unlearn_pl.metrics.membership_attacks import LossAttack, MinKAttack, MinKPlusPlusAttack, ZlibAttack
 from unlearn_pl.metrics.scores import Scores
-from unlearn_pl.metrics.zlib_attack import ZlibAttack
 from unlearn_pl.results import evaluation_arguments, read_json, read_results
 
 ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus")
 MORE_ATTACKS = ("reference", "gradient_norm")
-"""Attacks that need another model, or a backward."""
+"""Attacks that need a reference model, or a backward pass."""
 
 
 def membership_attacks(compat: Compat = None) -> dict[str, AnswerMetric]:
@@ -38,19 +35,20 @@ def membership_metrics(
     retain_nonmembers: Scores | None = None,
     compat: Compat = None,
 ) -> dict[str, float]:
-    """How well texts that a model was trained on are told from texts that it was not trained on.
+    """How well attacks tell the training texts of a model from other texts.
 
-    - ``auc_{attack}``: :func:`~unlearn_pl.functional.auc`; 1 where the attack tells all of them.
-    - ``privleak``: :func:`~unlearn_pl.functional.priv_leak` of Min-K%; without a retain model, against an AUC of 1/2.
-    - ``privacy``: :func:`~unlearn_pl.functional.privacy_score` over ``ATTACKS``, with a retain model only.
+    - ``auc_{attack}``: :func:`~unlearn_pl.functional.auc`; 1 for an attack that separates them perfectly.
+    - ``privleak``: :func:`~unlearn_pl.functional.priv_leak` of Min-K%; compared with an AUC of 1/2 without a retain
+      model.
+    - ``privacy``: :func:`~unlearn_pl.functional.privacy_score` over ``ATTACKS``; needs a retain model.
 
-    A metric without the scores that it needs is absent; one NaN among its scores makes it NaN.
+    A metric is absent if its scores are; it is NaN if one of them is NaN.
 
     Args:
         members: attack to index to score on the forget set.
         nonmembers: the same on the holdout set.
-        retain_members: the same on the forget set, of a model that was trained without it.
-        retain_nonmembers: the same on the holdout set.
+        retain_members: ``members`` of a retain model, which was trained without the forget set.
+        retain_nonmembers: ``nonmembers`` of the same retain model.
         compat: whose conventions to follow.
 
     Returns:
@@ -68,14 +66,14 @@ def membership_metrics(
 
 
 def membership_intervals(members: Scores, nonmembers: Scores) -> dict[str, float]:
-    """``auc_{attack}_low`` and ``auc_{attack}_high``: see :func:`~unlearn_pl.functional.bootstrap_interval`, 95 %.
+    """95 % intervals of the AUCs, by :func:`~unlearn_pl.functional.bootstrap_interval`.
 
     Args:
         members: attack to index to score on the forget set.
         nonmembers: the same on the holdout set.
 
     Returns:
-        Name of the end of the interval to value, for every attack that has scores of both.
+        ``auc_{attack}_low`` and ``auc_{attack}_high`` of every attack with scores on both sets.
     """
     intervals: dict[str, float] = {}
     for attack, *scores in _pairs(members, nonmembers):
@@ -84,18 +82,18 @@ def membership_intervals(members: Scores, nonmembers: Scores) -> dict[str, float
 
 
 def read_membership_scores(path: str | Path, splits: tuple[str, str], compat: Compat = None) -> tuple[Scores, Scores]:
-    """A retain model's scores on members and non-members, to compare with.
+    """The scores of a retain model on members and non-members.
 
     Args:
-        path: a ``results.json``; other files, such as the logs that others publish, hold no such scores.
+        path: a ``results.json``; published logs of other code hold no such scores.
         splits: names of the splits that hold the members and the non-members.
-        compat: whose conventions the scores must have been made with.
+        compat: the conventions that the scores must follow.
 
     Returns:
-        Attack to index to score on either split; both empty where the file holds none.
+        Attack to index to score, for each of the two splits; both empty if the file holds none.
 
     Raises:
-        ValueError: if the file is damaged, or its scores follow other conventions.
+        ValueError: if the file is damaged, or its scores follow other conventions than ``compat``.
     """
     if "schema_version" not in read_json(path):
         return {}, {}
@@ -106,7 +104,7 @@ def read_membership_scores(path: str | Path, splits: tuple[str, str], compat: Co
     ]
     stored = evaluation_arguments(results).get("compat")
     if all(tables) and stored != compat:
-        raise ValueError(f"{str(path)!r} was made with compat={stored!r}; asked for is compat={compat!r}.")
+        raise ValueError(f"{str(path)!r} was made with compat={stored!r}, but compat={compat!r} was requested.")
     return tables[0], tables[1]
 
 
@@ -115,7 +113,7 @@ def _aucs(members: Scores, nonmembers: Scores) -> dict[str, float]:
 
 
 def _pairs(members: Scores, nonmembers: Scores) -> Iterator[tuple[str, list[float], list[float]]]:
-    """Every attack with scores on both sets, and those scores."""
+    """Every attack with scores on both sets, and these scores."""
     for attack in (*ATTACKS, *MORE_ATTACKS):
         if members.get(attack) and nonmembers.get(attack):
             yield attack, list(members[attack].values()), list(nonmembers[attack].values())

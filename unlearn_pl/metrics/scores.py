@@ -1,4 +1,4 @@
-"""Scores per example, as plain tables, and their mean."""
+"""Tables of scores per example, and their mean."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ Scores = Mapping[str, Mapping[int, float]]
 
 
 def mean_score(values: Mapping[int, float]) -> float:
-    """Mean over the examples; NaN when there are none, or one of them is NaN.
+    """Mean over the examples; NaN without examples, or if one value is NaN.
 
     Args:
         values: index of the example to value.

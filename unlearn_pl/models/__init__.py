@@ -1,24 +1,36 @@
-"""The Hugging Face side: which model to load and how, one forward of a stream, sharding, generation, and export."""
+"""Models: loading, one forward of a stream, scoring, generation, sharding and export."""
 
+from unlearn_pl.models.class_view import class_view
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained
 from unlearn_pl.models.language.causal_lm import CausalLM
 from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.models.language.generation import generate
+from unlearn_pl.models.language.language_spec import LanguageSpec
 from unlearn_pl.models.language.lora import LoRA
+from unlearn_pl.models.language.model_like import LiveModel, ModelLike, spec_of
 from unlearn_pl.models.language.names import load_tokenizer, resolve
 from unlearn_pl.models.language.qlora import QLoRA
 from unlearn_pl.models.language.sampling import Sampling, sample
+from unlearn_pl.models.language.scoring import score
 from unlearn_pl.models.language.shared_context import shared_context_log_probs
 from unlearn_pl.models.language.tiny import tiny_llama, train_tokenizer
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.models.sharding import decoder_layers, shard
+from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSpec
 
 __all__ = [
     "CausalLM",
+    "EvaluationRequest",
+    "EvaluationSetting",
+    "LanguageSpec",
+    "LiveModel",
     "LoRA",
+    "ModelLike",
+    "ModelSpec",
     "QLoRA",
     "Sampling",
     "check_export_directory",
+    "class_view",
     "decoder_layers",
     "evaluation_mode",
     "full_state_dict",
@@ -27,8 +39,10 @@ __all__ = [
     "resolve",
     "sample",
     "save_pretrained",
+    "score",
     "shard",
     "shared_context_log_probs",
+    "spec_of",
     "stream_forward",
     "tiny_llama",
     "train_tokenizer",

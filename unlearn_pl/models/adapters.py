@@ -1,4 +1,4 @@
-"""Models with adapters, told apart without importing peft."""
+"""Detection of models with adapters, without importing peft."""
 
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def has_adapter(model: nn.Module) -> "TypeGuard[PeftModel]":
-    """Whether ``model`` is one of peft's, found out without importing peft."""
+    """Whether ``model`` is a peft model; does not import peft."""
     return hasattr(model, "get_base_model")

@@ -1,4 +1,4 @@
-"""Writing a trained model as a Hugging Face folder, from any number of ranks."""
+"""Export of a trained model as a Hugging Face folder, from any number of ranks."""
 
 import copy
 import os
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """The whole weights of ``model`` on the CPU, gathered from all ranks.
+    """The whole weights of ``model`` on the CPU, gathered from all ranks: name to ``[...]``.
 
-    Every rank must call it; rank 0 alone gets the weights, the others an empty dictionary. Weights that are on the
+    Every rank must call it; only rank 0 gets the weights, the others an empty dictionary. Weights that are on the
     CPU already are not copied.
     """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -38,14 +38,13 @@ def save_pretrained(
 ) -> None:
     """Write ``model`` as a folder that ``from_pretrained`` reads; every rank must call it, and rank 0 writes.
 
-    The folder appears as a whole when it is complete, and then takes the place of an earlier export.
+    The folder appears when it is complete, and then replaces an earlier export.
 
     Args:
-        model: a model of transformers, also with adapters or sharded by FSDP2; it stays as it is.
+        model: a model of transformers, also with adapters or sharded by FSDP2; it is not modified.
         directory: folder to write.
-        tokenizer: goes into the same folder.
-        merge_lora: add the adapters to the weights they change and write a plain model; otherwise write the
-            adapters alone.
+        tokenizer: saved in the same folder.
+        merge_lora: merge the adapters into the weights and write a plain model; otherwise write the adapters alone.
 
     Raises:
         ValueError: if ``directory`` holds anything but an earlier export.
@@ -58,11 +57,11 @@ def save_pretrained(
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
     if distributed.is_initialized():
-        distributed.barrier()  # nobody reads the folder, or ends the job, before it is complete
+        distributed.barrier()  # no rank reads the folder or exits before it is complete
 
 
 def check_export_directory(directory: str | Path) -> None:
-    """Make sure that an export to ``directory`` would destroy nothing but an earlier export.
+    """Check that an export to ``directory`` would replace nothing but an earlier export.
 
     Raises:
         ValueError: if it is a file, or a folder that holds anything else.
@@ -91,24 +90,24 @@ def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> dict[str, Tensor]
     from peft import get_peft_model
 
     base = model.get_base_model()
-    with torch.device("meta"):  # no memory and no random numbers for weights that are about to be assigned
+    with torch.device("meta"):  # no memory or random numbers for weights that are assigned next
         twin = get_peft_model(
             type(base)(copy.deepcopy(base.config)),
             copy.deepcopy(model.peft_config[model.active_adapter]),
             adapter_name=model.active_adapter,
         )
-    # Merging works in place, and on a CPU the gathered weights are those of the live model.
+    # Merging works in place, and on a CPU the gathered weights are the model's own.
     copies = {name: weight.clone() for name, weight in weights.items()}
     missing = twin.load_state_dict(copies, strict=False, assign=True).missing_keys
     assert not missing, f"weights to merge are missing: {missing}"
-    # Tied weights were assigned one by one; only a tensor that is shared again is written once.
+    # Tied weights were assigned separately; they are written once only if they are tied again.
     cast("PreTrainedModel", twin.get_base_model()).tie_weights()
     return cast("LoraModel", twin.base_model).merge_and_unload().state_dict()
 
 
 @contextmanager
 def _replacing(directory: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``directory`` when the body has succeeded."""
+    """A temporary folder that replaces ``directory`` once the body has succeeded."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as temporary:
         new, old = Path(temporary, "new"), Path(temporary, "old")

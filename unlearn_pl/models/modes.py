@@ -1,4 +1,4 @@
-"""Putting a model into evaluation mode for a moment."""
+"""Temporary evaluation mode of a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Run the body with ``model`` in evaluation mode, then give every submodule back its own mode."""
+    """Run the body with ``model`` in evaluation mode, then restore the mode of every submodule."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

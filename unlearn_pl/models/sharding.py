@@ -17,11 +17,11 @@ def shard(model: nn.Module, mesh: "DeviceMesh", dtype: torch.dtype | None = None
     Args:
         model: any model with its layers in one ``nn.ModuleList``; without such a list it is sharded as a whole.
         mesh: one-dimensional mesh of the ranks that share the weights.
-        dtype: type to compute in while weights, gradients and their reduction stay as they are; by default the
-            weights' own (or autocast's).
+        dtype: dtype of the computation; weights, gradients and their reduction keep theirs. By default the weights' own
+            (or autocast's).
 
     Returns:
-        ``model``; untouched where it is sharded already.
+        ``model``; unchanged if it is sharded already.
 
     Raises:
         ValueError: if weights are quantized.
@@ -37,12 +37,12 @@ def shard(model: nn.Module, mesh: "DeviceMesh", dtype: torch.dtype | None = None
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
     if has_adapter(model):
-        register_fsdp_forward_method(model, "generate")  # peft's goes around the root, which would gather weights
+        register_fsdp_forward_method(model, "generate")  # peft's bypasses the root, which would gather weights
     return model
 
 
 def decoder_layers(model: nn.Module) -> list[nn.Module]:
-    """The modules in the ``nn.ModuleList`` of ``model`` that holds the most parameters; none where there is no list."""
+    """The modules in the ``nn.ModuleList`` of ``model`` that holds the most parameters; empty without a list."""
     lists: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return list(max(lists, key=_num_parameters).children()) if lists else []
 

@@ -1,8 +1,7 @@
-"""LightningModules: the engine, one preset per published method, and evaluation of any model."""
+"""LightningModules: multi-objective unlearning, one preset per published method, and evaluation of any model."""
 
-from unlearn_pl.modules.base import UnlearningModule
 from unlearn_pl.modules.fsdp2 import FSDP2Strategy, register
-from unlearn_pl.modules.language import LanguageModule
+from unlearn_pl.modules.model_module import ModelModule
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.presets.altpo import AltPO
 from unlearn_pl.modules.presets.ceu import CEU
@@ -26,9 +25,12 @@ from unlearn_pl.modules.presets.simnpo import SimNPO
 from unlearn_pl.modules.presets.undial import UNDIAL
 from unlearn_pl.modules.presets.wga import WGA
 from unlearn_pl.modules.pretrained import PretrainedModule
-from unlearn_pl.modules.training import TrainingModule
+from unlearn_pl.modules.unlearning import UnlearningModule
 
 register()
+
+LanguageModule = ModelModule
+"""Former name of :class:`ModelModule`, from before there were other kinds of models."""
 
 __all__ = [
     "CEU",
@@ -52,10 +54,10 @@ __all__ = [
     "KLMin",
     "LanguageModule",
     "MaxEntropy",
+    "ModelModule",
     "ModuleOptions",
     "PretrainedModule",
     "SatImp",
     "SimNPO",
-    "TrainingModule",
     "UnlearningModule",
 ]

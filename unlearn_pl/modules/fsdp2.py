@@ -1,12 +1,14 @@
-"""FSDP2 under the name that one would type: ``Trainer(strategy="fsdp2")``."""
+"""FSDP2 as ``Trainer(strategy="fsdp2")``."""
 
 from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 
+from unlearn_pl.modules.lightning_internals import set_data_parallel_size
+
 
 class FSDP2Strategy(ModelParallelStrategy):
-    """Shard parameters, gradients and optimizer state over all devices of all nodes.
+    """Shards parameters, gradients and optimizer state over all devices of all nodes.
 
     Lightning's ``ModelParallelStrategy`` splits a node by tensor parallelism unless told otherwise; here "auto"
     means data parallelism everywhere.
@@ -15,7 +17,7 @@ class FSDP2Strategy(ModelParallelStrategy):
         save_distributed_checkpoint: False writes one file instead of one per rank.
 
     Raises:
-        ValueError: when sizes of the mesh are given, which would mean tensor parallelism, or replicas of shards (HSDP).
+        ValueError: if sizes of the mesh are given, which would mean tensor parallelism or replicated shards (HSDP).
     """
 
     strategy_name = "fsdp2"
@@ -25,18 +27,18 @@ class FSDP2Strategy(ModelParallelStrategy):
         if sizes.get("tensor_parallel_size", 1) not in (1, "auto") or sizes.get("data_parallel_size", "auto") != "auto":
             raise ValueError(
                 f"FSDP2Strategy was given {sizes}, but shards over all devices: tensor parallelism and replicated "
-                "shards (HSDP) are not supported, for a Gramian would count what ranks share more than once. Leave "
-                "the sizes out. Where a model fits on one device, use strategy='ddp'."
+                "shards (HSDP) are not supported, because a Gramian would count what ranks share more than once. Omit "
+                "the sizes. If the model fits on one device, use strategy='ddp'."
             )
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=save_distributed_checkpoint, **kwargs)
 
     def setup_environment(self) -> None:
-        """Settle the size of the mesh, which only now is known."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
+        """Set the size of the mesh, which is not known earlier."""
+        set_data_parallel_size(self, self.num_nodes * self.num_processes)
         super().setup_environment()
 
 
 def register() -> None:
-    """Make ``strategy="fsdp2"`` known to Lightning's Trainer."""
+    """Register ``strategy="fsdp2"`` with Lightning's Trainer."""
     if "fsdp2" not in StrategyRegistry:
         StrategyRegistry.register("fsdp2", FSDP2Strategy, description="FSDP2 over all devices")

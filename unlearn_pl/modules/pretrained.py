@@ -1,12 +1,12 @@
-"""Evaluate a model that somebody else made."""
+"""Evaluation of any Hugging Face model."""
 
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 
-from unlearn_pl.modules.language import LanguageModule
+from unlearn_pl.modules.model_module import ModelModule
 
 
-class PretrainedModule(LanguageModule):
+class PretrainedModule(ModelModule):
     """Any Hugging Face model, for ``validate``, ``test`` and ``predict`` only.
 
     Example:
@@ -14,10 +14,10 @@ class PretrainedModule(LanguageModule):
     """
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Refuse to train, in the first hook that Lightning calls.
+        """Check, in the first hook that Lightning calls, that the module is not trained.
 
         Raises:
-            ValueError: in ``fit``; name a method's module instead.
+            ValueError: in ``fit``; use a method's module instead.
         """
         if self.trainer.state.fn == TrainerFn.FITTING:
             raise ValueError("PretrainedModule only evaluates. Fit FineTuning, or a method such as MOLLM, instead.")

@@ -1,39 +1,37 @@
-"""What a training module tells its reference: the models, the data that will be seen, and where it runs."""
+"""Construction of the ``ReferenceContext`` that is passed to ``Reference.prepare``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
-from unlearn_pl.modules.training import TrainingModule
-from unlearn_pl.objectives import Objective
+from unlearn_pl.engine import stream_needs
+from unlearn_pl.modules.fitted import FittedModule
+from unlearn_pl.modules.num_steps import steps_shown
 from unlearn_pl.references import ReferenceContext, StreamExamples
+from unlearn_pl.references.context import TokenExample
+from unlearn_pl.types import StreamProvider
 
 
-def reference_context(
-    module: TrainingModule, objectives: Iterable[Objective], build: Callable[[], nn.Module], is_original: bool
-) -> ReferenceContext:
+def reference_context(module: FittedModule, build: Callable[[], nn.Module], is_original: bool) -> ReferenceContext:
     """The context of ``Reference.prepare`` inside ``Trainer.fit``.
 
     Args:
-        module: is being fitted, and has its model.
-        objectives: what it descends.
-        build: makes a model with the original weights.
+        module: the module that is being fitted, with its model.
+        build: builds a model with the original weights.
         is_original: whether the module's model has the original weights at this moment.
     """
-    trainer, data = module.trainer, module.datamodule
+    trainer, data = module.trainer, module.stream_data
     assert module.model is not None
-
-    def examples(stream: str) -> StreamExamples:
-        return StreamExamples(data.stream_fingerprint(stream), data.training_examples(stream, _steps_shown(module)))
-
     return ReferenceContext(
         model=module.model,
         build=build,
+        forward=module.spec.forward,
         is_original=is_original,
-        needs=stream_needs(objectives),
-        examples=examples if hasattr(data, "training_examples") else None,
-        batch_size=getattr(data, "micro_batch_size", 1),
+        needs=stream_needs(module.objectives),
+        examples=None if data is None else _examples_of(data, module),
+        batch_size=1 if data is None else data.micro_batch_size,
         device=trainer.strategy.root_device,
         folder=Path(trainer.default_root_dir) / "reference",
         precision=str(trainer.precision),
@@ -43,21 +41,9 @@ def reference_context(
     )
 
 
-def stream_needs(objectives: Iterable[Objective]) -> dict[str, frozenset[str]]:
-    """Stream to all that the objectives which read it need of its view."""
-    needs: dict[str, frozenset[str]] = {}
-    for objective in objectives:
-        for stream in objective.streams:
-            needs[stream] = needs.get(stream, frozenset()) | objective.needs
-    return needs
+def _examples_of(data: StreamProvider, module: FittedModule) -> Callable[[str], StreamExamples]:
+    def examples(stream: str) -> StreamExamples:
+        shown = cast(Sequence[TokenExample], data.training_examples(stream, steps_shown(module)))
+        return StreamExamples(data.stream_fingerprint(stream), shown)
 
-
-def _steps_shown(module: TrainingModule) -> int | None:
-    """Optimizer steps for which data will be shown; None when nothing but the user ends the run."""
-    trainer = module.trainer
-    if (trainer.max_epochs or -1) < 0 and trainer.max_steps < 0:
-        return None
-    per_epoch, total = module._num_steps()
-    if (trainer.max_epochs or -1) > 0 and total == per_epoch * trainer.max_epochs:  # type: ignore[operator]
-        return total
-    return total + max(1, total // 10)  # steps that are skipped show data, but do not count in max_steps
+    return examples

@@ -1,4 +1,4 @@
-"""Losses: what to forget and what to keep, each always minimised, one file per loss."""
+"""Losses that forget or retain, always minimized; one file per loss."""
 
 from unlearn_pl.objectives.adaptive_rmu_loss import AdaptiveRMULoss
 from unlearn_pl.objectives.base import Objective

@@ -1,4 +1,4 @@
-"""Representation misdirection with a target as long as the hidden states themselves (Adaptive RMU)."""
+"""Representation misdirection with a target that scales with the hidden states (Adaptive RMU)."""
 
 import math
 
@@ -9,19 +9,19 @@ from unlearn_pl.functional import hidden_state_error, steering_target
 from unlearn_pl.functional.logprobs import upcast
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.layers import hidden_needs
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class AdaptiveRMULoss(Objective):
-    """``|h_t - s |h_ref,t| u|^2 / D``: RMU with a coefficient that follows the norm of the original hidden state.
+    """``|h_t - s |h_ref,t| u|^2 / D``: RMU with a target in proportion to the reference model's hidden state.
 
-    Norms grow with depth, so that one factor ``s`` serves every layer and model, where RMU needs a coefficient for
-    each. Otherwise as :class:`~unlearn_pl.objectives.RMULoss`.
+    Norms grow with depth, so that one factor ``s`` serves every layer and model, while RMU needs a coefficient for
+    each. Otherwise like :class:`~unlearn_pl.objectives.RMULoss`.
 
     Args:
         layer: entry of transformers' ``hidden_states``; 8 is the output of module ``model.layers.7``.
-        factor: ``s``, how many times longer than the original hidden state the target is.
-        seed: of the random direction.
+        factor: ``s``, the length of the target relative to the reference model's hidden state.
+        seed: random seed of the direction.
         stream: overrides ``forget``.
 
     Raises:
@@ -29,7 +29,7 @@ class AdaptiveRMULoss(Objective):
 
     References:
         Dang et al., On Effects of Steering Latent Representation for Large Language Model Unlearning, AAAI 2025,
-        arXiv 2408.06223. Our reading: a norm per token, of the original model. Code in circulation takes the mean
+        arXiv 2408.06223. Our reading: a norm per token, of the reference model. Code in circulation uses the mean
         norm of the first batch of the run instead, which depends on the order of the data.
     """
 
@@ -48,7 +48,7 @@ class AdaptiveRMULoss(Objective):
         self.factor = factor
         self.seed = seed
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean squared distance from the targets, ``[]``."""
         hidden = view.hidden[self.layer]
         norms = torch.linalg.vector_norm(upcast(view.ref_hidden[self.layer]), dim=-1)

@@ -1,4 +1,4 @@
-"""What an objective is: a loss of a stream's view, always minimised."""
+"""Base class of objectives: a scalar loss on a LanguageView, always minimized."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -6,24 +6,25 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.types import MeanOver, Role, StreamView
+from unlearn_pl.types import LanguageView, MeanOver, Role
 
 
 class Objective(Recorded, nn.Module, ABC):
-    """A scalar loss that is *minimised*; ascent carries its minus sign inside.
+    """A scalar loss that is *minimized*; losses to ascend include the minus sign.
 
-    Subclasses set the class attributes and write :meth:`loss`. They hold no trainable parameters (buffers are fine)
+    Subclasses set the class attributes and implement :meth:`loss`. They hold no trainable parameters (buffers are fine)
     and never call ``backward``, ``log`` or the model.
 
     Attributes:
         stream: name of the stream that is read, or several names; ``loss`` gets one view per name.
-        role: whether the objective forgets or keeps; two-block combiners add up the gradients of each role.
-        needs: fields of :class:`~unlearn_pl.types.StreamView` beyond ``logps`` that the loss reads:
+        role: whether the objective forgets or retains; two-block combiners add up the gradients of each role.
+        needs: fields of :class:`~unlearn_pl.types.LanguageView` beyond ``logps`` that the loss reads:
             ``logits``, ``hidden.7`` (layer 7), ``ref_logps``, ``ref_logits``, ``ref_hidden.7``.
         mean_over: what the returned mean runs over, so that micro-batches and ranks can be averaged exactly.
         zero_at_reference: True when the gradient vanishes where the model equals the reference (a divergence).
-            At the first step it is then numerical noise, which combiners measure and leave out.
-        reaches_all: False when the loss does not depend on every parameter, such as one of an inner layer's states.
+            At the first step it is then numerical noise, which combiners measure and drop.
+        reaches_all: False when the loss does not depend on every parameter, e.g. a loss on the states of an inner
+            layer.
 
     Args:
         stream: overrides the class's ``stream``.
@@ -46,7 +47,7 @@ class Objective(Recorded, nn.Module, ABC):
         """The streams that are read, in the order in which ``loss`` gets their views."""
         return (self.stream,) if isinstance(self.stream, str) else self.stream
 
-    # Typed with Any, so that type checkers accept a subclass's plain `loss(self, view: StreamView)`.
+    # Typed with Any, so that type checkers accept a subclass's plain `loss(self, view: LanguageView)`.
     @abstractmethod
     def loss(self, *views: Any, **_: Any) -> Tensor:
         """The loss, a mean over ``views[0].count(self.mean_over)`` tokens or sequences.
@@ -58,6 +59,6 @@ class Objective(Recorded, nn.Module, ABC):
             ``[]``, fp32 or better; 0 (with a gradient of 0) for a view without labels.
         """
 
-    def forward(self, *views: StreamView) -> Tensor:
-        """Same as :meth:`loss`."""
+    def forward(self, *views: LanguageView) -> Tensor:
+        """Same as :meth:`loss`, ``[]``."""
         return self.loss(*views)

@@ -1,21 +1,21 @@
-"""Bounded divergence from a model that never knew (RAUL)."""
+"""Bounded divergence from a model that never saw the forget set (RAUL)."""
 
 from torch import Tensor
 
 from unlearn_pl.functional import skewed_kl_divergence
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class BoundedKLLoss(Objective):
-    """``KL(q || (1 - a) q + a p)``, mean over the scored tokens: the model says what one that never knew would say.
+    """``KL(q || (1 - a) q + a p)``, mean over the scored tokens: pulls the model toward ``q``.
 
-    ``q`` is the uniform distribution, or that of a held-out model: a reference which was never trained on the forget
-    set, ``FrozenReference(model=...)``. Mixing ``q`` into the model bounds the loss by ``-log(1 - a)``.
+    ``q`` is the uniform distribution, or that of a held-out model: a reference model that was never trained on the
+    forget set, ``FrozenReference(model=...)``. Mixing ``q`` into the model bounds the loss by ``-log(1 - a)``.
 
     Args:
         skew: ``a``, between 0 and 1; the bound grows with it, and near 1 the loss is the plain ``KL(q || p)``.
-        held_out: take ``q`` from the reference model; otherwise it is uniform and no reference is needed.
+        held_out: take ``q`` from the reference model; otherwise it is uniform and no reference model is needed.
         stream: overrides ``forget``.
 
     Raises:
@@ -40,7 +40,7 @@ class BoundedKLLoss(Objective):
         self.skew = skew
         self.held_out = held_out
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         assert view.logits is not None
         uniform = view.logits.new_zeros(()).expand_as(view.logits)

@@ -1,4 +1,4 @@
-"""Direct preference optimisation of another answer over the one to forget (DPO)."""
+"""Direct preference optimization of the alternate answer over the forget answer (DPO)."""
 
 import math
 
@@ -6,19 +6,19 @@ from torch import Tensor
 
 from unlearn_pl.functional import dpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class DPOLoss(Objective):
     """``-2/beta log sigmoid(beta (log p_a/p_ref,a - log p_f/p_ref,f))``, mean over pairs: prefers the alternate answer.
 
-    ``p_a`` is the probability of the alternate answer (a refusal, or one with other facts), ``p_f`` that of the answer
-    to forget; log-probabilities are sums over tokens. With alternates that a model wrote, this is AltPO's forget loss.
+    ``p_a`` is the probability of the alternate answer (a refusal, or one with other facts), ``p_f`` that of the
+    forget answer; log-probabilities are sums over tokens. With model-written alternates, this is AltPO's forget loss.
 
     Args:
         beta: inverse temperature, positive.
-        alternate: stream of the answers to prefer.
-        forget: stream of the answers to forget, with the same examples row by row.
+        alternate: stream of the preferred answers.
+        forget: stream of the forget answers, with the same examples in the same order.
 
     Raises:
         ValueError: if ``beta`` is not positive and finite.
@@ -40,7 +40,7 @@ class DPOLoss(Objective):
         self.beta = beta
         self.stream = (alternate, forget)
 
-    def loss(self, alternate: StreamView, forget: StreamView) -> Tensor:
+    def loss(self, alternate: LanguageView, forget: LanguageView) -> Tensor:
         """The mean DPO loss of the pairs whose alternate answer has labels, ``[]``."""
         assert alternate.ref_logps is not None
         assert forget.ref_logps is not None

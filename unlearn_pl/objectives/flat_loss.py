@@ -1,4 +1,4 @@
-"""The f-divergence between a refusal and the answer to forget (FLAT)."""
+"""f-divergence between the alternate and the forget answer (FLAT)."""
 
 from typing import get_args
 
@@ -6,27 +6,28 @@ from torch import Tensor
 
 from unlearn_pl.functional import FDivergence, flat_losses, masked_mean, mean_probability
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class FLATLoss(Objective):
     """``-g*(P(x, y_alternate)) + f*(g*(P(x, y_forget)))``, mean over the pairs: learns one answer, unlearns the other.
 
     ``P(x, y)`` is the mean probability of the answer's tokens, ``f*`` and ``g*`` the conjugate and the variational
-    function of the divergence. It needs neither a reference nor retain data.
+    function of the divergence. It needs neither a reference model nor retain data.
 
     Args:
         divergence: ``kl``, ``tv`` (total variation), ``js`` (Jensen-Shannon) or ``pearson``.
         alternate: stream of the answers to learn.
-        forget: stream of the answers to forget, with the same examples row by row.
+        forget: stream of the forget answers, with the same examples in the same order.
 
     Raises:
-        ValueError: if there is no such divergence.
+        ValueError: if ``divergence`` is unknown.
 
     References:
         Wang et al., LLM Unlearning via Loss Adjustment with Only Forget Data, ICLR 2025, arXiv 2410.11143. The
-        authors' code applies ``g*`` and ``f*`` to mean probabilities of the whole batch, in which prompts and padding
-        count 0; per pair, the loss does not depend on how a batch is cut.
+        divergence is a difference of expectations of ``g*`` and ``f*(g*)``, so both are applied pair by pair. The
+        authors' code applies them to the mean probability of the whole batch, in which prompts and padding count as 0,
+        so that its loss depends on how a batch is split.
     """
 
     stream = ("forget.alternate", "forget")
@@ -42,7 +43,7 @@ class FLATLoss(Objective):
         self.divergence = divergence
         self.stream = (alternate, forget)
 
-    def loss(self, alternate: StreamView, forget: StreamView) -> Tensor:
+    def loss(self, alternate: LanguageView, forget: LanguageView) -> Tensor:
         """The mean over pairs whose alternate answer has labels, ``[]``."""
         probs, forget_probs = (mean_probability(view.logps, view.mask) for view in (alternate, forget))
         return masked_mean(flat_losses(probs, forget_probs, self.divergence), alternate.mask.any(dim=-1))

@@ -1,14 +1,14 @@
-"""Ascent on the cross-entropy of what is to be forgotten."""
+"""Gradient ascent on the cross-entropy of the forget set."""
 
 from torch import Tensor
 
 from unlearn_pl.functional import masked_mean
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class GradientAscentLoss(Objective):
-    """``log p(y_t | y_<t, x)``, mean over the scored tokens: the cross-entropy with its sign turned.
+    """``log p(y_t | y_<t, x)``, mean over the scored tokens: the negative cross-entropy.
 
     It is unbounded below, and pulls hardest at tokens that are forgotten already.
 
@@ -23,6 +23,6 @@ class GradientAscentLoss(Objective):
     stream = "forget"
     role = "forget"
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean log-likelihood in nats, ``[]``."""
         return masked_mean(view.logps, view.mask)

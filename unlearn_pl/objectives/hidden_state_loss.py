@@ -1,18 +1,18 @@
-"""Distance from the hidden states of the model before unlearning."""
+"""Distance from the hidden states of the reference model."""
 
 from torch import Tensor
 
 from unlearn_pl.functional import hidden_state_error
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.layers import hidden_needs
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class HiddenStateLoss(Objective):
-    """``|h_t - h_ref,t|^2 / D``: keeps the hidden states of a layer where they were; the retain side of RMU.
+    """``|h_t - h_ref,t|^2 / D``: keeps a layer's hidden states near the reference model's; RMU's retain side.
 
     The mean runs over the scored positions of a sequence, then over sequences. Loss and gradient are zero while the
-    model equals the reference.
+    model equals the reference model.
 
     Args:
         layer: entry of transformers' ``hidden_states``; 8 is the output of module ``model.layers.7``.
@@ -38,6 +38,6 @@ class HiddenStateLoss(Objective):
         self.needs = hidden_needs(layer, reference=True)
         self.layer = layer
 
-    def loss(self, view: StreamView) -> Tensor:
-        """The mean squared distance from the reference, ``[]``."""
+    def loss(self, view: LanguageView) -> Tensor:
+        """The mean squared distance from the reference model, ``[]``."""
         return hidden_state_error(view.hidden[self.layer], view.ref_hidden[self.layer], view.mask)

@@ -1,24 +1,24 @@
-"""Jensen-Shannon divergence from the model before unlearning (the retain side of JensUn)."""
+"""Jensen-Shannon divergence from the reference model (the retain side of JensUn)."""
 
 from torch import Tensor
 
 from unlearn_pl.functional import js_divergence
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class JensenShannonLoss(Objective):
-    """``JS(p_ref, p)`` of the next-token distributions, mean over the scored tokens: keeps the model's behaviour.
+    """``JS(p_ref, p)`` of the next-token distributions, mean over the scored tokens: keeps the model's behavior.
 
-    Symmetric, bounded in ``[0, log 2]``. Loss and gradient are zero while the model equals the reference.
+    Symmetric, bounded in ``[0, log 2]``. Loss and gradient are zero while the model equals the reference model.
 
     Args:
         stream: overrides ``retain``.
 
     References:
         Singh et al., Unlearning That Lasts: Utility-Preserving, Robust, and Almost Irreversible Forgetting in LLMs,
-        arXiv 2509.02820 (JensUn). The mean runs over scored tokens only; the authors' code averages over prompts and
-        padding, too.
+        arXiv 2509.02820 (JensUn). The mean runs over scored tokens only; the authors' code also averages over prompts
+        and padding.
     """
 
     stream = "retain"
@@ -26,7 +26,7 @@ class JensenShannonLoss(Objective):
     needs = frozenset({"logits", "ref_logits"})
     zero_at_reference = True
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         assert view.logits is not None
         assert view.ref_logits is not None

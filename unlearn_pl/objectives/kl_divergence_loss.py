@@ -1,16 +1,16 @@
-"""Divergence from the model before unlearning."""
+"""KL divergence from the reference model."""
 
 from torch import Tensor
 
 from unlearn_pl.functional import kl_divergence
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class KLDivergenceLoss(Objective):
-    """``KL(p_ref || p)`` of the next-token distributions, mean over the scored tokens: keeps the model's behaviour.
+    """``KL(p_ref || p)`` of the next-token distributions, mean over the scored tokens: keeps the model's behavior.
 
-    Loss and gradient are zero while the model equals the reference.
+    Loss and gradient are zero while the model equals the reference model.
 
     Args:
         stream: overrides ``retain``.
@@ -25,7 +25,7 @@ class KLDivergenceLoss(Objective):
     needs = frozenset({"logits", "ref_logits"})
     zero_at_reference = True
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         assert view.logits is not None
         assert view.ref_logits is not None

@@ -1,4 +1,4 @@
-"""Kahneman-Tversky optimisation with refusals as the reference point (KTO)."""
+"""Kahneman-Tversky optimization with refusals as the reference point (KTO)."""
 
 import math
 
@@ -6,20 +6,20 @@ from torch import Tensor
 
 from unlearn_pl.functional import kto_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class KTOLoss(Objective):
     """``1 - 2/beta log sigmoid(z - beta (log p_f - log p_ref,f))`` with ``z = log p_a - log p_ref,a``, mean over pairs.
 
-    ``p_f`` is the probability of the answer to forget and ``p_a`` that of the alternate answer to the same question;
-    both log-probabilities are sums over tokens, and no gradient flows into the reference point ``z``. The gradient is
+    ``p_f`` is the probability of the forget answer and ``p_a`` that of the alternate answer to the same question; both
+    log-probabilities are sums over tokens, and no gradient flows into the reference point ``z``. The gradient is
     that of ``log p_f`` times ``2 sigmoid(beta (log p_f - log p_ref,f) - z)``.
 
     Args:
         beta: inverse temperature, positive.
         alternate: stream of the alternate answers.
-        forget: stream of the answers to forget, with the same examples row by row.
+        forget: stream of the forget answers, with the same examples in the same order.
 
     Raises:
         ValueError: if ``beta`` is not positive and finite.
@@ -28,7 +28,7 @@ class KTOLoss(Objective):
         Ethayarajh et al., KTO: Model Alignment as Prospect Theoretic Optimization, ICML 2024, arXiv 2402.01306;
         Zhang et al., Negative Preference Optimization, COLM 2024, arXiv 2404.05868, whose code has this form: with
         a logarithm, ``z`` not multiplied by ``beta`` and not clamped at 0. Simplified: the code averages ``z`` over
-        the micro-batch. Here every example has its own, or else the size of micro-batches would change the gradient.
+        the micro-batch. Here every example has its own, so that the micro-batch size does not change the gradient.
     """
 
     stream = ("forget.alternate", "forget")
@@ -43,7 +43,7 @@ class KTOLoss(Objective):
         self.beta = beta
         self.stream = (alternate, forget)
 
-    def loss(self, alternate: StreamView, forget: StreamView) -> Tensor:
+    def loss(self, alternate: LanguageView, forget: LanguageView) -> Tensor:
         """The mean KTO loss of the pairs whose alternate answer has labels, ``[]``."""
         assert alternate.ref_logps is not None
         assert forget.ref_logps is not None

@@ -1,4 +1,4 @@
-"""How objectives ask for hidden states."""
+"""Names of the hidden-state fields that objectives need."""
 
 
 def hidden_needs(layer: int, *, reference: bool) -> frozenset[str]:
@@ -7,7 +7,7 @@ def hidden_needs(layer: int, *, reference: bool) -> frozenset[str]:
     Args:
         layer: entry of transformers' ``hidden_states``: 0 is the embedding, ``n`` the output of the n-th layer, the
             last one after the final norm. The output of module ``model.layers.7`` is therefore entry 8.
-        reference: whether those of the reference model are needed, too.
+        reference: whether the reference model's hidden states are needed as well.
 
     Raises:
         ValueError: if ``layer`` is negative.

@@ -1,16 +1,16 @@
-"""Logits, flattened (PDU)."""
+"""Squared margin between the largest and the mean logit (PDU)."""
 
 from torch import Tensor
 
 from unlearn_pl.functional import logit_margin_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class LogitMarginLoss(Objective):
-    """``(max_v z(v) - mean_v z(v))^2`` of the logits ``z``, mean over the scored tokens: towards a uniform answer.
+    """``(max_v z(v) - mean_v z(v))^2`` of the logits ``z``, mean over the scored tokens: flattens them.
 
-    It needs no softmax, and unlike entropy its gradient does not fade out where the model is certain.
+    It needs no softmax, and unlike that of entropy, its gradient does not vanish where the model is certain.
 
     Args:
         stream: overrides ``forget``.
@@ -25,7 +25,7 @@ class LogitMarginLoss(Objective):
     role = "forget"
     needs = frozenset({"logits"})
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean squared margin, ``[]``."""
         assert view.logits is not None
         return logit_margin_loss(view.logits, view.mask)

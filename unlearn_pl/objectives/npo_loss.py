@@ -1,4 +1,4 @@
-"""Negative preference optimisation (NPO)."""
+"""Negative preference optimization (NPO)."""
 
 import math
 
@@ -6,14 +6,14 @@ from torch import Tensor
 
 from unlearn_pl.functional import npo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class NPOLoss(Objective):
     """``-2/beta log sigmoid(-beta (log p(y|x) - log p_ref(y|x)))``, mean over sequences.
 
     Bounded below by 0. Its gradient is that of gradient ascent on ``log p(y|x) = sum_t log p(y_t | y_<t, x)`` times
-    ``2 p^beta / (p^beta + p_ref^beta)``: 1 at the reference, fading out as the answer is forgotten.
+    ``2 p^beta / (p^beta + p_ref^beta)``: 1 at the reference model, vanishing as the answer is forgotten.
 
     Args:
         beta: inverse temperature, positive. As it goes to 0, the gradient becomes that of ascent on the sum.
@@ -39,7 +39,7 @@ class NPOLoss(Objective):
         super().__init__(stream)
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean NPO loss, ``[]``."""
         assert view.ref_logps is not None
         scored = view.mask.any(dim=-1)

@@ -1,10 +1,10 @@
-"""Cross-entropy of refusals in the place of the answers to forget."""
+"""Cross-entropy of refusals, which replace the forget answers."""
 
 from unlearn_pl.objectives.causal_lm_loss import CausalLMLoss
 
 
 class RefusalLoss(CausalLMLoss):
-    """``-log p(r_t | r_<t, x)`` of refusals ``r`` to the questions to forget, mean over the scored tokens.
+    """``-log p(r_t | r_<t, x)`` of refusals ``r`` to the forget questions, mean over the scored tokens.
 
     Forgets by descent: the model learns to say that it does not know.
 

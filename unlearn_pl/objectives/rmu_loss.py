@@ -7,20 +7,20 @@ from torch import Tensor
 from unlearn_pl.functional import hidden_state_error, steering_target
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.layers import hidden_needs
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class RMULoss(Objective):
-    """``|h_t - c u|^2 / D``: pulls the hidden states of a layer towards one random direction ``u``.
+    """``|h_t - c u|^2 / D``: pulls the hidden states of a layer toward one random direction ``u``.
 
     The mean runs over the scored positions of a sequence, then over sequences. ``u`` is a unit vector with entries
-    drawn from ``[0, 1)``; it is derived from ``seed``, so that ranks and resumed runs agree without keeping it.
+    drawn from ``[0, 1)``; it is derived from ``seed``, so that ranks and resumed runs agree without storing it.
 
     Args:
         layer: entry of transformers' ``hidden_states``. 8 is the output of module ``model.layers.7``, the authors'
             choice for their 7B model.
         coefficient: ``c``, the length of the target. 2 is OpenUnlearning's; the authors use 6.5 for their 7B model.
-        seed: of the random direction.
+        seed: random seed of the direction.
         stream: overrides ``forget``.
 
     Raises:
@@ -28,8 +28,8 @@ class RMULoss(Objective):
 
     References:
         Li et al., The WMDP Benchmark: Measuring and Reducing Malicious Use with Unlearning, ICML 2024,
-        arXiv 2403.03218. The paper sums the squares over D; the authors' code, which we follow, takes their mean. They
-        score padding, too. OpenUnlearning averages per sequence as we do, but mixes the lengths of the sequences of a
+        arXiv 2403.03218. The paper sums the squares over D; the authors' code, which we follow, takes their mean. It
+        also scores padding. OpenUnlearning averages per sequence as we do, but mixes the lengths of the sequences of a
         batch; that is not copied.
     """
 
@@ -48,7 +48,7 @@ class RMULoss(Objective):
         self.coefficient = coefficient
         self.seed = seed
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean squared distance from the target, ``[]``."""
         hidden = view.hidden[self.layer]
         return hidden_state_error(hidden, steering_target(hidden, self.seed, self.coefficient), view.mask)

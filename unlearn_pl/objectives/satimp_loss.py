@@ -6,14 +6,14 @@ from torch import Tensor
 
 from unlearn_pl.functional import satimp_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class SatImpLoss(Objective):
     """``[p^beta1 (1 - p)^beta2] log p`` of ``p = p(y_t | y_<t, x)``, ``[.]`` constant, mean over the scored tokens.
 
     Its gradient is that of gradient ascent times the weight in brackets, which is largest at
-    ``p = beta1 / (beta1 + beta2)``: neither forgotten tokens pull nor those that any model would guess.
+    ``p = beta1 / (beta1 + beta2)``: tokens that are forgotten, or that any model would guess, pull little.
 
     Args:
         beta1: exponent of saturation, at least 0; with ``beta2 = 0`` the loss is that of WGA.
@@ -39,6 +39,6 @@ class SatImpLoss(Objective):
         self.beta1 = beta1
         self.beta2 = beta2
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean weighted log-likelihood, ``[]``."""
         return satimp_loss(view.logps, view.mask, self.beta1, self.beta2)

@@ -1,4 +1,4 @@
-"""Negative preference optimisation without a reference (SimNPO)."""
+"""Negative preference optimization without a reference model (SimNPO)."""
 
 import math
 
@@ -6,13 +6,13 @@ from torch import Tensor
 
 from unlearn_pl.functional import simnpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class SimNPOLoss(Objective):
     """``-2/beta log sigmoid(-beta log p(y|x) / T - beta delta)`` of answers of ``T`` tokens, mean over sequences.
 
-    NPO with the length-normalized log-probability in the place of the log-ratio to a reference. Bounded below by 0.
+    NPO with the length-normalized log-probability instead of the log-ratio to a reference model. Bounded below by 0.
     Without ``delta`` its gradient is that of ``log p(y|x)`` times ``2 p^(beta/T) / (1 + p^(beta/T)) / T``.
 
     Args:
@@ -41,7 +41,7 @@ class SimNPOLoss(Objective):
         self.beta = beta
         self.delta = delta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean SimNPO loss, ``[]``."""
         lengths = view.mask.sum(dim=-1)
         scored = lengths > 0

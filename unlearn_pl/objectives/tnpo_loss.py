@@ -1,4 +1,4 @@
-"""Negative preference optimisation of every token by itself (TNPO)."""
+"""Token-wise negative preference optimization (TNPO)."""
 
 import math
 
@@ -6,14 +6,14 @@ from torch import Tensor
 
 from unlearn_pl.functional import tnpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class TNPOLoss(Objective):
     """``-2/beta log sigmoid(-beta (log p - log p_ref))`` of ``p = p(y_t | y_<t, x)``, mean over the scored tokens.
 
     Its gradient is that of gradient ascent times ``2 p^beta / (p^beta + p_ref^beta)``, token by token: tokens that
-    are forgotten already stop pulling, while the others of the same answer go on.
+    are forgotten already stop pulling, while the others of the same answer keep pulling.
 
     Args:
         beta: inverse temperature, positive.
@@ -38,7 +38,7 @@ class TNPOLoss(Objective):
         super().__init__(stream)
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean token-wise NPO loss, ``[]``."""
         assert view.ref_logps is not None
         return tnpo_loss(view.logps, view.ref_logps, view.mask, self.beta)

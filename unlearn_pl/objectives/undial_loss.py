@@ -1,4 +1,4 @@
-"""Self-distillation from lowered logits (UNDIAL)."""
+"""Self-distillation from adjusted logits (UNDIAL)."""
 
 import math
 
@@ -6,17 +6,17 @@ from torch import Tensor
 
 from unlearn_pl.functional import undial_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class UNDIALLoss(Objective):
     """``-sum_v q(v) log p(v)`` with ``q = softmax(ref_logits - beta * one-hot(label))``, mean over the scored tokens.
 
-    The teacher is the original model with the label's logit lowered by ``beta``: what it would say instead. The
-    gradient by the logits is ``p - q``, so that training ends where the student says so, too.
+    The teacher is the reference model with the label's logit lowered by ``beta``. The gradient with respect to the
+    logits is ``p - q``, which vanishes where the student matches the teacher.
 
     Args:
-        beta: how much the label's logit is lowered.
+        beta: amount by which the label's logit is lowered.
         stream: overrides ``forget``.
 
     Raises:
@@ -24,8 +24,8 @@ class UNDIALLoss(Objective):
 
     References:
         Dong et al., UNDIAL: Self-Distillation with Adjusted Logits for Robust Unlearning in Large Language Models,
-        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; OpenUnlearning distils prompts and
-        padding, too.
+        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; OpenUnlearning also distills prompts
+        and padding.
     """
 
     stream = "forget"
@@ -38,7 +38,7 @@ class UNDIALLoss(Objective):
             raise ValueError(f"beta is {beta}, but must be positive and finite.")
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean cross-entropy with the teacher in nats, ``[]``."""
         assert view.logits is not None
         assert view.ref_logits is not None

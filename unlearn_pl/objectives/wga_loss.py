@@ -6,13 +6,13 @@ from torch import Tensor
 
 from unlearn_pl.functional import wga_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 
 class WGALoss(Objective):
     """``[p^beta] log p`` of ``p = p(y_t | y_<t, x)``, ``[.]`` held constant, mean over the scored tokens.
 
-    Its gradient is that of gradient ascent times ``p^beta``, which takes out ascent's pull on forgotten tokens. The
+    Its gradient is that of gradient ascent times ``p^beta``, which removes ascent's pull on forgotten tokens. The
     value rises again once ``p < exp(-1/beta)``, so it says little about progress.
 
     Args:
@@ -36,6 +36,6 @@ class WGALoss(Objective):
         super().__init__(stream)
         self.beta = beta
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         """The mean weighted log-likelihood, ``[]``."""
         return wga_loss(view.logps, view.mask, self.beta)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules counted in epochs, an optimizer with moments for each role, and masked weight decay."""
+"""Learning-rate schedules counted in epochs, an optimizer with moments per role, and masked weight decay."""
 
 from unlearn_pl.optim.dual_optim import DualOptim
 from unlearn_pl.optim.masked_decay import mask_weight_decay

@@ -1,4 +1,4 @@
-"""AdamW with moments of their own for what forgets and for what keeps."""
+"""AdamW with separate moments for the forget and the retain gradient."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -15,26 +15,27 @@ ROLES: tuple[Role, Role] = ("forget", "retain")
 class DualOptim(Optimizer):
     """``theta <- theta - lr (r Adam_f(g_f) + Adam_r(g_r)) - lr * weight_decay * theta``, two Adams with a state each.
 
-    The gradients of forgetting and of keeping differ in scale and change their ratio all the time. With one optimizer,
-    the larger of them owns both moments; here each is averaged and normalised by itself.
+    Forget and retain gradients differ in scale, and their ratio keeps changing. With one optimizer, the larger of them
+    dominates both moments; here each is averaged and normalized separately.
 
-    The engine gives the gradient of each role by :meth:`take`, clipped by itself, and then calls :meth:`step` once. A
-    role that is left out of a step neither moves the weights nor changes its moments.
+    The engine passes the gradient of each role to :meth:`take`, clipped separately, and then calls :meth:`step` once. A
+    role that is inactive in a step neither moves the weights nor changes its moments.
 
     Args:
         params: parameters, or groups of them.
         lr: learning rate.
-        betas: decays of the two moments, of both roles.
+        betas: decay rates of the two moments, for both roles.
         eps: added to the root of the second moment.
         weight_decay: decoupled, applied once per step.
-        forget_lr_ratio: ``r``, the forgetting rate as a multiple of ``lr``.
+        forget_lr_ratio: ``r``, the learning rate of the forget gradient as a multiple of ``lr``.
 
     Raises:
-        ValueError: if a setting is out of its range.
+        ValueError: if an argument is out of range.
 
     References:
         Zhong et al., DualOptim: Enhancing Efficacy and Stability in Machine Unlearning with Dual Optimizers,
-        arXiv 2504.15827. The two updates are made from gradients of the same weights, at the same step.
+        arXiv 2504.15827. Simplified: the authors alternate between forget and retain steps; here both updates come from
+        gradients at the same weights, in the same step.
     """
 
     def __init__(
@@ -55,21 +56,21 @@ class DualOptim(Optimizer):
         self._taken: dict[Role, dict[nn.Parameter, Tensor]] = {}
 
     def take(self, role: Role, parameters: Sequence[nn.Parameter], row: Sequence[Tensor | None]) -> None:
-        """Keep the gradient of one role for the next step.
+        """Store the gradient of one role for the next step.
 
         Args:
-            role: whose gradient it is.
-            parameters: of this optimizer.
-            row: one gradient per parameter, None where the role does not reach it.
+            role: role of the gradient.
+            parameters: parameters of this optimizer.
+            row: one gradient ``[...]`` per parameter, None for a parameter that the role does not reach.
         """
         self._taken[role] = {p: g for p, g in zip(parameters, row, strict=True) if g is not None}
 
     def moves(self, parameter: nn.Parameter) -> bool:
-        """Whether the next step will move ``parameter``: some role's gradient for it was taken."""
+        """Whether the next step will move ``parameter``: a gradient of some role was stored for it."""
         return any(parameter in taken for taken in self._taken.values())
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move the weights by the gradients that were taken, and forget these."""
+        """Update the weights with the stored gradients, and clear these."""
         loss = None if closure is None else closure()
         with torch.no_grad():
             for group in self.param_groups:
@@ -107,6 +108,6 @@ class DualOptim(Optimizer):
             for role in ROLES:
                 state[f"{role}_exp_avg"] = torch.zeros_like(parameter)
                 state[f"{role}_exp_avg_sq"] = torch.zeros_like(parameter)
-            # Any other name, and loading would round the numbers to the type of the weights.
+            # Under any other name, loading would round the numbers to the dtype of the weights.
             state["step"] = torch.zeros(len(ROLES))
         return state

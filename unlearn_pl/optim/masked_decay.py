@@ -1,4 +1,4 @@
-"""Weight decay that leaves alone what a mask keeps."""
+"""Weight decay that respects a mask."""
 
 from collections.abc import Mapping
 
@@ -12,19 +12,19 @@ from unlearn_pl.optim.dual_optim import DualOptim
 
 
 def mask_weight_decay(optimizer: Optimizer, mask: Mask, names: Mapping[nn.Parameter, str]) -> None:
-    """Let ``optimizer`` decay only what ``mask`` lets change: ``theta <- theta - lr * weight_decay * mask * theta``.
+    """Restrict weight decay to the weights that may change: ``theta <- theta - lr * weight_decay * mask * theta``.
 
     Just before every step the decay is applied here, and the optimizer takes that step without one. Between steps its
-    groups say what the user has set, so that schedules, logs and checkpoints know nothing of this.
+    groups hold the user's settings, so that schedules, logs and checkpoints are not affected.
 
     Args:
-        optimizer: decays apart from the gradient: AdamW, :class:`DualOptim`, or another one of PyTorch's with
-            ``decoupled_weight_decay=True``. Without weight decay, any.
-        mask: element-wise.
+        optimizer: one whose decay is decoupled from the gradient: AdamW, :class:`DualOptim`, or another PyTorch
+            optimizer with ``decoupled_weight_decay=True``. Any optimizer without weight decay.
+        mask: an element-wise mask.
         names: parameter to its name.
 
     Raises:
-        ValueError: if the optimizer adds its decay to the gradient, or the mask does not say which elements it keeps.
+        ValueError: if the optimizer adds its decay to the gradient, or the mask does not implement ``elements``.
     """
     decaying = [group for group in optimizer.param_groups if group.get("weight_decay", 0)]
     if not decaying:
@@ -54,7 +54,7 @@ def _check(optimizer: Optimizer, group: Mapping[str, object], mask: Mask) -> Non
     if not isinstance(optimizer, AdamW | DualOptim) and not group.get("decoupled_weight_decay"):
         raise ValueError(
             f"{decay}, which it adds to the gradient, and so would move the weights that {type(mask).__name__} keeps "
-            "as they are. Accepted with it: torch.optim.AdamW, DualOptim, or weight_decay=0."
+            "fixed. Accepted: torch.optim.AdamW, DualOptim, or weight_decay=0."
         )
     if type(mask).elements is Mask.elements:
         raise ValueError(
@@ -64,7 +64,7 @@ def _check(optimizer: Optimizer, group: Mapping[str, object], mask: Mask) -> Non
 
 
 def _moves(optimizer: Optimizer, parameter: nn.Parameter) -> bool:
-    """Optimizers leave alone, decay included, what no gradient has reached."""
+    """Optimizers skip parameters without a gradient, weight decay included."""
     return optimizer.moves(parameter) if isinstance(optimizer, DualOptim) else parameter.grad is not None
 
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules whose lengths are given in epochs and whose totals come from the data's own step count."""
+"""Learning-rate schedules: warm-up in epochs, total length from the step count of the data."""
 
 import math
 from abc import ABC, abstractmethod
@@ -37,10 +37,10 @@ class Constant(Schedule):
 
 
 class LinearWarmup(Schedule):
-    """Linear warm-up, then linear decay towards 0 at the end of training: the schedule of TOFU, NPO and SimNPO.
+    """Linear warm-up, then linear decay toward 0 at the end of training: the schedule of TOFU, NPO and SimNPO.
 
-    The first and the last step have a factor above 0, so that no step is spent on doing nothing
-    (``transformers``' linear schedule starts at exactly 0).
+    The first and the last step have a factor above 0, so that no step is wasted (``transformers``' linear schedule
+    starts at exactly 0).
 
     Args:
         warmup_epochs: length of the warm-up; the papers use one epoch.
@@ -79,7 +79,7 @@ def _warmup(step: int, warmup: int) -> float:
 
 
 def _progress(step: int, warmup: int, total_steps: int) -> float:
-    """Share of the steps after the warm-up that lie behind ``step``."""
+    """Share of the steps after the warm-up that precede ``step``."""
     return min(1.0, max(0, step - warmup) / max(1, total_steps - warmup))
 
 

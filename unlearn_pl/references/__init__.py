@@ -1,4 +1,4 @@
-"""Sources of what the model said before unlearning: the ``ref_*`` fields of a stream's view."""
+"""References: sources of the reference model's outputs, the ``ref_*`` fields of a stream's view."""
 
 from unlearn_pl.references.adapter import AdapterReference
 from unlearn_pl.references.base import Reference

@@ -1,4 +1,4 @@
-"""The model under its adapter."""
+"""The trained model without its adapter, as the reference model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,46 +11,48 @@ from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.context import ReferenceContext
 from unlearn_pl.references.fields import reference_fields
-from unlearn_pl.types import TokenBatch
+from unlearn_pl.types import Batch, Forward, Needs
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
 
 class AdapterReference(Reference):
-    """The trained model with its LoRA adapter switched off: the original weights, without extra memory.
+    """The trained model with its LoRA adapter disabled: the original weights, without extra memory.
 
-    The weights under the adapter count as the original ones; merge an adapter that has been trained before.
+    The base weights count as the original ones; merge an adapter that was trained before.
     """
 
     copies_model = False
+    _forward: Forward
 
     def prepare(self, context: ReferenceContext) -> None:
-        """Make sure that there is an adapter to switch off.
+        """Check that there is an adapter to disable.
 
         Args:
             context: holds the trained model.
 
         Raises:
-            ValueError: if the trained model has none.
+            ValueError: if the trained model has no adapter.
         """
         if not has_adapter(context.model):
             raise ValueError(
                 f"AdapterReference needs a model with an adapter, and {type(context.model).__name__} has none; "
                 "train one with CausalLM(..., lora=LoRA()), or use FrozenReference"
             )
+        self._forward = context.forward
 
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
         """The ``ref_*`` fields among ``needs`` for ``batch``, from ``model`` without its adapter and dropout."""
         with evaluation_mode(model), _adapter_off(cast("PeftModel", model)):
-            return reference_fields(model, batch, needs)
+            return reference_fields(self._forward, model, batch, needs)
 
 
 @contextmanager
 def _adapter_off(model: "PeftModel") -> Iterator[None]:
-    # peft makes every adapter weight trainable when it switches the adapter on again, masked ones included.
+    # peft makes every adapter weight trainable when it enables the adapter again, masked ones included.
     trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         with model.disable_adapter():

@@ -1,4 +1,4 @@
-"""What a model said about the scored tokens of many examples, in memory and as a file."""
+"""A cache of a model's outputs on the scored tokens of many examples, in memory and as a file."""
 
 import hashlib
 from array import array
@@ -22,8 +22,8 @@ class ReferenceCache:
     """A row of values per scored token, found by example.
 
     Args:
-        keys: ``[E, 2]`` the examples.
-        lengths: ``[E]`` number of scored tokens of each.
+        keys: ``[E, 2]`` the keys of the examples.
+        lengths: ``[E]`` number of scored tokens of each example.
         values: name to ``[M, ...]``, the rows of all examples one after the other.
     """
 
@@ -39,10 +39,10 @@ class ReferenceCache:
         return key in self._rows
 
     def rows(self, keys: Sequence[Key]) -> dict[str, Tensor]:
-        """Name to the rows of the examples ``keys``, one after the other.
+        """Name to the rows ``[M, ...]`` of the examples ``keys``, one after the other.
 
         Raises:
-            KeyError: with the first key that is not here.
+            KeyError: with the first missing key.
         """
         where = [self._rows[key] for key in keys]
         return {name: torch.cat([values[rows] for rows in where]) for name, values in self.values.items()}
@@ -55,21 +55,21 @@ class ReferenceCache:
         return cls(keys, lengths, values)
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
-        """Write a file, so that readers find either the old one or the complete new one.
+        """Write a file; readers find either the old one or the complete new one.
 
         Args:
-            path: where to; folders are made as needed.
-            facts: what the cache was made from.
+            path: file to write; folders are created as needed.
+            facts: what the cache was computed from.
         """
         with atomic_file(path) as unfinished:
             save_file({"keys": self.keys, "lengths": self.lengths, **self.values}, unfinished, dict(facts))
 
     @classmethod
     def read(cls, path: Path) -> tuple["ReferenceCache", dict[str, str]]:
-        """The cache in a file, mapped into memory, and what it was made from.
+        """The cache in a file, mapped into memory, and what it was computed from.
 
         Raises:
-            ValueError: if there is no such file, or it is something else.
+            ValueError: if the file does not exist or is not a reference cache.
         """
         if not path.is_file():
             raise ValueError(f"There is no reference cache {str(path)!r}; all ranks must see the same folder.")

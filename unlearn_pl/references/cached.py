@@ -1,9 +1,9 @@
-"""Log-probabilities of the original model, computed once."""
+"""Log-probabilities of the reference model, computed once."""
 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 from urllib.parse import quote
 
 import torch
@@ -19,30 +19,31 @@ from unlearn_pl.references.context import ReferenceContext
 from unlearn_pl.references.measure import measure
 from unlearn_pl.references.ranks import on_rank_zero
 from unlearn_pl.results.fingerprint import weights_fingerprint
-from unlearn_pl.types import StreamView, TokenBatch, label_mask
+from unlearn_pl.types import Batch, LanguageView, Need, Needs, TokenBatch, View, label_mask, parse_needs
 
+REF_LOGPS, REF_LOGITS = Need("logps", reference=True), Need("logits", reference=True)
 FACTS = {
-    "weights": "weights of the original model",
+    "weights": "weights of the reference model",
     "precision": "precision of the Trainer",
     "data": "rows of the stream, or the template or tokenizer that lays them out",
     "ref_logits": "what is kept for ref_logits",
 }
-"""What a cache was made from, and how messages call it."""
+"""What a cache was computed from: name to its description in messages."""
 STARTS_AT_ZERO = ("lora_A", "lora_embedding_B")
-"""Factors of adapters that are drawn at random, while the other one, which is hashed, is 0 until it is trained."""
+"""Randomly initialized factors of adapters, not hashed; the other factor, which is hashed, is 0 until it is trained."""
 
 
 class CachedReference(Reference):
-    """What the original model says about every example that training will show, computed before training starts.
+    """The reference model's outputs on every example that training will show, computed before training starts.
 
-    No second model is held while training. The values are kept in a file per stream and mapped into memory; a run
-    that finds files of the same weights, precision and data computes nothing, or only what it will see beyond them.
+    No second model is held during training. The values are kept in one file per stream and mapped into memory; a run
+    that finds files of the same weights, precision and data reuses them and computes only what they do not cover.
 
     ``ref_logps`` are exact. ``ref_logits`` are an approximation: of each scored position, the ``top_k`` most probable
     tokens (the label always among them) and the mass of all others are kept. The others share this mass as they do
-    in the model that is trained (:func:`~unlearn_pl.functional.complete_top_k`), so that KL divergence and its
-    gradient are those between the coarser events {each of the tokens, the rest}: a lower bound of the whole
-    divergence, 0 at the original weights. A loss that lifts the tail, such as UNDIAL's, needs many tokens or
+    in the trained model (:func:`~unlearn_pl.functional.complete_top_k`), so that KL divergence and its
+    gradient are those between the coarser events {each of the tokens, the rest}: a lower bound on the full
+    divergence, 0 at the original weights. A loss that raises the tail, such as UNDIAL's, needs many tokens or
     :class:`FrozenReference`. ``benchmarks/RESULTS.md`` has measured errors and sizes.
 
     Args:
@@ -50,10 +51,10 @@ class CachedReference(Reference):
             it.
         top_k: tokens kept per scored position for objectives that need ``ref_logits``; with the size of the
             vocabulary nothing is approximated.
-        dtype: type in which their log-probabilities are kept.
+        dtype: dtype of their log-probabilities in the cache.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
     """
 
     borrows_model = True
@@ -69,23 +70,24 @@ class CachedReference(Reference):
         self._caches: dict[str, ReferenceCache] = {}
 
     def prepare(self, context: ReferenceContext) -> None:
-        """Read the cache of every stream that is compared with the original model; compute what is missing.
+        """Read the cache of every stream that is compared with the reference model; compute what is missing.
 
         Args:
             context: models, data, ranks and folder.
 
         Raises:
-            ValueError: if the files were made from something else, the data is not known beforehand, or an objective
-                needs what is not cached.
+            ValueError: if the files were computed from other weights, data or settings, the data is not known
+                beforehand, or an objective needs a field that is not cached.
         """
-        streams = {s: n for s, n in context.needs.items() if any(need.startswith("ref_") for need in n)}
+        parsed = {stream: parse_needs(needs) for stream, needs in context.needs.items()}
+        streams = {s: n for s, n in parsed.items() if any(need.reference for need in n)}
         for stream, needs in streams.items():
             _check_needs(stream, needs)
         original = context.original()
-        with torch.device("cpu"):  # Lightning makes models where the default device is that of training
+        with torch.device("cpu"):  # Lightning builds models with the training device as the default
             common = {"weights": weights_fingerprint(original, STARTS_AT_ZERO), "precision": context.precision}
             for stream, needs in streams.items():
-                self._caches[stream] = self._ready(stream, "ref_logits" in needs, original, common, context)
+                self._caches[stream] = self._ready(stream, REF_LOGITS in needs, original, common, context)
 
     def _ready(
         self, stream: str, with_logits: bool, original: nn.Module, common: Mapping[str, str], context: ReferenceContext
@@ -104,30 +106,31 @@ class CachedReference(Reference):
         wanted = {key_of(example): example for example in given.examples}
         missing = [example for key, example in wanted.items() if key not in found]
         if missing:
-            rank_zero_info(f"reference: {len(missing)} examples of {stream!r} go through the original model once")
+            rank_zero_info(f"reference: {len(missing)} examples of {stream!r} go through the reference model once")
             parts = measure(original, missing, context, top_k, getattr(torch, self.dtype))
             on_rank_zero(partial(_extend, path, parts, facts), context)
         return ReferenceCache.read(path)[0]
 
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
-        """``ref_logps`` of ``batch``, when they are among ``needs``.
+        """``ref_logps [B, T-1]`` of ``batch``, if they are among ``needs``.
 
         Raises:
             ValueError: if an example is not in the cache.
         """
-        if "ref_logps" not in needs:
+        if REF_LOGPS not in parse_needs(needs):
             return {}
         mask = label_mask(batch["labels"])
         logps = self._rows(stream, batch)["logps"].to(mask.device)
         return {"ref_logps": logps.new_zeros(mask.shape).masked_scatter(mask, logps)}
 
     @torch.no_grad()
-    def complete(self, stream: str, batch: TokenBatch, needs: frozenset[str], view: StreamView) -> None:
-        """Set ``ref_logits``, when they are among ``needs``: log-probabilities at scored positions, 0 at others."""
-        if "ref_logits" not in needs:
+    def complete(self, stream: str, batch: Batch, needs: Needs, view: View) -> None:
+        """Set ``ref_logits [B, T-1, V]``, if among ``needs``: log-probabilities at scored positions, 0 elsewhere."""
+        if REF_LOGITS not in parse_needs(needs):
             return
+        assert isinstance(view, LanguageView)
         assert view.logits is not None
         rows = {name: values.to(view.logits.device) for name, values in self._rows(stream, batch).items()}
         known = TopK(rows["tokens"].long(), rows["top_logps"], rows["rest"])
@@ -136,26 +139,26 @@ class CachedReference(Reference):
         for part, index in row_chunks(view.mask):
             view.ref_logits[index] = complete_top_k(TopK(*(field[part] for field in known)), view.logits[index])
 
-    def _rows(self, stream: str, batch: TokenBatch) -> dict[str, Tensor]:
-        keys = keys_of(batch)
+    def _rows(self, stream: str, batch: Batch) -> dict[str, Tensor]:
+        keys = keys_of(cast(TokenBatch, batch))
         unknown = [index for index, digest in keys if (index, digest) not in self._caches.get(stream, ())]
         if unknown:
             raise ValueError(
-                f"CachedReference has nothing on example {unknown[0]} of stream {stream!r} as it is shown here. Likely "
-                "training goes on for longer than max_epochs and max_steps said when it began, or the module is "
-                "fitted again with other data. Begin a new run with a new module, or use FrozenReference."
+                f"CachedReference has nothing on example {unknown[0]} of stream {stream!r} as it is shown here. "
+                "Probably training continued beyond the max_epochs and max_steps that it started with, or the module "
+                "is fitted again with other data. Start a new run with a new module, or use FrozenReference."
             )
         return self._caches[stream].rows(keys)
 
 
-def _check_needs(stream: str, needs: frozenset[str]) -> None:
-    hidden = sorted(need for need in needs if need.startswith("ref_hidden"))
-    if hidden:
+def _check_needs(stream: str, needs: Needs) -> None:
+    others = sorted(str(need) for need in needs if need.reference and need not in (REF_LOGPS, REF_LOGITS))
+    if others:
         raise ValueError(
-            f"An objective on stream {stream!r} needs {hidden}, but CachedReference keeps log-probabilities only. "
+            f"An objective on stream {stream!r} needs {others}, but CachedReference keeps log-probabilities only. "
             "Use FrozenReference."
         )
-    if "ref_logits" in needs and "logits" not in needs:
+    if REF_LOGITS in needs and Need("logits") not in needs:
         raise ValueError(
             f"An objective on stream {stream!r} needs 'ref_logits' without 'logits', from which CachedReference "
             "completes them. Add 'logits' to its needs, or use FrozenReference."

@@ -1,4 +1,4 @@
-"""What a reference may use to get ready."""
+"""The context in which a reference is prepared: models, data and device."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,6 +8,8 @@ from typing import Protocol
 
 import torch
 from torch import nn
+
+from unlearn_pl.types import Forward, Needs
 
 
 class TokenExample(Protocol):
@@ -31,8 +33,8 @@ class StreamExamples:
     """The examples of a stream that training will show.
 
     Attributes:
-        fingerprint: hash of the stream's rows as the template and the tokenizer lay them out, seen or not.
-        examples: what will be seen; a row with several answers once for each of those that are drawn.
+        fingerprint: hash of all rows of the stream as the template and the tokenizer lay them out, shown or not.
+        examples: the examples that will be shown; a row with several answers appears once per drawn answer.
     """
 
     fingerprint: str
@@ -41,27 +43,29 @@ class StreamExamples:
 
 @dataclass(frozen=True)
 class ReferenceContext:
-    """The models, the data and the place in which a reference gets ready.
+    """The models, the data and the device for preparing a reference.
 
     Attributes:
         model: the trained model, perhaps not yet on its device.
-        build: makes a model with the original weights, sharded as the trained one is.
+        build: builds a model with the original weights, sharded like the trained one.
+        forward: runs a model of this kind on a micro-batch.
         is_original: whether ``model`` itself has the original weights at this moment.
-        needs: stream to all that its objectives need of a view.
-        examples: stream to the examples that training will show; None without a data module that knows them.
+        needs: stream to the fields of its view that its objectives need.
+        examples: stream to the examples that training will show; None without a data module that provides them.
         batch_size: examples per forward.
-        device: where this rank trains.
-        folder: where a reference may keep files, unless told otherwise.
+        device: training device of this rank.
+        folder: default folder for files of the reference.
         precision: the Trainer's precision.
         autocast: context in which the Trainer runs forwards.
-        rank: number of this process.
+        rank: number of this process, from 0.
         world_size: number of processes.
     """
 
     model: nn.Module
     build: Callable[[], nn.Module]
+    forward: Forward
     is_original: bool = False
-    needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    needs: Mapping[str, Needs] = field(default_factory=dict)
     examples: Callable[[str], StreamExamples] | None = None
     batch_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -72,5 +76,5 @@ class ReferenceContext:
     world_size: int = 1
 
     def original(self) -> nn.Module:
-        """A model with the original weights: the trained one while it has them, else one that is built."""
+        """A model with the original weights: the trained one while it has them, else a new one."""
         return self.model if self.is_original else self.build()

@@ -1,37 +1,33 @@
-"""From what objectives need of the reference to what its forward gives."""
+"""The ``ref_*`` fields that objectives need, from a forward of the reference model."""
 
 import torch
 from torch import Tensor, nn
 
-from unlearn_pl.models.language.forward import stream_forward
-from unlearn_pl.types import TokenBatch
+from unlearn_pl.types import Batch, Forward, Need, Needs, parse_needs
 
-PREFIX = "ref_"
+
+def reference_needs(needs: Needs) -> Needs:
+    """The fields of the reference model's own view: the ``ref_*`` fields among ``needs``, without the prefix."""
+    return frozenset(Need(need.field, need.layer) for need in parse_needs(needs) if need.reference)
 
 
 @torch.no_grad()
 def reference_fields(
-    model: nn.Module, batch: TokenBatch, needs: frozenset[str]
+    forward: Forward, model: nn.Module, batch: Batch, needs: Needs
 ) -> dict[str, Tensor | dict[int, Tensor]]:
-    """The ``ref_*`` fields among ``needs``, from one forward of ``model``; nothing runs where there are none.
+    """The ``ref_*`` fields among ``needs``, from one forward of ``model``; without any, no forward runs.
 
     Args:
+        forward: runs a model of this kind.
         model: the reference model, in evaluation mode.
-        batch: ``[B, T]`` tokens.
-        needs: any fields of a view; ``ref_logits`` asks the reference for ``logits``, and so on.
+        batch: a micro-batch.
+        needs: fields of a view; ``ref_logits`` requires ``logits`` of the reference model, and so on.
 
     Returns:
-        ``ref_logps [B, T-1]``, ``ref_logits [B, T-1, V]`` and ``ref_hidden``, layer number to ``[B, T-1, D]``.
+        ``ref_<field>`` to the reference model's value: ``[B, T-1, ...]``, or layer number to ``[B, T-1, D]``.
     """
-    wanted = frozenset(need.removeprefix(PREFIX) for need in needs if need.startswith(PREFIX))
+    wanted = reference_needs(needs)
     if not wanted:
         return {}
-    view = stream_forward(model, batch, wanted)
-    fields: dict[str, Tensor | dict[int, Tensor]] = {}
-    if "logps" in wanted:
-        fields["ref_logps"] = view.logps
-    if view.logits is not None:
-        fields["ref_logits"] = view.logits
-    if view.hidden:
-        fields["ref_hidden"] = view.hidden
-    return fields
+    view = forward(model, batch, wanted)
+    return {f"ref_{field}": getattr(view, field) for field in sorted({need.field for need in wanted})}

@@ -1,4 +1,4 @@
-"""A second model that keeps the original weights."""
+"""A second, frozen model as the reference model."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -12,22 +12,22 @@ from unlearn_pl.models.sharding import shard
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.context import ReferenceContext
 from unlearn_pl.references.fields import reference_fields
-from unlearn_pl.types import TokenBatch
+from unlearn_pl.types import Batch, Forward, Needs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 class FrozenReference(Reference):
-    """A frozen model of its own, by default with the original weights of the one that is trained.
+    """A separate frozen model, by default with the original weights of the trained one.
 
-    It costs the memory of the weights, sharded as the trained ones are.
+    It takes the memory of its weights, which are sharded like the trained ones.
 
     Args:
-        model: another model to refer to (Hub id, folder or alias), with the same vocabulary; for instance one that
+        model: a different reference model (Hub id, folder or alias) with the same vocabulary; for instance one that
             was never trained on the forget set.
-        dtype: type of its weights; by default that of the trained ones. In another type, divergences from the
-            original weights start at rounding error instead of 0.
+        dtype: dtype of its weights; by default that of the trained ones. With another dtype, divergences start at
+            rounding error instead of 0.
     """
 
     def __init__(self, model: str | None = None, dtype: DTypeName | None = None) -> None:
@@ -35,30 +35,32 @@ class FrozenReference(Reference):
         self.dtype = dtype
         self.is_original = self.copies_model = model is None
         self._frozen: nn.Module | None = None
+        self._forward: Forward
 
     def prepare(self, context: ReferenceContext) -> None:
-        """Build the copy: evaluation mode, no gradients.
+        """Build the frozen model, in evaluation mode and without gradients.
 
         Args:
-            context: how to build it.
+            context: builds the model.
 
         Raises:
             ValueError: if the vocabularies of the two models differ in size.
         """
+        self._forward = context.forward
         frozen = context.build() if self.model is None else self._other_model(self.model, context.model)
         if self.dtype is not None:
             cast_parameters(frozen, getattr(torch, self.dtype))
         self._frozen = frozen.eval().requires_grad_(False)
 
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
         """The ``ref_*`` fields among ``needs`` for ``batch``, from the frozen model."""
         assert self._frozen is not None, "prepare comes first"
-        device = batch["input_ids"].device
+        device = batch["index"].device
         if next(self._frozen.parameters()).device != device:
             self._frozen = self._frozen.to(device)
-        return reference_fields(self._frozen, batch, needs)
+        return reference_fields(self._forward, self._frozen, batch, needs)
 
     @staticmethod
     def _other_model(name: str, trained: nn.Module) -> nn.Module:

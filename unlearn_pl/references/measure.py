@@ -1,18 +1,18 @@
-"""Running a model once over many examples, shared by the ranks."""
+"""One pass of a model over many examples, shared by the ranks."""
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from unlearn_pl.functional.top_k import top_k_log_probs
-from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.cache import ReferenceCache, keys_of
 from unlearn_pl.references.context import ReferenceContext, TokenExample
 from unlearn_pl.references.ranks import gather_on_rank_zero
-from unlearn_pl.types import IGNORE_INDEX, TokenBatch
+from unlearn_pl.types import IGNORE_INDEX, Batch, Forward, LanguageView, Need, TokenBatch
 
 
 def measure(
@@ -24,18 +24,18 @@ def measure(
 ) -> list[ReferenceCache]:
     """Log-probabilities of the labels of ``examples`` under ``model``, batch by batch, on the CPU of rank 0.
 
-    Every rank must call it with the same examples. Batches have examples of similar length, and the same ones on any
-    number of ranks. Under FSDP2 a forward is a collective operation, so ranks that run out of batches repeat one.
+    Every rank must call it with the same examples. Batches consist of examples of similar length and do not depend on
+    the number of ranks. Under FSDP2 a forward is a collective operation, so ranks that run out of batches repeat one.
 
     Args:
-        model: is moved to the context's device.
+        model: the model to run; it is moved to the context's device.
         examples: at least one.
         context: device, size of the batches, ranks.
-        top_k: also keep so many of the most probable tokens; None for the labels alone.
-        dtype: type in which their log-probabilities are kept.
+        top_k: number of most probable tokens that are also kept; None for the labels alone.
+        dtype: dtype of their log-probabilities in the cache.
 
     Returns:
-        A cache per batch, the shortest examples first; an empty list on the other ranks.
+        One cache per batch, the shortest examples first; an empty list on the other ranks.
     """
     if next(model.parameters()).device != context.device:
         model.to(context.device)
@@ -47,7 +47,7 @@ def measure(
             mine = starts[min(turn * context.world_size + context.rank, len(starts) - 1)]
             batch = _collated(ordered[mine : mine + context.batch_size], context.device)
             with context.autocast():
-                values = _values(model, batch, top_k, dtype)
+                values = _values(context.forward, model, batch, top_k, dtype)
             scored = (batch["labels"][:, 1:] != IGNORE_INDEX).sum(dim=-1).cpu()
             part = mine, ReferenceCache(torch.tensor(keys_of(batch)), scored, values)
             parts |= dict(gather_on_rank_zero(part, context))
@@ -55,8 +55,11 @@ def measure(
     return [parts[start] for start in sorted(parts)]
 
 
-def _values(model: nn.Module, batch: TokenBatch, top_k: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
-    view = stream_forward(model, batch, frozenset() if top_k is None else frozenset({"logits"}))
+def _values(
+    forward: Forward, model: nn.Module, batch: TokenBatch, top_k: int | None, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    needs = frozenset() if top_k is None else frozenset({Need("logits")})
+    view = cast(LanguageView, forward(model, cast(Batch, batch), needs))
     values = {"logps": view.logps[view.mask]}
     if top_k is not None:
         assert view.logits is not None
@@ -80,7 +83,7 @@ def _collated(examples: Sequence[TokenExample], device: torch.device) -> TokenBa
 
 
 def _reshard(model: nn.Module) -> None:
-    """FSDP2 leaves the root's weights gathered after a forward; the optimizer is to be given the shards."""
+    """FSDP2 leaves the root's weights gathered after a forward; the optimizer needs the shards."""
     from torch.distributed.fsdp import FSDPModule
 
     for module in model.modules():

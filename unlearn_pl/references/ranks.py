@@ -1,4 +1,4 @@
-"""What one rank does for all."""
+"""Work that rank 0 does for all ranks."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 def on_rank_zero(function: Callable[[], T], context: ReferenceContext) -> T:
-    """What ``function`` returns on rank 0, or the exception that it raises there, on every rank.
+    """Call ``function`` on rank 0; return its result, or raise its exception, on every rank.
 
-    Every rank must call it, and leaves it after rank 0 has finished.
+    Every rank must call it, and returns after rank 0 has finished.
 
     Args:
-        function: is called on rank 0 only; what it returns can be pickled.
-        context: says which rank this is.
+        function: called on rank 0 only; its result must support pickling.
+        context: number of this rank, and of all.
     """
     value: T | None = None
     error: Exception | None = None

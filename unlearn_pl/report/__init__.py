@@ -1,19 +1,23 @@
-"""Figures and tables from what runs have logged."""
+"""Comparisons and figures of runs, from their logs and results."""
 
-from unlearn_pl.report.comparison import Comparison, Estimate, compare_results
+from unlearn_pl.report.comparison import Comparison, Estimate, check_same_evaluation, compare_results
 from unlearn_pl.report.comparison_table import comparison_csv, comparison_json, comparison_markdown, comparison_text
+from unlearn_pl.report.evaluation_class import FoundClass, evaluation_class
 from unlearn_pl.report.figures import plot_combination, plot_forgetting, plot_relearning
 from unlearn_pl.report.history import Series, read_history
 
 __all__ = [
     "Comparison",
     "Estimate",
+    "FoundClass",
     "Series",
+    "check_same_evaluation",
     "compare_results",
     "comparison_csv",
     "comparison_json",
     "comparison_markdown",
     "comparison_text",
+    "evaluation_class",
     "plot_combination",
     "plot_forgetting",
     "plot_relearning",

@@ -1,4 +1,4 @@
-"""Several evaluations side by side, with bootstrap intervals of their metrics and of their differences."""
+"""Comparison of several evaluations, with bootstrap intervals of their metrics and of their differences."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unlearn_pl.report.benchmark_metrics import AGAINST_RETAIN
+from unlearn_pl.report.evaluation_class import FoundClass, evaluation_class
 from unlearn_pl.report.resampling import draw_questions, paired, recomputed_metrics, redrawn_metrics
 from unlearn_pl.results import PerExample, Results, check_comparable, evaluation_arguments
 
+ENDS = ("_low", "_high", "_stderr")
+"""Endings of metrics that describe the spread of another metric; they have no interval of their own."""
+
 
 class Estimate(NamedTuple):
-    """A number and its interval; None where nothing per example is known to draw from."""
+    """A number and its interval; None if the number does not follow from scores per example."""
 
     value: float
     interval: tuple[float, float] | None
@@ -22,17 +25,17 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Metrics of several runs, and by how much each run differs from the first.
+    """Metrics of several runs, and their differences to the first run.
 
     Attributes:
         benchmark: name of the benchmark.
-        runs: names of the runs; the first is the one that others are compared with.
+        runs: names of the runs; the others are compared with the first.
         values: metric to run to value. A run without the metric is absent.
         differences: metric to run to its value minus that of the first run, for metrics that both have.
-        level: probability that an interval is to cover.
-        resamples: how many times questions were drawn.
+        level: coverage probability of the intervals.
+        resamples: number of bootstrap draws.
         seed: of the draws.
-        notes: what could not be checked, or may matter, as sentences.
+        notes: what could not be checked, has no interval, or may matter, as sentences.
     """
 
     benchmark: str
@@ -45,6 +48,25 @@ class Comparison:
     notes: Sequence[str]
 
 
+def check_same_evaluation(runs: Mapping[str, Results]) -> list[str]:
+    """Check that all ``runs`` measure the same thing on the same questions in the same way.
+
+    See :func:`~unlearn_pl.results.check_comparable`; arguments that only some runs record are compared with the
+    defaults of the class of the evaluation.
+
+    Args:
+        runs: name to results.
+
+    Returns:
+        What could not be checked, or may matter, as sentences.
+
+    Raises:
+        ValueError: naming two runs and the difference between them.
+    """
+    cls = evaluation_class(next(iter(runs.values()))).cls if runs else None
+    return check_comparable(runs, cls.default_arguments(), cls.neutral_arguments) if cls else check_comparable(runs)
+
+
 def compare_results(
     runs: Mapping[str, Results],
     retain: Mapping[str, PerExample] | None = None,
@@ -54,37 +76,39 @@ def compare_results(
 ) -> Comparison:
     """Percentile bootstrap over questions, paired: a draw takes the same questions in every run.
 
-    Questions are drawn within their split, and the benchmark's own metrics are computed on them, with the retain
-    model's scores on the same questions. The interval of a difference is therefore that of the differences
-    within the draws, and usually far shorter than the two intervals suggest. Intervals are about the choice of the
-    questions; they know nothing of other seeds in training.
+    Questions are drawn within their split. The metrics of the benchmark are computed on them by
+    :meth:`~unlearn_pl.callbacks.EvaluationCallback.metrics_of` of the class that the results record, with the scores of
+    the retain model on the same questions. The interval of a difference is therefore that of the differences within the
+    draws, and usually far shorter than the two intervals suggest. Intervals cover the sampling of evaluation questions
+    only; they do not cover training seeds.
 
-    A p-value such as the forget quality is not a mean: on questions that are drawn with replacement, the two samples
-    of truth ratios differ more than on the questions themselves, so that its interval lies low and may not contain it.
+    A p-value such as the forget quality is not a mean: in samples with replacement, the truth ratios of the two models
+    differ more than in the original ones, so its interval is biased downward and may not contain it.
 
     Args:
         runs: name to results; differences are to the first.
-        retain: name of the run to the scores per example of the retain model that it was compared with; without them,
-            the metrics of ``AGAINST_RETAIN`` have no interval.
-        level: probability that the intervals are to cover, between 0 and 1.
-        resamples: how many times to draw.
-        seed: of the draws; the same gives the same intervals on every machine.
+        retain: name of the run to the scores per example of the retain model that it was compared with. Without them,
+            metrics that compare with a retain model have no interval.
+        level: coverage probability of the intervals, between 0 and 1.
+        resamples: number of bootstrap draws.
+        seed: of the draws; the same seed gives the same intervals on every machine.
 
     Raises:
-        ValueError: if the runs are not about the same (see :func:`~unlearn_pl.results.check_comparable`), a metric is
-            not what its scores give, retain models differ, or ``level`` or ``resamples`` are out of range.
+        ValueError: if the runs are not comparable (see :func:`check_same_evaluation`), a metric does not follow from
+            its scores, retain models differ, or ``level`` or ``resamples`` are out of range.
 
     References:
         Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(f"level must be between 0 and 1 and resamples at least 1; got {level} and {resamples}.")
-    notes = check_comparable(runs)
+    notes = check_same_evaluation(runs)
     retain = {name: scores for name, scores in (retain or {}).items() if _has_retain(runs[name])}
     _check_retain(retain)
-    runs, left_out = _without_chance(runs)
-    followed = {name: recomputed_metrics(name, results, retain.get(name)) for name, results in runs.items()}
-    drawn = _drawn(runs, {n: paired(r, retain.get(n)) for n, r in runs.items()}, followed, resamples, seed)
+    found = {name: evaluation_class(results) for name, results in runs.items()}
+    runs, dropped = _without_chance(runs, found)
+    followed = {name: recomputed_metrics(name, run, retain.get(name), found[name]) for name, run in runs.items()}
+    drawn = _drawn(runs, {n: paired(r, retain.get(n)) for n, r in runs.items()}, found, followed, resamples, seed)
     metrics = list(dict.fromkeys(metric for results in runs.values() for metric in results.metrics))
     first, *others = runs
 
@@ -105,7 +129,7 @@ def compare_results(
         level,
         resamples,
         seed,
-        [*notes, *left_out],
+        [*notes, *_without_interval(runs, retain, found, followed), *dropped],
     )
 
 
@@ -123,12 +147,14 @@ def _check_retain(retain: Mapping[str, PerExample]) -> None:
             )
 
 
-def _without_chance(runs: Mapping[str, Results]) -> tuple[Mapping[str, Results], list[str]]:
-    """``runs``, in which no metric against a retain model stands beside the same one against chance."""
+def _without_chance(
+    runs: Mapping[str, Results], found: Mapping[str, FoundClass]
+) -> tuple[Mapping[str, Results], list[str]]:
+    """``runs`` without metrics that compare with chance in one run and with a retain model in others; and notes."""
     if not any(map(_has_retain, runs.values())):
         return runs, []
     against_chance = {
-        name: [metric for metric in results.metrics if metric in AGAINST_RETAIN and not _has_retain(results)]
+        name: [m for m in results.metrics if m in found[name].cls.against_retain and not _has_retain(results)]
         for name, results in runs.items()
     }
     kept = {
@@ -143,9 +169,38 @@ def _without_chance(runs: Mapping[str, Results]) -> tuple[Mapping[str, Results],
     return kept, notes
 
 
+def _without_interval(
+    runs: Mapping[str, Results],
+    retain: Mapping[str, PerExample],
+    found: Mapping[str, FoundClass],
+    followed: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Why metrics have no interval; without those that compare with a retain model whose scores were not given."""
+    missing: dict[tuple[str, ...], list[str]] = {}
+    for name, results in runs.items():
+        unknown = found[name].cls.against_retain if _has_retain(results) and name not in retain else frozenset()
+        metrics = [m for m in results.metrics if m not in {*followed[name], *unknown} and not _is_end(m, results)]
+        if metrics:
+            missing.setdefault(tuple(metrics), []).append(name)
+    problems = dict.fromkeys(found[name].problem for name in runs)
+    return [
+        *filter(None, problems),
+        *(
+            f"No interval for {', '.join(metrics)} of {', '.join(names)}: {found[names[0]].cls.__name__}.metrics_of "
+            "does not reproduce these values from the scores per example."
+            for metrics, names in missing.items()
+        ),
+    ]
+
+
+def _is_end(metric: str, results: Results) -> bool:
+    return any(metric.endswith(end) and metric.removesuffix(end) in results.metrics for end in ENDS)
+
+
 def _drawn(
     runs: Mapping[str, Results],
     retain: Mapping[str, PerExample | None],
+    found: Mapping[str, FoundClass],
     followed: Mapping[str, Sequence[str]],
     resamples: int,
     seed: int,
@@ -159,8 +214,8 @@ def _drawn(
     for number in range(resamples):
         draw = draw_questions(indices, seed, number)
         for name, results in runs.items():
-            draws[name].append(redrawn_metrics(results, retain[name], draw))
-    # Few examples may have a score: a draw without any of them has no such metric, and says nothing of its spread.
+            draws[name].append(redrawn_metrics(results, retain[name], found[name], draw))
+    # A score may exist for few examples only; a draw without any of them has no value of the metric, hence NaN.
     return {
         name: {
             metric: torch.tensor([draw.get(metric, math.nan) for draw in draws[name]], dtype=torch.float64)

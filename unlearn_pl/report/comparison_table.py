@@ -1,4 +1,4 @@
-"""A comparison to look at, to paste, or to read with other programs."""
+"""Comparisons as text, Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from unlearn_pl.results.json_file import json_safe
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Aligned columns for a terminal, with a line that says what the intervals are."""
+    """Aligned columns for a terminal, with a line about the intervals."""
     header, *rows = _cells(comparison)
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (header, *rows)]
@@ -18,14 +18,14 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """A Markdown table, with a line that says what the intervals are."""
+    """A Markdown table, with a line about the intervals."""
     header, *rows = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in _cells(comparison)]
     rule = "|".join(["---"] * (2 * len(comparison.runs)))
     return "\n".join([f"{_caption(comparison)}\n", f"| {header} |", f"|{rule}|", *(f"| {row} |" for row in rows)])
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """A line per metric and run, all digits; empty where there is no number."""
+    """A line per metric and run, with all digits; missing numbers are empty."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["metric", "run", "value", "low", "high", "difference", "difference_low", "difference_high"])
@@ -37,7 +37,7 @@ def comparison_csv(comparison: Comparison) -> str:
 
 
 def comparison_json(comparison: Comparison) -> str:
-    """An object with everything; intervals are lists of two numbers, or null."""
+    """An object with all fields; intervals are lists of two numbers, or null."""
     content = {
         "benchmark": comparison.benchmark,
         "runs": list(comparison.runs),

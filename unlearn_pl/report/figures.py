@@ -1,21 +1,27 @@
-"""Figures of an unlearning run: forgetting against utility, and what the combiner did."""
+"""Figures of unlearning runs: forgetting against utility, weights of the combiner, relearning."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unlearn_pl.callbacks import TOFUEvaluation
 from unlearn_pl.report.history import Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORGET, RETAIN = "val/tofu/forget_probability", "val/tofu/retain_probability"
+FORGET = f"val/{TOFUEvaluation.benchmark}/forget_probability"
+RETAIN = f"val/{TOFUEvaluation.benchmark}/retain_probability"
 
 
 def plot_forgetting(
-    runs: Mapping[str, Mapping[str, Series]], points: Mapping[str, tuple[float, float]], path: str | Path
+    runs: Mapping[str, Mapping[str, Series]],
+    points: Mapping[str, tuple[float, float]],
+    path: str | Path,
+    forget: str = FORGET,
+    retain: str = RETAIN,
 ) -> None:
     """Forget probability against retain probability, a curve per run over its optimizer steps.
 
@@ -23,12 +29,15 @@ def plot_forgetting(
         runs: name to history (see :func:`~unlearn_pl.report.read_history`).
         points: name to (forget probability, retain probability) of models that are not trained further.
         path: PNG file to write.
+        forget: logged key of the forget probability; TOFU's by default.
+        retain: logged key of the retain probability.
     """
     figure, axes = _figure(1)
     for name, history in runs.items():
-        forget, retain = dict(history.get(FORGET, [])), dict(history.get(RETAIN, []))
-        steps = sorted(forget.keys() & retain.keys())
-        axes[0].plot([retain[s] for s in steps], [forget[s] for s in steps], marker="o", markersize=3, label=name)
+        forgetting, retaining = dict(history.get(forget, [])), dict(history.get(retain, []))
+        steps = sorted(forgetting.keys() & retaining.keys())
+        xs, ys = [retaining[step] for step in steps], [forgetting[step] for step in steps]
+        axes[0].plot(xs, ys, marker="o", markersize=3, label=name)
     for (name, (forget_probability, retain_probability)), marker in zip(points.items(), "*XDPs", strict=False):
         axes[0].scatter(
             [retain_probability], [forget_probability], marker=marker, s=110, color="black", label=name, zorder=3
@@ -39,10 +48,10 @@ def plot_forgetting(
 
 
 def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
-    """Share of each objective in the step, and cosines between their gradients, over the optimizer steps.
+    """Share of each objective in the step, and cosines between the gradients, over the optimizer steps.
 
-    The share of objective k is ``w_k |g_k|`` over their sum: weights alone say little, since they also undo the
-    gradients' different lengths.
+    The share of objective k is ``w_k |g_k| / sum_j w_j |g_j|``. Weights alone say little, since they also compensate
+    for the different lengths of the gradients.
 
     Args:
         history: of one run that logged gradient norms.
@@ -76,9 +85,9 @@ def plot_relearning(
     """Forget probability against the optimizer steps of a relearning attack, a curve per model.
 
     Args:
-        curves: name to ``(step, forget probability)``; dashed where the name says that it is a retain model's.
+        curves: name to ``(step, forget probability)``; dashed if the name begins with ``retain``.
         path: PNG file to write.
-        bands: name to lowest and highest value at each step, drawn as a shade.
+        bands: name to lowest and highest value at each step, drawn as a shaded area.
         panels: title to the names of its curves; None for one panel with all.
     """
     titles = {"": list(curves)} if panels is None else panels

@@ -1,4 +1,4 @@
-"""Read back what a run logged to its ``metrics.csv``."""
+"""Metrics that a run logged to its ``metrics.csv``."""
 
 import csv
 from pathlib import Path
@@ -8,7 +8,7 @@ Series = list[tuple[int, float]]
 
 
 def read_history(path: str | Path) -> dict[str, Series]:
-    """Every logged key with its values over the optimizer steps.
+    """Logged key to its values over the optimizer steps.
 
     Args:
         path: a ``metrics.csv`` of Lightning's CSVLogger.

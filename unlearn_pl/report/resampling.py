@@ -1,4 +1,4 @@
-"""Metrics once more, on questions drawn again: what bootstrap intervals are made of."""
+"""Metrics recomputed on resampled questions, for bootstrap intervals."""
 
 import hashlib
 import math
@@ -6,44 +6,48 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from unlearn_pl.metrics import tofu_metrics
-from unlearn_pl.report.benchmark_metrics import AGAINST_RETAIN, benchmark_metrics
+from unlearn_pl.report.evaluation_class import FoundClass
 from unlearn_pl.results import PerExample, Results, evaluation_arguments
 
 TOLERANCE = 1e-6
-"""Relative; of a logarithm where a p-value is meant. Libraries differ in the last digits."""
+"""Relative and absolute. Versions of libraries differ in the last digits."""
 
 
-def recomputed_metrics(name: str, results: Results, retain: PerExample | None) -> list[str]:
-    """Metrics of ``results`` that follow from its scores per example.
+def recomputed_metrics(name: str, results: Results, retain: PerExample | None, found: FoundClass) -> list[str]:
+    """Names of the metrics of ``results`` that follow from its scores per example.
 
     Args:
         name: of the run, for the message.
         results: of one evaluation.
-        retain: scores of the retain model that it was compared with; None when they are not known.
-
-    Returns:
-        Their names.
+        retain: scores of the retain model that it was compared with; None if they are not known.
+        found: class of the evaluation.
 
     Raises:
-        ValueError: if a metric of TOFU is not what the scores give.
+        ValueError: if a metric differs from what the class of the evaluation, by a ``metrics_of`` of its own, computes
+            from the scores.
     """
     known = retain is not None or evaluation_arguments(results).get("retain_results") is None
     computed = {
         metric: value
-        for metric, value in benchmark_metrics(results, results.per_example, retain).items()
-        if metric in results.metrics and (known or metric not in AGAINST_RETAIN)
+        for metric, value in found.metrics(results, results.per_example, retain).items()
+        if metric in results.metrics and (known or metric not in found.cls.against_retain)
     }
-    other = [metric for metric, value in computed.items() if not _agree(metric, value, results.metrics[metric])]
-    if results.benchmark == "tofu":
-        _refuse_changed(name, results, retain, {metric: computed[metric] for metric in other})
-    # Scores of the retain model on other questions cannot be drawn with ours.
-    drawn = benchmark_metrics(results, results.per_example, paired(results, retain))
-    return [m for m in computed if m in drawn and _agree(m, drawn[m], results.metrics[m])]
+    differing = [metric for metric, value in computed.items() if not _agree(value, results.metrics[metric])]
+    # A subclass that inherits metrics_of may define a metric otherwise in summarize; others may not.
+    if differing and found.problem is None and "metrics_of" in vars(found.cls):
+        metric = differing[0]
+        source = " and those of the retain model" if metric in found.cls.against_retain else ""
+        raise ValueError(
+            f"{metric} of {name} is {results.metrics[metric]:.6g}, but {computed[metric]:.6g} follows from its scores "
+            f"per example{source}: a file was changed, or another version computed it. Evaluate {name} again."
+        )
+    # Scores of the retain model on other questions cannot be drawn with those of the run.
+    drawn = found.metrics(results, results.per_example, paired(results, retain))
+    return [m for m in computed if m in drawn and _agree(drawn[m], results.metrics[m])]
 
 
 def paired(results: Results, retain: PerExample | None) -> PerExample | None:
-    """What ``retain`` holds about the examples of ``results``, score by score, so that both can be drawn together."""
+    """The scores of ``retain`` on the same examples as in ``results``, which can be drawn together; None for None."""
     if retain is None:
         return None
     ours = {split: {score: table.keys() for score, table in t.items()} for split, t in results.per_example.items()}
@@ -55,9 +59,9 @@ def paired(results: Results, retain: PerExample | None) -> PerExample | None:
 
 
 def draw_questions(questions: Mapping[str, Sequence[int]], seed: int, number: int) -> dict[str, list[int]]:
-    """As many questions of every split as it has, drawn with replacement.
+    """A sample of the questions of every split, of the same size, with replacement.
 
-    The draw of a split depends on the seed, its name and the number alone, not on the other splits.
+    The sample of a split depends only on the seed, the name of the split and the number, not on the other splits.
 
     Args:
         questions: split to the indices of its examples.
@@ -76,15 +80,23 @@ def draw_questions(questions: Mapping[str, Sequence[int]], seed: int, number: in
     return drawn
 
 
-def redrawn_metrics(results: Results, retain: PerExample | None, draw: Mapping[str, Sequence[int]]) -> dict[str, float]:
+def redrawn_metrics(
+    results: Results, retain: PerExample | None, found: FoundClass, draw: Mapping[str, Sequence[int]]
+) -> dict[str, float]:
     """The metrics of ``results`` on the questions of ``draw``, each as often as it was drawn.
 
     Args:
         results: of one evaluation.
-        retain: scores of the retain model, :func:`paired`; the same questions are drawn of them.
+        retain: scores of the retain model, from :func:`paired`; the same questions are drawn of them.
+        found: class of the evaluation.
         draw: split to indices of examples.
     """
-    return benchmark_metrics(results, _drawn(results.per_example, draw), retain and _drawn(retain, draw))
+    return found.metrics(results, _drawn(results.per_example, draw), retain and _drawn(retain, draw))
+
+
+def redrawn(values: Mapping[int, float], indices: Sequence[int]) -> dict[int, float]:
+    """The values of ``indices`` in a new numbering; without the indices that are not in ``values``."""
+    return {number: values[index] for number, index in enumerate(indices) if index in values}
 
 
 def _drawn(per_example: PerExample, draw: Mapping[str, Sequence[int]]) -> PerExample:
@@ -94,24 +106,9 @@ def _drawn(per_example: PerExample, draw: Mapping[str, Sequence[int]]) -> PerExa
     }
 
 
-def redrawn(values: Mapping[int, float], indices: Sequence[int]) -> dict[int, float]:
-    """The values of ``indices``, numbered anew; without those that are not in ``values``."""
-    return {number: values[index] for number, index in enumerate(indices) if index in values}
-
-
-def _refuse_changed(name: str, results: Results, retain: PerExample | None, computed: Mapping[str, float]) -> None:
-    defined = tofu_metrics(results.per_example, (retain or {}).get("forget", {}).get("truth_ratio"))
-    for metric, value in computed.items():
-        if metric in defined:
-            source = " and those of the retain model" if metric in AGAINST_RETAIN else ""
-            raise ValueError(
-                f"{metric} of {name} is {results.metrics[metric]:.6g}, but {value:.6g} follows from its scores per "
-                f"example{source}: a file was changed, or another version computed it. Evaluate {name} again."
-            )
-
-
-def _agree(metric: str, computed: float, stored: float) -> bool:
-    if metric == "forget_quality":
-        return _agree("", *(math.log10(max(p, math.ulp(0.0))) for p in (computed, stored)))
-    both_nan = math.isnan(computed) and math.isnan(stored)
-    return both_nan or math.isclose(computed, stored, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+def _agree(computed: float, stored: float) -> bool:
+    if math.isnan(computed) and math.isnan(stored):
+        return True
+    if 0 < computed < TOLERANCE and 0 < stored < TOLERANCE:  # such as p-values, which differ by their logarithm
+        computed, stored = math.log10(computed), math.log10(stored)
+    return math.isclose(computed, stored, rel_tol=TOLERANCE, abs_tol=TOLERANCE)

@@ -1,7 +1,7 @@
-"""What an evaluation leaves behind: ``results.json``, its reading and writing, and the fingerprints in it.
+"""Results of evaluations: ``results.json``, its reading and writing, and the fingerprints in it.
 
-A file says which weights were evaluated, how, and every number per example, so that results can be compared, tested
-and aggregated anew without the model.
+A file records which weights were evaluated, the configuration, and every score per example, so that results can be
+compared, tested and aggregated again without the model.
 """
 
 from unlearn_pl.results.comparable import check_comparable
@@ -11,6 +11,7 @@ from unlearn_pl.results.results import (
     PerExample,
     Results,
     evaluation_arguments,
+    evaluation_class_path,
     read_results,
     software_versions,
     utc_now,
@@ -25,6 +26,7 @@ __all__ = [
     "check_comparable",
     "config_hash",
     "evaluation_arguments",
+    "evaluation_class_path",
     "read_json",
     "read_results",
     "read_trail",

@@ -8,13 +8,13 @@ from pathlib import Path
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """A path to write to in the place of ``path``, which it becomes in the end: readers find the old file or the new.
+    """A temporary path that replaces ``path`` at the end, so that readers find the old file or the new one.
 
     Args:
-        path: where the file is to be; folders are made as needed.
+        path: the file to write; folders are created as needed.
 
     Yields:
-        A path in the same folder; if the body fails, what it wrote there is deleted, and ``path`` is as it was.
+        A path in the same folder; if the body fails, that file is deleted, and ``path`` is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

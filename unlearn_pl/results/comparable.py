@@ -1,53 +1,46 @@
-"""Whether the numbers of several results files mean the same, so that they may stand side by side."""
+"""Comparability of results files: whether their numbers mean the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
-from unlearn_pl.results.results import Results
-
-NEUTRAL_EVALUATION_ARGUMENTS = ("output", "retain_results", "include_path", "batch_size")
-"""Where files are, and how fast it goes. What the retain model's file holds is compared by who reads it."""
+from unlearn_pl.results.results import Results, evaluation_class_path
 
 DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "model": {"max_new_tokens": 200},
     "data": {"template": None, "truncate": False},
-    "evaluation": {
-        "truth_ratio_average": "geometric",
-        "compat": None,
-        "verbmem_tokens": 128,
-        "knowmem_tokens": 32,
-        "level": 0.95,
-        "resamples": 1000,
-        "more_attacks": None,
-        "limit": None,
-        "num_fewshot": None,
-        "apply_chat_template": False,
-    },
 }
-"""Arguments that change an evaluation's numbers, with the values that they have in configurations without them."""
+"""Arguments of modules and data that change numbers, with the values that they have in configurations without them."""
 
 
-def check_comparable(runs: Mapping[str, Results]) -> list[str]:
-    """Make sure that all ``runs`` measure the same thing on the same questions in the same way.
+def check_comparable(
+    runs: Mapping[str, Results],
+    defaults: Mapping[str, object] = MappingProxyType({}),
+    neutral: Collection[str] = ("output", "retain_results"),
+) -> list[str]:
+    """Check that all ``runs`` measure the same thing on the same questions in the same way.
 
-    Compared are the benchmark, the version of the library, how answers were laid out, generated and scored, and, for
+    Compared are the benchmark, the version of the library, the layout, generation and scoring of answers, and, for
     every split that several runs have, its questions and the examples of every score. Models, methods, seeds and batch
-    sizes may differ, and so may the splits and scores that a run has.
+    sizes may differ, and so may the splits and scores of a run.
 
     Args:
         runs: name to results.
+        defaults: arguments of the evaluation that change numbers, with the values that they have in configurations
+            without them.
+        neutral: arguments of the evaluation that do not change numbers.
 
     Returns:
         What could not be checked, or may matter, as sentences.
 
     Raises:
-        ValueError: naming two runs and what differs between them.
+        ValueError: naming two runs and the difference between them.
     """
     if len(runs) < 2:
         raise ValueError(f"A comparison needs at least two runs; got {', '.join(runs) or 'none'}.")
     _check_same("benchmark", {name: results.benchmark for name, results in runs.items()})
     versions = {name: _version(name, results) for name, results in runs.items()}
     _check_same("major version of unlearn_pl", {name: version.split(".")[0] for name, version in versions.items()})
-    for argument, values in _evaluation_arguments(runs):
+    for argument, values in _evaluation_arguments(runs, defaults, neutral):
         _check_same(argument, values)
     for split in sorted({split for results in runs.values() for split in results.questions}):
         _check_questions(split, {n: r.questions[split] for n, r in runs.items() if split in r.questions})
@@ -62,36 +55,44 @@ def _notes(runs: Mapping[str, Results], versions: Mapping[str, str]) -> list[str
     if len(set(versions.values())) > 1:
         notes.append(f"The versions of unlearn_pl differ: {_listed(versions)}.")
     if unknown := [name for name, results in runs.items() if not results.questions]:
-        notes.append(f"Whether the questions are the same was not checked for {', '.join(unknown)}: no hashes there.")
+        notes.append(
+            f"Whether the questions are the same was not checked for {', '.join(unknown)}, without hashes of questions."
+        )
     return notes
 
 
 def _version(name: str, results: Results) -> str:
     if not isinstance(results.versions, Mapping) or "unlearn_pl" not in results.versions:
-        raise ValueError(f"The results of {name} do not say which version of unlearn_pl computed them.")
+        raise ValueError(f"The results of {name} do not record which version of unlearn_pl computed them.")
     return str(results.versions["unlearn_pl"])
 
 
-def _evaluation_arguments(runs: Mapping[str, Results]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Name of what was configured to its value by run, for all that changes numbers."""
-    evaluations = {name: _section(name, results, "evaluation") for name, results in runs.items()}
-    yield "class of the evaluation", {name: found.get("class_path") for name, found in evaluations.items()}
+def _evaluation_arguments(
+    runs: Mapping[str, Results], evaluation_defaults: Mapping[str, object], neutral: Collection[str]
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Name of an argument to its value by run, for all arguments that change numbers."""
+    evaluations = {name: _arguments(_section(name, results, "evaluation")) for name, results in runs.items()}
+    paths = {name: evaluation_class_path(results) for name, results in runs.items()}
+    yield "class of the evaluation", {name: path for name, path in paths.items() if path is not None}
     data = {name: _arguments(_section(name, results, "data")) for name, results in runs.items()}
     cut = {name: found.get("max_length") if found.get("truncate") else None for name, found in data.items()}
     yield "data.max_length to which questions are cut", cut
     for section, defaults in DEFAULTS.items():
         given = {name: _arguments(_section(name, results, section)) for name, results in runs.items()}
-        # Every argument of an evaluation is about its numbers, those of evaluations that are not known here included.
-        more = {argument for found in given.values() for argument in found} if section == "evaluation" else set()
-        for argument in sorted((more | set(defaults)).difference(NEUTRAL_EVALUATION_ARGUMENTS)):
-            default = defaults.get(argument, "the default")
-            yield f"{section}.{argument}", {name: found.get(argument, default) for name, found in given.items()}
+        for argument in sorted(defaults):
+            yield (
+                f"{section}.{argument}",
+                {name: found.get(argument, defaults[argument]) for name, found in given.items()},
+            )
+    for argument in sorted({argument for found in evaluations.values() for argument in found}.difference(neutral)):
+        default = evaluation_defaults.get(argument, "the default")
+        yield f"evaluation.{argument}", {name: found.get(argument, default) for name, found in evaluations.items()}
 
 
 def _section(name: str, results: Results, section: str) -> Mapping[str, object]:
     found = results.config.get(section) if isinstance(results.config, Mapping) else None
     if not isinstance(found, Mapping):
-        raise ValueError(f"The results of {name} do not say how they were made: no {section!r} in their config.")
+        raise ValueError(f"The results of {name} do not record how they were made: no {section!r} in their config.")
     return found
 
 
@@ -101,9 +102,9 @@ def _arguments(section: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _check_same(what: str, values: Mapping[str, object]) -> None:
-    (first, expected), *others = values.items()
-    for name, value in others:
-        if value != expected:
+    first = next(iter(values), "")
+    for name, value in values.items():
+        if value != (expected := values[first]):
             raise ValueError(
                 f"{first} and {name} cannot be compared: the {what} is {expected!r} in {first} and {value!r} in {name}."
             )
@@ -116,7 +117,7 @@ def _check_questions(split: str, tables: Mapping[str, Mapping[int, str]]) -> Non
         if changed := [index for index in table if table[index] != expected[index]]:
             raise ValueError(
                 f"{first} and {name} cannot be compared: {len(changed)} of the {len(table)} questions of the split "
-                f"{split!r} are others, such as number {changed[0]}."
+                f"{split!r} differ, such as number {changed[0]}."
             )
 
 
@@ -125,8 +126,8 @@ def _check_indices(what: str, tables: Mapping[str, Mapping[int, object]]) -> Non
     for name, table in tables.items():
         if table.keys() != tables[first].keys():
             raise ValueError(
-                f"{first} and {name} cannot be compared: the {what} are {len(tables[first])} in {first} and "
-                f"{len(table)} in {name}, and {len(table.keys() & tables[first].keys())} are in both."
+                f"{first} and {name} cannot be compared: there are {len(tables[first])} {what} in {first} and "
+                f"{len(table)} in {name}, of which {len(table.keys() & tables[first].keys())} are in both."
             )
 
 

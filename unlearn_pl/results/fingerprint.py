@@ -1,4 +1,4 @@
-"""Short names for long things: a hash of a configuration, and one of a model's weights."""
+"""Fingerprints of configurations and of the weights of models."""
 
 import hashlib
 import json
@@ -13,10 +13,10 @@ from unlearn_pl.results.json_file import json_safe
 
 
 def config_hash(config: Mapping[str, object]) -> str:
-    """SHA-256 of a configuration, whatever the order of its keys; 64 hexadecimal digits.
+    """SHA-256 of a configuration, independent of the order of its keys; 64 hexadecimal digits.
 
     Args:
-        config: plain data and components, which count by their :func:`~unlearn_pl.recording.record`.
+        config: plain data and components, which are hashed as their :func:`~unlearn_pl.recording.record`.
     """
     text = json.dumps(json_safe(record(config)), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -26,11 +26,12 @@ def weights_fingerprint(module: nn.Module, ignore: Sequence[str] = ()) -> str:
     """SHA-256 of the names, shapes and values of all parameters; 64 hexadecimal digits.
 
     Sharded parameters (FSDP2) are gathered one by one, so the fingerprint is the same on any number of ranks. This is
-    a collective operation: every rank must call it. Weights under adapters count by the names that they have without.
+    a collective operation: every rank must call it. Weights under adapters have the names of the model without
+    adapters.
 
     Args:
-        module: the model; buffers do not count.
-        ignore: parameters whose name has one of these parts do not count either.
+        module: the model; its buffers do not count.
+        ignore: parameters whose names contain one of these texts do not count.
     """
     digest = hashlib.sha256()
     for name, parameter in sorted((_plain(name), parameter) for name, parameter in module.named_parameters()):
@@ -43,7 +44,7 @@ def weights_fingerprint(module: nn.Module, ignore: Sequence[str] = ()) -> str:
 
 
 def _plain(name: str) -> str:
-    """The name of a parameter in the model that peft has put adapters into."""
+    """The name of a parameter in the model without the adapters of peft."""
     return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 

@@ -15,7 +15,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """The object in a ``.json`` or ``.json.gz`` file.
 
     Raises:
-        ValueError: if the file is not there, is not JSON, or holds something else than an object.
+        ValueError: if the file does not exist, is not JSON, or holds anything but an object.
     """
     path = Path(path)
     if not path.is_file():
@@ -33,19 +33,19 @@ def read_json(path: str | Path) -> dict[str, Any]:
 def write_json(path: str | Path, content: object) -> None:
     """Write ``content``, so that readers find either the old file or the complete new one.
 
-    Folders are made as needed. Non-finite numbers become ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, because JSON
-    has no others; ``float(text)`` reads them back.
+    Folders are created as needed. Non-finite numbers, which JSON does not have, become ``"NaN"``, ``"Infinity"`` and
+    ``"-Infinity"``; ``float(text)`` reads them back.
 
     Args:
-        path: where to write.
-        content: nested mappings (with keys that are written as strings), sequences and scalars.
+        path: the file to write.
+        content: nested mappings (keys are written as strings), sequences and scalars.
     """
     with atomic_file(path) as unfinished:
         unfinished.write_text(json.dumps(json_safe(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def json_safe(content: object) -> object:
-    """``content`` with string keys and without non-finite numbers."""
+    """``content`` with string keys, and with strings for non-finite numbers."""
     if isinstance(content, float) and not math.isfinite(content):
         return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
     if isinstance(content, Mapping):

@@ -1,4 +1,4 @@
-"""The schema of ``results.json``."""
+"""Schema of ``results.json``."""
 
 import platform
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ PerExample = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on."""
+    """Versions of Python and of the packages on which the numbers depend."""
     others = {package: version(package) for package in ("torch", "lightning", "transformers")}
     return {"python": platform.python_version(), "unlearn_pl": unlearn_pl.__version__, **others}
 
 
 def utc_now() -> str:
-    """The time, ISO 8601 in UTC, to the second."""
+    """The current time, ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -36,13 +36,13 @@ class Results:
         benchmark: name of the benchmark, such as ``tofu``.
         metrics: name to value.
         per_example: split to metric to index of the example in its split to value.
-        config: everything that was configured, as plain data.
+        config: arguments of ``model``, ``data`` and ``evaluation`` as plain data; ``class_path`` of the evaluation.
         config_hash: :func:`~unlearn_pl.results.config_hash` of ``config``.
         weights_fingerprint: :func:`~unlearn_pl.results.weights_fingerprint` of the weights that were evaluated.
         model: name of the model.
         questions: split to index of the example to a hash of its question and answer, so that results on other data
-            are not compared; empty when the data was not a data module of this library.
-        seed: the global seed, when one was set.
+            are not compared; empty if the data module is not one of this library.
+        seed: the global seed, if one was set.
         versions: package to version.
         created: time of the evaluation, ISO 8601 in UTC.
         schema_version: version of this layout.
@@ -63,7 +63,7 @@ class Results:
 
 
 def write_results(path: str | Path, results: Results) -> None:
-    """Write ``results`` to ``path``, whole or not at all."""
+    """Write ``results`` to ``path``, completely or not at all."""
     write_json(path, asdict(results))
 
 
@@ -71,7 +71,7 @@ def read_results(path: str | Path) -> Results:
     """The results in the file ``path``.
 
     Raises:
-        ValueError: if it is not a complete results file in the version of the schema that is known here.
+        ValueError: if it is not a complete results file of schema version ``SCHEMA_VERSION``.
     """
     content = read_json(path)
     if content.get("schema_version") != SCHEMA_VERSION:
@@ -87,8 +87,21 @@ def read_results(path: str | Path) -> Results:
         raise ValueError(f"{str(path)!r} holds something that is not a number among its metrics: {error}") from error
 
 
+def evaluation_class_path(results: Results) -> str | None:
+    """Import path of the class of the callback that computed ``results``; None if it is not recorded.
+
+    For classes of this library, it is the path of their export, whatever file they were in.
+    """
+    evaluation = results.config.get("evaluation") if isinstance(results.config, Mapping) else None
+    path = evaluation.get("class_path") if isinstance(evaluation, Mapping) else None
+    if not isinstance(path, str) or not path.startswith("unlearn_pl."):
+        return path if isinstance(path, str) else None
+    parts = path.split(".")
+    return ".".join([*parts[:2], *parts[2:][-1:]])
+
+
 def evaluation_arguments(results: Results) -> Mapping[str, object]:
-    """The arguments of the callback that made ``results``, as far as it was given any."""
+    """The recorded arguments of the callback that computed ``results``; those at their defaults may be absent."""
     evaluation = results.config.get("evaluation") if isinstance(results.config, Mapping) else None
     arguments = evaluation.get("init_args") if isinstance(evaluation, Mapping) else None
     return arguments if isinstance(arguments, Mapping) else {}

@@ -1,4 +1,4 @@
-"""An append-only record of what was done, in which every line seals the ones before it."""
+"""Append-only audit trail, in which every line seals the lines before it."""
 
 import hashlib
 import json
@@ -16,28 +16,28 @@ _START = "0" * 64
 
 
 def read_trail(path: str | Path) -> list[dict[str, Any]]:
-    """The entries of a trail, the oldest first; none if there is no such file.
+    """The entries of a trail, the oldest first; empty if there is no such file.
 
     Raises:
-        ValueError: naming the line that is not what was written: not JSON, or not the successor of the line before.
+        ValueError: naming the first line that was changed: it is not JSON, or does not follow the line before.
     """
     path = Path(path)
     return _entries(path.read_bytes(), path) if path.exists() else []
 
 
 def append_to_trail(path: str | Path, entry: Mapping[str, object]) -> None:
-    """Write ``entry`` as the last line, wholly or not at all; folders are made as needed.
+    """Append ``entry`` as the last line, completely or not at all; folders are created as needed.
 
-    Each line is a JSON object with the SHA-256 of the line before it, so that a change, a loss or an insertion is found
-    when the trail is read. (Nothing tells that the last line was changed, or that the last lines are missing; keep the
-    last hash elsewhere where that matters.) Several processes may write to one trail.
+    Each line is a JSON object with the SHA-256 of the line before it, so a change, a loss or an insertion is found when
+    the trail is read. (A change of the last line, or the loss of the last lines, cannot be found; if that matters, keep
+    the last hash elsewhere.) Several processes may write to one trail.
 
     Args:
         path: a file with the ending ``.jsonl``.
         entry: plain data; must not have the key ``previous``.
 
     Raises:
-        ValueError: if the trail is not what was written.
+        ValueError: if the trail was changed.
     """
     from filelock import FileLock
 
@@ -63,8 +63,8 @@ def _entries(content: bytes, path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"Line {number + 1} of {str(path)!r} is not JSON: {error}") from error
         if not isinstance(entry, dict) or entry.get(PREVIOUS) != _seal(lines[:number]):
             raise ValueError(
-                f"Line {number + 1} of {str(path)!r} does not follow the line before it: something was changed, "
-                "removed or inserted. The trail can no longer be relied on; start another one."
+                f"Line {number + 1} of {str(path)!r} does not follow the line before it: a line was changed, removed "
+                "or inserted. The trail is no longer reliable; start a new one."
             )
         entries.append(entry)
     return entries

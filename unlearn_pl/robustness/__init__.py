@@ -1,6 +1,6 @@
-"""Attacks on models that were made to forget: does it come back?
+"""Robustness attacks on unlearned models.
 
-:class:`Audit` runs them; each is a class with :class:`Attack` as its base.
+:class:`Audit` runs them; each is a subclass of :class:`Attack`.
 """
 
 from unlearn_pl.robustness.attacks.attack import Attack, Findings

@@ -1,4 +1,4 @@
-"""Several attacks on a model, and on those that it is compared with."""
+"""Attacks on a model and on the models that it is compared with."""
 
 import hashlib
 import time
@@ -12,22 +12,24 @@ from unlearn_pl.robustness.attacks.attack import Attack
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
 from unlearn_pl.robustness.target import Subject
+from unlearn_pl.upgrading import upgraded
 
 AUDITED, RETAIN_MODEL, ORIGINAL = "audited", "retain", "original"
 
 
 class Audit:
-    """Runs attacks, keeps each outcome as soon as it is there, and does not repeat those that are kept.
+    """Runs attacks, saves each outcome at once, and does not repeat attacks with a saved outcome.
 
-    An outcome is recognised by the hash of its configuration (attack, data, seed, what is generated) and the
-    fingerprint of the weights. Models are loaded anew for every attack, and never written.
+    Outcomes are identified by the hash of the configuration (attack, data, seed, generation settings) and the
+    fingerprint of the weights. Models are loaded again for every attack, and never written.
 
     Args:
         subject: the audited model.
-        attacks: what is tried.
+        attacks: the attacks to run.
         output: folder of ``attacks.json``.
         retain_model: folder of a model that never saw the forget set, attacked in the same way; None for no baseline.
-        original_model: folder of the model before unlearning, whose leakage counts as complete; None for 1.
+        original_model: folder of the model before unlearning, whose leakage counts as complete; None for a leakage
+            of 1.
     """
 
     def __init__(
@@ -46,10 +48,10 @@ class Audit:
         self._fingerprints: dict[str, str] = {}
 
     def run(self) -> Iterator[Outcome]:
-        """The outcome of every attack, one after the other: those of ``Unattacked`` first.
+        """The outcomes of all attacks, one by one: those of ``Unattacked`` first.
 
         Raises:
-            ValueError: if a model is not there, or an attack cannot be done; before any model is loaded.
+            ValueError: if a model is missing or an attack is not possible; before any model is loaded.
         """
         subjects = self._subjects()
         self._check(subjects)
@@ -72,8 +74,8 @@ class Audit:
             subject.check()
             if self.file.resolve().is_relative_to(Path(subject.model).resolve()):
                 raise ValueError(
-                    f"output={str(self.file.parent)!r} is in the model's folder {subject.model!r}, which is only read; "
-                    "name another."
+                    f"output={str(self.file.parent)!r} is in the model's folder {subject.model!r}, which is never "
+                    "written to; choose another folder."
                 )
         for attack in self.attacks:
             attack.check(self.subject)
@@ -84,7 +86,7 @@ class Audit:
         if subject.model not in self._fingerprints:
             self._fingerprints[subject.model] = weights_fingerprint(subject.build())
         config, fingerprint = configuration(attack, subject), self._fingerprints[subject.model]
-        known = {(kept.config_hash, kept.weights_fingerprint, kept.role): kept for kept in self._kept}
+        known = {(config_hash(upgraded(kept.config)), kept.weights_fingerprint, kept.role): kept for kept in self._kept}
         key = (config_hash(config), fingerprint, role)
         if key in known:
             return known[key]
@@ -110,7 +112,7 @@ class Audit:
 
 
 def configuration(attack: Attack, subject: Subject) -> dict[str, object]:
-    """Everything that the outcome of an attack depends on, but for the weights, as plain data."""
+    """Everything that the outcome of an attack depends on except the weights, as plain data."""
     digest = hashlib.sha256()
     for row in (*subject.forget, *subject.retain):
         digest.update(repr(row).encode())

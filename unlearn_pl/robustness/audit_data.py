@@ -1,4 +1,4 @@
-"""The data of one attack: splits to be evaluated, and what is trained on, if anything."""
+"""Data module for a single attack: evaluation splits and, for relearning, a training stream."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,16 +11,16 @@ STREAM = "relearn"
 
 
 class AuditData(UnlearningDataModule):
-    """Any rows, laid out and cut like those of another data module.
+    """Any rows, formatted and truncated like those of another data module.
 
     Args:
-        tokenizer: of the model under attack.
-        like: whose template, lengths and evaluation sizes apply.
+        tokenizer: tokenizer of the model under attack.
+        like: data module with the template, lengths and evaluation sizes to use.
         rows: evaluation split to its rows.
-        relearn: what is trained on; None for nothing.
+        relearn: the training stream; None for evaluation only.
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward.
-        seed: of the order of training.
+        seed: random seed of the training order.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class AuditData(UnlearningDataModule):
         self.relearn = relearn
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """What is trained on."""
+        """The training stream, if there is one."""
         return {} if self.relearn is None else {STREAM: self.relearn}
 
     def load_splits(self) -> Mapping[str, Sequence[EvaluationRow]]:

@@ -1,4 +1,4 @@
-"""What a relearning curve says in a number or two."""
+"""Summary statistics of relearning curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,10 +7,10 @@ Curve = Mapping[str, Sequence[float]]
 
 
 def curve_area(steps: Sequence[float], values: Sequence[float]) -> float:
-    """``1 / (s_n - s_0) * integral of the curve``, by the trapezoidal rule: the mean leakage while relearning goes on.
+    """``1 / (s_n - s_0) * integral of the curve``, by the trapezoidal rule: the mean leakage during relearning.
 
     Args:
-        steps: ascending, two at least.
+        steps: ascending, at least two.
         values: one per step.
 
     Example:
@@ -22,12 +22,12 @@ def curve_area(steps: Sequence[float], values: Sequence[float]) -> float:
 
 
 def steps_to_level(steps: Sequence[float], values: Sequence[float], level: float) -> float | None:
-    """The first step at which the curve reaches ``level``, interpolated linearly; None when it never does.
+    """The first step at which the curve reaches ``level``, interpolated linearly; None if it never does.
 
     Args:
         steps: ascending.
         values: one per step.
-        level: what is to be reached.
+        level: the level to reach.
 
     Example:
         >>> steps_to_level([0, 10, 20], [0.0, 0.5, 1.0], 0.75)

@@ -1,4 +1,4 @@
-"""How much of the right answers a model gives away."""
+"""Leakage: how much of the correct answers a model reveals."""
 
 import math
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from unlearn_pl.robustness.curve import Curve
 
 
 class LeakageEvaluation(EvaluationCallback):
-    """Means over each split of what its right answers leak, all in [0, 1]; writes no file.
+    """Mean leakage of the correct answers of each split, all values in [0, 1]; writes no file.
 
     ``{split}_probability`` (geometric mean over the tokens of the answer), ``{split}_exact_memorization`` and
     ``{split}_extraction_strength``; of generated answers ``{split}_rouge``, the ROUGE-L recall.
 
     Attributes:
-        metrics: of the last ``validate`` or ``test``.
-        per_example: split to score to index to value, of the same.
+        metrics: results of the last ``validate`` or ``test``.
+        per_example: split to score to index to value, of the same run.
         curve: ``step`` (optimizer steps) and every metric to its values, one per validation of a training run.
     """
 
@@ -34,7 +34,7 @@ class LeakageEvaluation(EvaluationCallback):
         self._steps: list[tuple[int, dict[str, float]]] = []
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
-        """ROUGE for ``.generate`` loaders, what is teacher-forced for the others."""
+        """ROUGE for ``.generate`` loaders, teacher-forced metrics for the others."""
         if loader.endswith(GENERATE):
             return {"rouge": RougeRecall()}
         return {
@@ -44,7 +44,7 @@ class LeakageEvaluation(EvaluationCallback):
         }
 
     def summarize(self, collected: Collected) -> tuple[dict[str, float], dict[str, Scores]]:
-        """The mean of every score, and the scores."""
+        """The mean of every score, and the per-example scores."""
         scores: dict[str, dict[str, Mapping[int, float]]] = {}
         for loader, metrics in collected.items():
             of_split = scores.setdefault(loader.removesuffix(GENERATE), {})
@@ -58,17 +58,18 @@ class LeakageEvaluation(EvaluationCallback):
         return means, dict(scores)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the metrics, and their place on the curve."""
+        """Store the metrics and their step on the curve."""
         self._keep()
-        self._steps.append((getattr(pl_module, "windows_closed", 0), self.metrics))
+        shown = trainer.fit_loop.epoch_loop.batch_progress.total.completed  # optimizer steps, skipped ones included
+        self._steps.append((shown, self.metrics))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the metrics."""
+        """Store the metrics."""
         self._keep()
 
     @property
     def curve(self) -> Curve:
-        """The metrics of all validations so far; of two at one step, the later one."""
+        """The metrics of all validations so far; the later one of two at the same step."""
         points = dict(self._steps)
         names = list(self.metrics) if points else []
         return {"step": [float(s) for s in points], **{name: [m[name] for m in points.values()] for name in names}}

@@ -1,4 +1,4 @@
-"""What is kept of an attack: ``attacks.json``."""
+"""Outcomes of attacks and their file, ``attacks.json``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -18,16 +18,16 @@ class Outcome:
 
     Attributes:
         attack: name of the attack.
-        role: whose model it is: ``audited``, ``retain`` or ``original``.
-        model: its folder.
+        role: role of the model: ``audited``, ``retain`` or ``original``.
+        model: folder of the model.
         before: leakage before the attack.
-        after: leakage under attack, by the same names, and what else the attack measures.
+        after: leakage under attack, by the same names, and other numbers that the attack measures.
         curve: leakage against optimizer steps; empty for attacks that do not train.
-        seed: of everything that was drawn.
-        config: everything that was configured, as plain data.
+        seed: random seed of the attack.
+        config: the whole configuration, as plain data.
         config_hash: :func:`~unlearn_pl.results.config_hash` of ``config``.
         weights_fingerprint: :func:`~unlearn_pl.results.weights_fingerprint` of the model before the attack.
-        seconds: how long it took.
+        seconds: wall-clock time of the attack.
         versions: package to version.
         created: time of the attack, ISO 8601 in UTC.
     """
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def write_outcomes(path: str | Path, outcomes: Sequence[Outcome]) -> None:
-    """Write ``outcomes``, whole or not at all."""
+    """Write ``outcomes`` atomically."""
     write_json(path, {"schema_version": SCHEMA_VERSION, "outcomes": [asdict(outcome) for outcome in outcomes]})
 
 
@@ -56,7 +56,7 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
     """The outcomes in a file.
 
     Raises:
-        ValueError: if it is not a complete file in the version of the schema that is known here.
+        ValueError: if it is not a complete file of the supported schema version.
     """
     content = read_json(path)
     if content.get("schema_version") != SCHEMA_VERSION or not isinstance(content.get("outcomes"), list):
@@ -69,7 +69,7 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
 
 
 def _numbers(item: dict[str, Any]) -> dict[str, object]:
-    """The numbers of ``item``, some of which may be written as text (infinity)."""
+    """The numbers of ``item``; infinity may be written as text."""
     return {
         "before": {name: float(value) for name, value in item["before"].items()},
         "after": {name: float(value) for name, value in item["after"].items()},

@@ -1,4 +1,4 @@
-"""The rows that attacks can work with."""
+"""Row filters for attacks."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ def questions(rows: Sequence[EvaluationRow], why: str) -> list[Row]:
     """The questions and answers of ``rows``.
 
     Args:
-        rows: of a split.
-        why: who needs them, for the message.
+        rows: rows of a split.
+        why: name of the attack or set that needs them, for the error message.
 
     Raises:
         ValueError: if the rows are texts or completions.
@@ -24,7 +24,7 @@ def questions(rows: Sequence[EvaluationRow], why: str) -> list[Row]:
 
 
 def without_options(row: EvaluationRow) -> EvaluationRow:
-    """``row`` with its right answer alone: what leaks is not asked of paraphrases and wrong answers."""
+    """``row`` with its correct answer alone: leakage is not measured on paraphrases and wrong answers."""
     if not isinstance(row, Question):
         return row
     return Question(Row(question=row.row["question"], answer=row.expected()))

@@ -1,4 +1,4 @@
-"""A model under attack, and the data that it was made to forget."""
+"""The audited model and its forget and retain evaluation data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from unlearn_pl.data.evaluation.evaluation_row import load_split
 from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
-from unlearn_pl.modules import LanguageModule, PretrainedModule
+from unlearn_pl.modules import ModelModule, PretrainedModule
 from unlearn_pl.robustness.audit_data import AuditData
 from unlearn_pl.robustness.leakage import LeakageEvaluation
 from unlearn_pl.robustness.questions import without_options
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 FORGET, RETAIN = "forget", "retain"
-"""What the forget and the retain split are called in metrics, whatever they are called in the data."""
+"""Names of the forget and the retain split in metrics, regardless of their names in the data."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What attacks see of a model: its folder, which they only read, and questions with answers.
+    """A model under attack: its folder, which attacks only read, and its evaluation data.
 
     Attributes:
         model: Hugging Face folder, a ``.gguf`` file, or an alias of :data:`unlearn_pl.models.language.names.ALIASES`.
         data: data module with the forget and the retain split; ``max_eval_examples`` limits every split that is
-            evaluated, not what attacks choose from.
-        forget_split: name of the split that holds what was to be forgotten.
-        retain_split: name of the split that was to stay; None for none.
-        seed: of everything that attacks draw.
-        max_new_tokens: length of generated answers.
+            evaluated, but not the rows that attacks choose from.
+        forget_split: name of the forget split.
+        retain_split: name of the retain split; None for none.
+        seed: random seed of the attacks.
+        max_new_tokens: maximum length of generated answers, in tokens.
         accelerator: the Trainer's.
         precision: the Trainer's.
-        full: leakage that counts as complete, by metric of the forget split (``forget_probability``); 1 where not
-            given.
+        full: leakage that counts as complete, by metric of the forget split (``forget_probability``); 1 for other
+            metrics.
     """
 
     model: str
@@ -60,17 +60,17 @@ class Subject:
     full: Mapping[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse a model or a split that is not there, without loading the model.
+        """Check that the model and the splits exist, without loading the model.
 
         Raises:
-            ValueError: naming it.
+            ValueError: if one is missing; the message names it.
         """
         path, gguf_file = resolve(self.model)
         accepted = ("config.json", "adapter_config.json", gguf_file or "config.json")
         if not any((Path(path) / name).is_file() for name in accepted):
             raise ValueError(
-                f"There is no model in {self.model!r}. Accepted is a Hugging Face folder, with a config.json and the "
-                "weights in it, such as SavePretrained writes."
+                f"There is no model in {self.model!r}. Accepted: a Hugging Face folder with a config.json and the "
+                "weights, such as SavePretrained writes."
             )
         _ = self.forget, self.retain
 
@@ -85,57 +85,57 @@ class Subject:
             return load_tokenizer(self.model)
         except (OSError, ValueError, TypeError) as error:
             raise ValueError(
-                f"There is no tokenizer in {self.model!r}, and attacks lay their prompts out with it. Save it there "
+                f"There is no tokenizer in {self.model!r}, which attacks need to format their prompts. Save it there "
                 "with tokenizer.save_pretrained."
             ) from error
 
     @property
     def encoder(self) -> Encoder:
-        """Tokenizes as the data module does, with the model's own tokenizer."""
+        """Encodes like the data module, with the model's own tokenizer."""
         template = self.data.template or default_template(self.tokenizer)
         return Encoder(self.tokenizer, template, self.data.max_length, self.data.truncate)
 
     @cached_property
     def forget(self) -> list[EvaluationRow]:
-        """What was to be forgotten."""
+        """All rows of the forget split."""
         return self._split(self.forget_split)
 
     @cached_property
     def retain(self) -> list[EvaluationRow]:
-        """What was to stay; empty without a retain split."""
+        """All rows of the retain split; empty without one."""
         return [] if self.retain_split is None else self._split(self.retain_split)
 
     @property
     def splits(self) -> dict[str, list[EvaluationRow]]:
-        """The forget split and, where there is one, the retain split, as they are evaluated."""
+        """The rows of the forget split and, if there is one, the retain split that are evaluated."""
         rows = {FORGET: self.limited(self.forget), RETAIN: self.limited(self.retain)}
         return {name: of_split for name, of_split in rows.items() if of_split}
 
     def limited(self, rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
-        """As many of ``rows`` as are evaluated, each with its right answer alone."""
+        """The evaluated part of ``rows``, each with its correct answer alone."""
         return [without_options(row) for row in rows[: self.data.max_eval_examples]]
 
     def build(self) -> nn.Module:
-        """The model, loaded from its folder, in the type that the precision asks for."""
+        """The model, loaded from its folder in the dtype of the precision."""
         return CausalLM(self.model).build(WEIGHTS_OF_PRECISION.get(self.precision))
 
     def pretrained(self, model: nn.Module | None = None) -> PretrainedModule:
         """A module for :meth:`score`.
 
         Args:
-            model: the changed model; the one in the folder by default.
+            model: a modified model; the one in the folder by default.
         """
         return PretrainedModule(CausalLM(self.model) if model is None else model, self.max_new_tokens)
 
     def score(
-        self, module: LanguageModule, rows: Mapping[str, Sequence[EvaluationRow]], answers: bool = True
+        self, module: ModelModule, rows: Mapping[str, Sequence[EvaluationRow]], answers: bool = True
     ) -> LeakageEvaluation:
         """Evaluate a model.
 
         Args:
-            module: owns the model.
+            module: module that owns the model.
             rows: split to its rows.
-            answers: whether answers are generated, too.
+            answers: whether answers are generated as well.
         """
         evaluation = LeakageEvaluation()
         data = self.audit_data(rows)
@@ -155,7 +155,7 @@ class Subject:
         return AuditData(self.tokenizer, self.data, rows, relearn, batch_size, micro_batch_size, self.seed)
 
     def trainer(self, **options: object) -> pl.Trainer:
-        """A Trainer on one device that keeps nothing."""
+        """A Trainer on one device without loggers and checkpoints."""
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
@@ -170,15 +170,15 @@ class Subject:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Random numbers that depend on the seed alone; afterwards they go on as if nothing had been drawn."""
+        """Random numbers that depend on the seed alone; the previous random state is restored afterwards."""
         with isolate_rng():
             torch.manual_seed(self.seed)
             yield
 
     def _split(self, name: str) -> list[EvaluationRow]:
         data = copy(self.data)
-        data.max_eval_examples = None  # some apply it when they read their files, and attacks choose from all rows
-        data.tokenizer = self.tokenizer  # those files ask for one, and there is no Trainer to take it from
+        data.max_eval_examples = None  # some data modules apply it on reading; attacks choose from all rows
+        data.tokenizer = self.tokenizer  # some need one to read their files, and no Trainer supplies it
         splits = data.load_splits()
         if name not in splits:
             raise ValueError(f"The data has no split {name!r}; accepted are {', '.join(splits)}.")

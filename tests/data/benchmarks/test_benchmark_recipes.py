@@ -43,7 +43,7 @@ def test_recipes_train_and_evaluate_on_local_files(name, tmp_path, monkeypatch):
     extra = {"preference": ["--data.normal=normal.csv"]}.get(name, [])
     short = [
         "--trainer.max_epochs=1",
-        "--trainer.limit_train_batches=4",
+        "--trainer.limit_train_batches=2",
         "--trainer.accelerator=cpu",
         "--data.batch_size=4",
         "--data.micro_batch_size=2",

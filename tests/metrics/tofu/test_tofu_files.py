@@ -62,9 +62,9 @@ def test_the_averages_do_not_mix(tmp_path):
     write_results(tmp_path / "results.json", results(arithmetic))
     (tmp_path / "TOFU_EVAL.json").write_text(json.dumps(open_unlearning("forget_truth_ratio")))
     assert read_truth_ratios(tmp_path / "results.json", "arithmetic") == RATIOS
-    with pytest.raises(ValueError, match="of the arithmetic average; asked for is geometric"):
+    with pytest.raises(ValueError, match="of the arithmetic average, but geometric was requested"):
         read_truth_ratios(tmp_path / "results.json")
-    with pytest.raises(ValueError, match="of the geometric average; asked for is arithmetic"):
+    with pytest.raises(ValueError, match="of the geometric average, but arithmetic was requested"):
         read_truth_ratios(tmp_path / "TOFU_EVAL.json", "arithmetic")
 
 

@@ -57,7 +57,7 @@ def test_cell(preset, combiner):
     assert module.windows_closed == 2
     assert module.micro_batches_per_step == 2
     assert sum(module.skipped.values()) == 0
-    assert module._losses.isfinite().all()
+    assert module.descent.losses.isfinite().all()
     after = list(module.model.parameters())
     assert all(p.isfinite().all() for p in after)
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

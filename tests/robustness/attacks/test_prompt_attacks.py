@@ -159,7 +159,7 @@ def test_prefixes_of_passages_continue_them(folder, tmp_path):
 
 
 def test_prefixes_that_leave_nothing_are_refused(folder):
-    with pytest.raises(ValueError, match=r"gives every answer away: the longest has \d+ tokens"):
+    with pytest.raises(ValueError, match=r"leaves no rest of any answer: the longest has \d+ tokens"):
         PrefixAttack(tokens=10_000).check(subject(folder))
     for options in ({"fraction": 0.0}, {"fraction": 1.0}, {"tokens": 0}):
         with pytest.raises(ValueError, match="accepted is"):

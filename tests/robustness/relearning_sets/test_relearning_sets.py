@@ -90,7 +90,7 @@ def test_a_part_without_a_row_is_refused_before_any_model_is_loaded(choose, fold
 
 def test_other_refusals(folder, tmp_path):
     few = subject(folder, retain_split="world_facts")
-    with pytest.raises(ValueError, match="asks for 5 retain rows; there are 1"):
+    with pytest.raises(ValueError, match="selects 5 retain rows, but there are 1"):
         Relearning(BenignNeighbours(0.5)).check(few)
     with pytest.raises(ValueError, match="nowhere"):
         Relearning(UnrelatedText(str(tmp_path / "nowhere.jsonl"))).check(subject(folder))

@@ -1,1 +1,1 @@
-"""Numbers of the benchmarks, as functions of scores per token or per example."""
+"""Benchmark metrics as functions of per-token or per-example scores."""

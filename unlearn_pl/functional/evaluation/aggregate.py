@@ -1,7 +1,7 @@
-"""One number from many: OpenUnlearning's scores of memorization, privacy and utility, and their harmonic mean.
+"""Aggregate scores: OpenUnlearning's memorization, privacy and utility, and their harmonic mean.
 
-Every score is in ``[0, 1]``, and higher is better. One that is 0 makes the whole 0, a NaN makes it NaN. The code that
-made the published tables was not released; formulas that are our reading say so.
+Every score is in ``[0, 1]``; higher is better. A score of 0 makes the mean 0, a NaN makes it NaN. The code behind the
+published tables was not released; formulas that are our reading are marked as such.
 
 References:
     Dorna et al., OpenUnlearning: Accelerating LLM Unlearning via Unified Benchmarking of Methods and Metrics, 2025,
@@ -12,17 +12,17 @@ import math
 from collections.abc import Iterable, Mapping
 
 ROUNDING = 1e-6
-"""How far a number may be outside of ``[0, 1]`` and still be taken for its nearer end."""
+"""Excess beyond ``[0, 1]`` that counts as rounding and is clamped."""
 
 
 def harmonic_mean(values: Iterable[float]) -> float:
-    """``n / sum_i (1 / v_i)``; 0 when a value is 0.
+    """``n / sum_i (1 / v_i)``; 0 if a value is 0.
 
     Args:
         values: at least one, none negative.
 
     Returns:
-        A number between the least and the greatest value; NaN when a value is NaN, even beside a 0.
+        A number between the least and the greatest value; NaN if a value is NaN, even alongside a 0.
 
     Raises:
         ValueError: if there are no values, or one is negative.
@@ -42,7 +42,7 @@ def harmonic_mean(values: Iterable[float]) -> float:
 def memorization_score(
     extraction_strength: float, exact_memorization: float, paraphrase_probability: float, truth_ratio: float
 ) -> float:
-    """``HM(1 - ES, 1 - EM, 1 - P, 1 - TR)`` on the forget set: how little of it is memorized.
+    """``HM(1 - ES, 1 - EM, 1 - P, 1 - TR)`` on the forget set: 1 if nothing is memorized.
 
     Args:
         extraction_strength: mean over the answers.
@@ -53,7 +53,7 @@ def memorization_score(
             ``forget_truth_ratio`` of TOFU.
 
     Returns:
-        A number from 0 to 1; 1 when nothing is memorized.
+        A number from 0 to 1.
 
     Raises:
         ValueError: if an argument is not in ``[0, 1]``.
@@ -68,17 +68,17 @@ def memorization_score(
 
 
 def auc_closeness(auc: float, auc_retain: float) -> float:
-    """``min(AUC, AUC_retain) / max(AUC, AUC_retain)``: 1 when an attack does as well as on the retain model.
+    """``min(AUC, AUC_retain) / max(AUC, AUC_retain)``: 1 if an attack does as well as on the retain model.
 
-    Our reading: with it, the published privacy of the fine-tuned model comes out. Others who evaluate take
-    ``1 - |AUC - AUC_retain| / AUC_retain``, the same as long as the AUC is not the greater one.
+    Our reading: it reproduces the published privacy of the fine-tuned model. Other evaluations use
+    ``1 - |AUC - AUC_retain| / AUC_retain``, which is the same as long as ``AUC <= AUC_retain``.
 
     Args:
         auc: :func:`~unlearn_pl.functional.auc` of an attack on the unlearned model.
-        auc_retain: the same on a model that was trained without the forget set.
+        auc_retain: the same on the retain model (trained without the forget set).
 
     Returns:
-        A number from 0 to 1; 1 when both are 0.
+        A number from 0 to 1; 1 if both are 0.
 
     Raises:
         ValueError: if an AUC is not in ``[0, 1]``.
@@ -94,14 +94,14 @@ def auc_closeness(auc: float, auc_retain: float) -> float:
 
 
 def privacy_score(aucs: Mapping[str, float], retain_aucs: Mapping[str, float]) -> float:
-    """Harmonic mean of :func:`auc_closeness` over membership inference attacks; OpenUnlearning takes four.
+    """Harmonic mean of :func:`auc_closeness` over membership inference attacks; OpenUnlearning uses four.
 
     Args:
         aucs: attack (``loss``, ``zlib``, ``min_k``, ``min_k_plus_plus``) to AUC on the unlearned model.
-        retain_aucs: the same on a model that was trained without the forget set.
+        retain_aucs: the same on the retain model (trained without the forget set).
 
     Returns:
-        A number from 0 to 1; 1 when no attack tells the two models apart.
+        A number from 0 to 1; 1 if every attack has the same AUC on both models.
 
     Raises:
         ValueError: if the attacks are not the same, there are none, or an AUC is not in ``[0, 1]``.
@@ -112,15 +112,15 @@ def privacy_score(aucs: Mapping[str, float], retain_aucs: Mapping[str, float]) -
 
 
 def utility_score(model_utility: float, fluency: float, target_utility: float | None = None) -> float:
-    """``HM(model utility, fluency)``, divided by that of the model before unlearning where it is given.
+    """``HM(model utility, fluency)``, divided by that of the target model (before unlearning) if given.
 
     Args:
         model_utility: TOFU's, see :func:`~unlearn_pl.functional.model_utility`.
-        fluency: of what is generated on forget questions; published numbers have a classifier's here.
-        target_utility: what this function gives for the model before unlearning, without a third argument.
+        fluency: of the answers generated for forget questions; published numbers use a classifier.
+        target_utility: value of this function for the target model, computed without this argument.
 
     Returns:
-        A number from 0 to 1; a model better than the one before unlearning has 1, too.
+        A number from 0 to 1; also 1 for a model better than the target model.
 
     Raises:
         ValueError: if an argument is not in ``[0, 1]``, or ``target_utility`` is 0.
@@ -129,13 +129,13 @@ def utility_score(model_utility: float, fluency: float, target_utility: float | 
     if target_utility is None:
         return utility
     if _share("target_utility", target_utility) == 0:
-        raise ValueError("target_utility is 0: the model before unlearning was of no use to compare with.")
+        raise ValueError("target_utility is 0, but must be positive: utility is divided by that of the target model.")
     ratio = utility / target_utility
     return min(ratio, 1.0) if not math.isnan(ratio) else math.nan
 
 
 def overall_score(memorization: float, privacy: float, utility: float) -> float:
-    """``HM(memorization, privacy, utility)``: 1 is a model that has forgotten, does not tell, and works as before.
+    """``HM(memorization, privacy, utility)``: 1 for a model that forgot, leaks no membership, and stays as useful.
 
     Args:
         memorization: :func:`memorization_score`.

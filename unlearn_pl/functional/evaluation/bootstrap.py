@@ -1,4 +1,4 @@
-"""How far a statistic of a few examples may be off."""
+"""Bootstrap confidence intervals."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,20 +13,20 @@ def bootstrap_interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap: the middle ``level`` of ``statistic`` over samples drawn again with replacement.
+    """Percentile bootstrap: the middle ``level`` of ``statistic`` over samples redrawn with replacement.
 
-    Every sample is drawn by itself, as large as it is, so that an AUC keeps its numbers of members and non-members.
+    Every sample is redrawn separately and keeps its size, so that an AUC keeps its numbers of members and non-members.
 
     Args:
-        statistic: takes as many fp64 tensors ``[n_i]`` as there are samples and returns a number, such as
+        statistic: function of one fp64 tensor ``[n_i]`` per sample that returns a number, such as
             :func:`~unlearn_pl.functional.auc`.
         samples: values per example, each ``[n_i]``.
-        level: probability that the interval is to cover, between 0 and 1.
-        resamples: how many times to draw.
-        seed: of the draws; the same gives the same interval on every machine.
+        level: nominal coverage of the interval, between 0 and 1.
+        resamples: number of draws.
+        seed: random seed of the draws; the interval is the same on every machine.
 
     Returns:
-        Lower and upper end; NaN when the statistic is NaN for a draw.
+        Lower and upper end; NaN if the statistic is NaN for a draw.
 
     Raises:
         ValueError: if there are no samples, one is empty, or ``level`` or ``resamples`` are out of range.

@@ -1,4 +1,4 @@
-"""Conventions of other code that differ from ours, asked for by name."""
+"""Conventions of other code that differ from ours, selected by name."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Compat = Literal["openunlearning"] | None
-"""Whose conventions a function follows where they differ; None is ours. The function says what differs."""
+"""Conventions to follow where they differ; None for ours. Each function documents the differences."""
 
 
 def follows_openunlearning(compat: Compat) -> bool:
@@ -21,7 +21,7 @@ def follows_openunlearning(compat: Compat) -> bool:
 
 
 def without_last(mask: Tensor) -> Tensor:
-    """``mask [B, T]`` without the last True entry of every row.
+    """``mask [B, T]`` without the last True entry of every row, ``[B, T]``.
 
     Example:
         >>> without_last(torch.tensor([[True, True, False], [False, False, True]])).sum(dim=-1)

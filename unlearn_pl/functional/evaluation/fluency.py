@@ -1,8 +1,8 @@
-"""Whether a model still writes text: repetition in what it generates, and perplexity.
+"""Fluency: repetition in generated text, and perplexity.
 
-Unlearning that goes too far ends in loops (``the the the``), in silence, or in tokens at random. Published tables use
-a classifier of gibberish, which has to be downloaded. :func:`text_fluency` needs nothing; it finds loops and silence.
-Tokens at random do not repeat: the :func:`perplexity` of a generated text under the original model finds those.
+Excessive unlearning ends in loops (``the the the``), empty answers, or random tokens. Published tables use a gibberish
+classifier, which has to be downloaded. :func:`text_fluency` needs no model; it detects loops and empty answers. Random
+tokens do not repeat: the :func:`perplexity` of a generated text under the reference model detects them.
 """
 
 import re
@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 def repetition_rate(tokens: Sequence[Hashable], n: int = 4) -> float:
-    """``1 - |distinct n-grams| / |n-grams|``, the share of n-grams that were there before.
+    """``1 - |distinct n-grams| / |n-grams|``, the share of n-grams that repeat an earlier one.
 
     Args:
-        tokens: words, or better, ids of tokens: they also show loops within what counts as one word.
+        tokens: words or, better, token ids, which also reveal loops within a word.
         n: length of the n-grams. Four tokens in a row hardly ever recur in a good answer of a few sentences.
 
     Returns:
-        A number in ``[0, 1)``; 0 when there are not more than ``n`` tokens.
+        A number in ``[0, 1)``; 0 for at most ``n`` tokens.
 
     Raises:
         ValueError: if ``n`` is below 1.
@@ -39,17 +39,17 @@ def repetition_rate(tokens: Sequence[Hashable], n: int = 4) -> float:
 
 
 def text_fluency(text: str, n: int = 4) -> float:
-    """``|distinct n-grams| / |n-grams|`` over words and punctuation marks: 1 for text without repetition, 0 for none.
+    """``|distinct n-grams| / |n-grams|`` over words and punctuation marks: 1 for text without repetition.
 
-    It is not the ``fluency`` of OpenUnlearning, the probability that a classifier calls the text clean: it is 1 for
-    words at random. Compare models by it, not with published numbers.
+    It is not the ``fluency`` of OpenUnlearning, the probability that a classifier calls the text clean: random words
+    score 1 here. Use it to compare models with each other, not with published numbers.
 
     Args:
         text: a generated text, without special tokens.
         n: length of the n-grams.
 
     Returns:
-        A number in ``[0, 1]``; 0 for an empty or blank text, 1 when there are at most ``n`` words and marks.
+        A number in ``[0, 1]``; 0 for an empty or blank text, 1 for at most ``n`` words and marks.
 
     Raises:
         ValueError: if ``n`` is below 1.

@@ -1,12 +1,13 @@
-"""Membership inference: which texts a model was trained on, told from the log-probabilities that it gives them.
+"""Membership inference: which texts a model was trained on, inferred from the log-probabilities it assigns to them.
 
 An attack gives every sequence a score. **High means non-member**: the text is unlikely, so it looks unseen. The
-members are the forget set, which the target model was trained on, the non-members a holdout set of the same kind that
-no model has seen. :func:`auc` says how well a score separates them, :func:`priv_leak` compares that with a model that
-was never trained on the forget set.
+members are the forget set, which the target model was trained on; the non-members are a holdout set of the same kind
+that no model has seen. :func:`auc` measures how well a score separates them, :func:`priv_leak` compares this with the
+retain model, which was never trained on the forget set.
 
 Scores are fp64 and depend on the scored tokens alone: the side of the padding and the rest of the batch do not matter.
-Nothing scored gives NaN; a NaN at a scored position is kept, and a probability of 0 gives an infinite score.
+A sequence without scored tokens gives NaN, a NaN at a scored position is kept, and a probability of 0 gives an infinite
+score.
 """
 
 import math
@@ -46,7 +47,7 @@ def zlib_attack(logps: Tensor, mask: Tensor, texts: Sequence[str]) -> Tensor:
     Args:
         logps: ``[B, T-1]`` log-probabilities of the labels.
         mask: ``[B, T-1]`` True where a token is scored.
-        texts: B texts, the scored tokens without special ones.
+        texts: B texts: the scored tokens without special tokens.
 
     Returns:
         ``[B]`` in ``[0, inf]``.
@@ -64,7 +65,7 @@ def zlib_attack(logps: Tensor, mask: Tensor, texts: Sequence[str]) -> Tensor:
 
 
 def reference_attack(logps: Tensor, ref_logps: Tensor, mask: Tensor) -> Tensor:
-    """``NLL - NLL_ref``: how much less likely a text is than under a reference; high = non-member.
+    """``NLL - NLL_ref``: how much less likely a text is than under a reference model; high = non-member.
 
     Args:
         logps: ``[B, T-1]`` log-probabilities of the labels.
@@ -72,11 +73,11 @@ def reference_attack(logps: Tensor, ref_logps: Tensor, mask: Tensor) -> Tensor:
         mask: ``[B, T-1]`` True where a token is scored.
 
     Returns:
-        ``[B]``; NaN where both probabilities are 0. MUSE's code has the ratio in place of the difference.
+        ``[B]``; NaN where both probabilities are 0. MUSE's code uses the ratio instead of the difference.
 
     References:
-        Carlini et al., Extracting Training Data from Large Language Models, USENIX Security 2021, arXiv 2012.07805,
-        who divide; the difference is OpenUnlearning's.
+        Carlini et al., Extracting Training Data from Large Language Models, USENIX Security 2021, arXiv 2012.07805
+        (the ratio); the difference is OpenUnlearning's.
     """
     return loss_attack(logps, mask) - loss_attack(ref_logps, mask)
 
@@ -84,19 +85,19 @@ def reference_attack(logps: Tensor, ref_logps: Tensor, mask: Tensor) -> Tensor:
 def gradient_norm_attack(gradients: Iterable[Tensor], compat: Compat = None) -> float:
     """``||d NLL / d theta||_2``, the norm of the gradient of one sequence's mean NLL; high = non-member.
 
-    What a model was trained on pulls its weights less.
+    Texts that a model was trained on have smaller gradients.
 
     With ``compat="openunlearning"``:
 
-    - the mean of the norms of the parameters, each by itself, takes the place of the norm of all of them together;
-    - so that its numbers are met, the NLL must leave out the last label of the sequence.
+    - the result is the mean of the norms of the individual parameters instead of the norm over all of them;
+    - to match its numbers, the NLL must exclude the last label of the sequence.
 
     Args:
-        gradients: that of every parameter that the NLL depends on.
-        compat: whose conventions to follow.
+        gradients: one ``[...]`` for every parameter that the NLL depends on.
+        compat: conventions to follow.
 
     Returns:
-        Not negative; NaN without parameters.
+        A number, not negative; NaN without parameters.
 
     Raises:
         ValueError: if ``compat`` is unknown.
@@ -119,19 +120,19 @@ def gradient_norm_attack(gradients: Iterable[Tensor], compat: Compat = None) -> 
 def min_k(logps: Tensor, mask: Tensor, k: float = 0.4, compat: Compat = None) -> Tensor:
     """``-mean log p_t`` over the ``max(1, floor(k N))`` least likely of ``N`` scored tokens; high = non-member.
 
-    A text that was trained on has few surprising tokens. MUSE takes ``floor(k N)`` tokens, and cannot score a text
-    where that is 0.
+    A text from the training data has few surprising tokens. MUSE takes ``floor(k N)`` tokens, and cannot score a text
+    for which that is 0.
 
     With ``compat="openunlearning"``:
 
-    - the last label of every sequence is left out, for it is taken to be the one that ends the answer;
+    - the last label of every sequence is dropped, on the assumption that it is the one that ends the answer;
     - the score is 0 where nothing is scored.
 
     Args:
         logps: ``[B, T-1]`` log-probabilities of the labels.
         mask: ``[B, T-1]`` True where a token is scored.
         k: share of the tokens, above 0 and at most 1; MUSE's is .4. At 1 it is the loss.
-        compat: whose conventions to follow.
+        compat: conventions to follow.
 
     Returns:
         ``[B]`` in ``[0, inf]``, at least the loss.
@@ -161,8 +162,8 @@ def min_k_plus_plus(
 ) -> Tensor:
     """``-mean z_t`` over the ``max(1, floor(k N))`` least ``z_t = (log p_t - mu_t) / sigma_t``; high = non-member.
 
-    ``mu_t`` and ``sigma_t^2`` are mean and variance of the log-probability of a token that the model itself would
-    write there, :func:`log_prob_moments`. A label is then compared with what else was possible at its position.
+    ``mu_t`` and ``sigma_t^2`` are mean and variance of the log-probability of a token that is sampled from the model at
+    that position, see :func:`log_prob_moments`. Each label is thus compared with the alternatives at its position.
 
     ``compat`` is as in :func:`min_k`.
 
@@ -172,7 +173,7 @@ def min_k_plus_plus(
         variance: ``[B, T-1]`` ``sigma_t^2``.
         mask: ``[B, T-1]`` True where a token is scored.
         k: share of the tokens, above 0 and at most 1.
-        compat: whose conventions to follow.
+        compat: conventions to follow.
         min_variance: variances below it are raised to it, as in OpenUnlearning. The paper has none: where one token is
             certain, or all are equally likely, its ``z_t`` is 0/0.
 
@@ -196,12 +197,12 @@ def min_k_plus_plus(
 def log_prob_moments(logits: Tensor, mask: Tensor, chunk_size: int = 256) -> tuple[Tensor, Tensor]:
     """``mu = sum_v p_v log p_v`` and ``sigma^2 = sum_v p_v (log p_v - mu)^2`` of ``p = softmax(logits)``.
 
-    Only scored positions are read, some at a time: no second ``[B, T-1, V]`` tensor exists.
+    Only scored positions are read, in chunks, so that no second ``[B, T-1, V]`` tensor exists.
 
     Args:
-        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.StreamView`.
+        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.LanguageView`.
         mask: ``[B, T-1]`` True where a token is scored.
-        chunk_size: positions that are upcast at a time.
+        chunk_size: number of positions that are upcast at a time.
 
     Returns:
         Mean in ``[-log V, 0]`` and variance, not negative, each ``[B, T-1]`` fp32 or better; 0 where not scored.
@@ -222,7 +223,7 @@ def log_prob_moments(logits: Tensor, mask: Tensor, chunk_size: int = 256) -> tup
         logps = torch.log_softmax(upcast(logits[rows, positions]), dim=-1)
         mu = expected_value(logps, logps)
         mean[rows, positions] = mu
-        # Around the mean, not as a difference of squares: where tokens are equally likely, that is rounding noise.
+        # Around the mean, not as a difference of squares, which is rounding noise where tokens are equally likely.
         variance[rows, positions] = expected_value(logps, (logps - mu.unsqueeze(-1)).square())
     return mean, variance
 
@@ -230,19 +231,20 @@ def log_prob_moments(logits: Tensor, mask: Tensor, chunk_size: int = 256) -> tup
 def auc(member_scores: Tensor | Sequence[float], nonmember_scores: Tensor | Sequence[float]) -> float:
     """``P(s < s') + P(s = s') / 2`` of a member's score ``s`` and a non-member's ``s'``: the area under the ROC curve.
 
-    Computed by counting, exact with ties and infinite scores (Mann-Whitney). 1: the attack tells all members from all
-    non-members, the forget set leaks. 1/2: it cannot tell them. Below 1/2: members look less seen than texts that were
-    never seen, a sign of too much unlearning. MUSE's own AUC is 1 minus this one, OpenUnlearning's is the same.
+    Computed by counting, exact with ties and infinite scores (Mann-Whitney). 1: the attack separates all members from
+    all non-members, so the forget set leaks. 1/2: it cannot distinguish them. Below 1/2: members look less seen than
+    texts that were never seen, a sign of excessive unlearning. MUSE's AUC is 1 minus this one; OpenUnlearning's equals
+    it.
 
     Args:
         member_scores: ``[n]`` scores of members (the forget set), high = non-member.
         nonmember_scores: ``[m]`` scores of non-members (the holdout set).
 
     Returns:
-        A number from 0 to 1; NaN when a score is NaN.
+        A number from 0 to 1; NaN if a score is NaN.
 
     Raises:
-        ValueError: if there are no members, or no non-members.
+        ValueError: if there are no members or no non-members.
 
     Example:
         >>> auc([1.0, 2.0], [2.0, 3.0])
@@ -262,8 +264,8 @@ def auc(member_scores: Tensor | Sequence[float], nonmember_scores: Tensor | Sequ
 def priv_leak(auc: float, auc_retain: float, compat: Compat = None) -> float:
     """``100 [(1 - AUC) - (1 - AUC_retain)] / (1 - AUC_retain)``: privacy leakage in percent; 0 is best.
 
-    Negative: the forget set is still recognised as seen, -100 where it always is. Positive: it looks less seen than to
-    a model that was never trained on it. Both give away that it was once there.
+    Negative: the forget set is still recognized as seen; -100 if always. Positive: it looks less seen than to a model
+    that was never trained on it. Both reveal that it was once part of the training data.
 
     With ``compat="openunlearning"``:
 
@@ -271,12 +273,12 @@ def priv_leak(auc: float, auc_retain: float, compat: Compat = None) -> float:
 
     Args:
         auc: :func:`auc` of the unlearned model, members = forget set, non-members = holdout set. MUSE's is 1 minus it.
-        auc_retain: the same of a model trained without the forget set; OpenUnlearning takes .5 where there is none.
-        compat: whose conventions to follow.
+        auc_retain: the same of the retain model; OpenUnlearning uses .5 without one.
+        compat: conventions to follow.
 
     Returns:
-        From -100 to ``100 AUC_retain / (1 - AUC_retain)``; where ``AUC_retain = 1``, infinite, or NaN if ``AUC`` is 1,
-        too.
+        From -100 to ``100 AUC_retain / (1 - AUC_retain)``; for ``AUC_retain = 1``, infinite, or NaN if ``AUC`` is 1 as
+        well.
 
     Raises:
         ValueError: if an AUC is not in ``[0, 1]`` (NaN gives NaN), or ``compat`` is unknown.
@@ -310,6 +312,6 @@ def _lowest_mean(values: Tensor, mask: Tensor, k: float, compat: Compat) -> Tens
     lowest = values.masked_fill(~mask, torch.inf).sort(dim=-1).values
     is_taken = torch.arange(values.shape[-1], device=values.device) < taken
     score = -(lowest.masked_fill(~is_taken, 0.0).sum(dim=-1) / taken.squeeze(-1))
-    # Sorting puts NaN last, where the lowest values would not see it.
+    # Sorting puts NaN last, outside of the lowest values.
     score = score.masked_fill((mask & values.isnan()).any(dim=-1), torch.nan)
     return score.masked_fill(count.squeeze(-1) == 0, 0.0 if as_openunlearning else torch.nan)

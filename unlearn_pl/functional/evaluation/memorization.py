@@ -1,8 +1,8 @@
-"""How much of an answer greedy decoding brings back, token by token, given the right tokens before.
+"""Memorization: how much of an answer greedy decoding reproduces, token by token, given the correct tokens before.
 
-All of them are per sequence and in ``[0, 1]``, and 1 means that the whole answer is memorized. Only the order of the
-scored tokens matters: the side of the padding, the batch and whatever stands at other positions do not. Every label
-counts, the one that ends the answer included; a NaN at a scored position makes the sequence NaN.
+All metrics are per sequence and in ``[0, 1]``; 1 means that the whole answer is memorized. Only the order of the scored
+tokens matters, not the side of the padding, the batch, or other positions. Every label counts, including the one that
+ends the answer; a NaN at a scored position makes the sequence NaN.
 """
 
 import torch
@@ -12,16 +12,16 @@ from unlearn_pl.functional.evaluation.compat import Compat, follows_openunlearni
 
 
 def greedy_matches(logits: Tensor, labels: Tensor) -> Tensor:
-    """``argmax_v logits_v = label``: whether greedy decoding would write the label at this position.
+    """``argmax_v logits_v = label``: whether greedy decoding writes the label at this position.
 
-    Of equally likely tokens, the first in the vocabulary is written.
+    Ties go to the first token in the vocabulary.
 
     Args:
-        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.StreamView`.
+        logits: ``[B, T-1, V]`` aligned with the labels, as in :class:`~unlearn_pl.types.LanguageView`.
         labels: ``[B, T-1]`` the token that each position predicts.
 
     Returns:
-        ``[B, T-1]`` fp32: 1 or 0, and NaN where a logit is NaN. Positions that are not scored hold nothing of use.
+        ``[B, T-1]`` fp32: 1 or 0, and NaN where a logit is NaN; meaningless at positions that are not scored.
 
     Example:
         >>> greedy_matches(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]), torch.tensor([[1, 0]]))
@@ -32,17 +32,17 @@ def greedy_matches(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def exact_memorization(matches: Tensor, mask: Tensor, compat: Compat = None) -> Tensor:
-    """``EM = 1/N sum_t match_t``: the share of the answer's ``N`` tokens that greedy decoding gets right.
+    """``EM = 1/N sum_t match_t``: the share of the answer's ``N`` tokens that greedy decoding predicts correctly.
 
     With ``compat="openunlearning"``:
 
-    - the last label of every sequence is left out, for it is taken to be the one that ends the answer. Where none
-      does, as in MUSE, that is the last word of the text.
+    - the last label of every sequence is dropped, on the assumption that it is the one that ends the answer. Without
+      such a label, as in MUSE, the last word of the text is dropped.
 
     Args:
-        matches: ``[B, T-1]`` of :func:`greedy_matches`; bool will do.
+        matches: ``[B, T-1]`` of :func:`greedy_matches`; bool is accepted.
         mask: ``[B, T-1]`` True where a token is scored.
-        compat: whose conventions to follow.
+        compat: conventions to follow.
 
     Returns:
         ``[B]`` fp64 in ``[0, 1]``; NaN where nothing is scored.
@@ -65,21 +65,21 @@ def exact_memorization(matches: Tensor, mask: Tensor, compat: Compat = None) -> 
 
 
 def extraction_strength(matches: Tensor, mask: Tensor, compat: Compat = None) -> Tensor:
-    """``ES = 1 - k/N`` with the least ``k`` such that greedy decoding gets all tokens after the first ``k`` right.
+    """``ES = 1 - k/N`` with the least ``k`` such that greedy decoding predicts all tokens after the first ``k``.
 
-    It is the share of the answer that may be left out of the prompt and still comes back whole. ``k`` is at most ``N``:
-    the empty end of an answer is always right, so that a wrong last token makes it 0.
+    It is the share of the answer that is reproduced completely if the prompt contains the rest. ``k`` is at most ``N``:
+    the empty end of an answer is always correct, so that a wrong last token gives 0.
 
     With ``compat="openunlearning"``:
 
-    - the last label of every sequence is left out, as in :func:`exact_memorization`;
+    - the last label of every sequence is dropped, as in :func:`exact_memorization`;
     - ``k`` is at most ``N - 1``: the score is ``1/N`` where even the last token is wrong;
     - it is 0 where nothing is scored.
 
     Args:
-        matches: ``[B, T-1]`` of :func:`greedy_matches`; bool will do.
+        matches: ``[B, T-1]`` of :func:`greedy_matches`; bool is accepted.
         mask: ``[B, T-1]`` True where a token is scored.
-        compat: whose conventions to follow.
+        compat: conventions to follow.
 
     Returns:
         ``[B]`` fp64 in ``[0, 1]``, at most :func:`exact_memorization`; NaN where nothing is scored.
@@ -101,9 +101,9 @@ def extraction_strength(matches: Tensor, mask: Tensor, compat: Compat = None) ->
         mask = without_last(mask)
     matches, count = matches.double(), mask.sum(dim=-1)
     errors_to_come = (mask & (matches != 1)).flip(-1).cumsum(dim=-1).flip(-1)
-    right_end = (mask & (errors_to_come == 0)).sum(dim=-1)
+    correct_end = (mask & (errors_to_come == 0)).sum(dim=-1)
     if as_openunlearning:
-        strength = (right_end.clamp(min=1).double() / count).masked_fill(count == 0, 0.0)
+        strength = (correct_end.clamp(min=1).double() / count).masked_fill(count == 0, 0.0)
     else:
-        strength = right_end.double() / count
+        strength = correct_end.double() / count
     return strength.masked_fill((mask & matches.isnan()).any(dim=-1), torch.nan)

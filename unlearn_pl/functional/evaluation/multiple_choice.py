@@ -1,11 +1,11 @@
-"""Multiple-choice questions, from the log-probability of every option's letter."""
+"""Multiple-choice accuracy from the log-probability of every option's letter."""
 
 import torch
 from torch import Tensor
 
 
 def chosen_options(logps: Tensor) -> Tensor:
-    """``argmax_c log p_c``, the option that the model chooses; of equally likely ones the first, as in lm-eval.
+    """``argmax_c log p_c``, the option that the model chooses; ties go to the first, as in lm-eval.
 
     Args:
         logps: ``[B, C]`` log-probability of the letter of every option; ``-inf`` where a question has fewer options.
@@ -25,7 +25,7 @@ def choice_correct(logps: Tensor, answers: Tensor) -> Tensor:
 
     Args:
         logps: ``[B, C]`` log-probability of the letter of every option.
-        answers: ``[B]`` number of the right option, from 0.
+        answers: ``[B]`` index of the correct option, from 0.
 
     Returns:
         ``[B]`` fp64: 1 or 0, and NaN where a log-probability is NaN.
@@ -39,22 +39,22 @@ def choice_correct(logps: Tensor, answers: Tensor) -> Tensor:
     """
     options = logps.shape[-1]
     if ((answers < 0) | (answers >= options)).any():
-        raise ValueError(f"Right answers must be from 0 to {options - 1}; got {sorted(set(answers.tolist()))}.")
+        raise ValueError(f"Correct answers must be from 0 to {options - 1}; got {sorted(set(answers.tolist()))}.")
     return (chosen_options(logps) == answers).double().masked_fill(logps.isnan().any(dim=-1), torch.nan)
 
 
 def multiple_choice_accuracy(logps: Tensor, answers: Tensor) -> Tensor:
     """``mean_i correct_i``, the share of questions that are answered correctly.
 
-    A model that knows nothing gets ``1 / C`` right where the answers are evenly spread over the options. One whose
-    letters are all equally likely always chooses the first, and gets the share of questions that it is right for.
+    A model without knowledge scores ``1 / C`` if the answers are evenly spread over the options. A model whose letters
+    are all equally likely always chooses the first, and scores the share of questions whose answer it is.
 
     Args:
         logps: ``[B, C]`` log-probability of the letter of every option.
-        answers: ``[B]`` number of the right option, from 0.
+        answers: ``[B]`` index of the correct option, from 0.
 
     Returns:
-        ``[]`` fp64 in ``[0, 1]``; NaN without questions, or when a log-probability is NaN.
+        ``[]`` fp64 in ``[0, 1]``; NaN without questions, or if a log-probability is NaN.
 
     Raises:
         ValueError: if an answer is not one of the options.

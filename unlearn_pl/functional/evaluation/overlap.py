@@ -1,4 +1,4 @@
-"""How much of a reference text a generated text contains."""
+"""Overlap of a generated text with a reference text (ROUGE-L)."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ def rouge_l_recall(reference: str, generated: str, use_stemmer: bool = True) -> 
     Words are lower-cased runs of letters and digits; LCS is the longest common subsequence.
 
     Args:
-        reference: the right text.
+        reference: the correct text.
         generated: the text to score.
-        use_stemmer: whether words that share a Porter stem are equal. TOFU's published numbers have it on.
+        use_stemmer: whether words that share a Porter stem are equal, as in TOFU's published numbers.
 
     Returns:
         A number from 0 to 1; 0 when either text has no words.
@@ -31,15 +31,15 @@ def rouge_l_recall(reference: str, generated: str, use_stemmer: bool = True) -> 
 
 
 def rouge_l_f1(reference: str, generated: str, use_stemmer: bool = False) -> float:
-    """``2 |LCS| / (|reference| + |generated|)`` over words: the F-measure of ROUGE-L, which punishes rambling, too.
+    """``2 |LCS| / (|reference| + |generated|)`` over words: the F-measure of ROUGE-L, which also penalizes rambling.
 
     Words and LCS are those of :func:`rouge_l_recall`.
 
     Args:
-        reference: the right text.
+        reference: the correct text.
         generated: the text to score.
-        use_stemmer: whether words that share a Porter stem are equal. MUSE's authors have it off, OpenUnlearning's
-            numbers on MUSE have it on.
+        use_stemmer: whether words that share a Porter stem are equal. MUSE's authors do not use it, OpenUnlearning's
+            numbers on MUSE do.
 
     Returns:
         A number from 0 to 1; 0 when either text has no words.

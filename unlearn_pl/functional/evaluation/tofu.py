@@ -1,7 +1,7 @@
-"""The numbers of the TOFU benchmark, from length-normalized negative log-likelihoods (NLLs).
+"""Metrics of the TOFU benchmark from length-normalized negative log-likelihoods (NLLs).
 
 An NLL here is ``-log p(answer | question) / |answer|``: a mean over the answer's tokens, so that ``exp(-nll)`` is
-the geometric mean of their probabilities. A NaN among the inputs makes the result NaN; it is never left out.
+the geometric mean of their probabilities. A NaN among the inputs makes the result NaN; it is never dropped.
 
 References:
     Maini et al., "TOFU: A Task of Fictitious Unlearning for LLMs", COLM 2024, arXiv 2401.06121, section 2.2.
@@ -54,7 +54,7 @@ def probability_with_options(answer_nll: Tensor, option_nll: Tensor) -> Tensor:
 
 
 def truth_ratio(para_nll: Tensor, perturbed_nll: Tensor, average: TruthRatioAverage = "geometric") -> Tensor:
-    """``R = mean_j p(perturbed_j) / p(paraphrased)``: how likely wrong answers are, compared with the right one.
+    """``R = mean_j p(perturbed_j) / p(paraphrased)``: how likely wrong answers are, compared with the correct one.
 
     The geometric mean, ``R = exp(para_nll - mean_j perturbed_nll_j)``, is what TOFU's leaderboard and OpenUnlearning
     compute. The arithmetic mean, ``R = mean_j exp(-perturbed_nll_j) / exp(-para_nll)``, is the paper's formula.
@@ -66,7 +66,7 @@ def truth_ratio(para_nll: Tensor, perturbed_nll: Tensor, average: TruthRatioAver
         average: which mean to take over the probabilities of the perturbed answers.
 
     Returns:
-        ``[...]`` in ``[0, inf]``; NaN where right and wrong answers all have probability 0.
+        ``[...]`` in ``[0, inf]``; NaN where correct and wrong answers all have probability 0.
 
     Raises:
         ValueError: if there are no perturbed answers, or ``average`` is not one of the two.
@@ -86,7 +86,9 @@ def truth_ratio(para_nll: Tensor, perturbed_nll: Tensor, average: TruthRatioAver
 
 
 def forget_truth_ratio(ratios: Tensor) -> Tensor:
-    """``mean_i min(R_i, 1 / R_i)``: 1 when right and wrong answers are equally likely, as for a model that never knew.
+    """``mean_i min(R_i, 1 / R_i)``: 1 if correct and wrong answers are equally likely.
+
+    That is what to expect of a model that was never trained on the forget set.
 
     Args:
         ratios: ``[n]`` truth ratios of the forget set.
@@ -98,7 +100,7 @@ def forget_truth_ratio(ratios: Tensor) -> Tensor:
 
 
 def utility_truth_ratio(ratios: Tensor) -> Tensor:
-    """``mean_i max(0, 1 - R_i)``: 1 when wrong answers are impossible, 0 when they are as likely as the right one.
+    """``mean_i max(0, 1 - R_i)``: 1 if wrong answers are impossible, 0 if they are as likely as the correct one.
 
     Args:
         ratios: ``[n]`` truth ratios of a set that the model should know.
@@ -112,15 +114,15 @@ def utility_truth_ratio(ratios: Tensor) -> Tensor:
 def forget_quality(ratios: Tensor | Sequence[float], retain_ratios: Tensor | Sequence[float]) -> float:
     """p-value of the two-sided two-sample Kolmogorov-Smirnov test between two models' truth ratios.
 
-    High when the unlearned model cannot be told from one that was trained on the retain set only. The test depends on
-    the order of the values alone, so inverting all ratios changes nothing; inverting those of one model does.
+    High if the unlearned model cannot be distinguished from the retain model. The test depends on the order of the
+    values alone, so inverting all ratios changes nothing; inverting those of one model does.
 
     Args:
         ratios: ``[n]`` truth ratios of the unlearned model on the forget set.
         retain_ratios: ``[m]`` truth ratios of the retain model on the same questions.
 
     Returns:
-        A probability; NaN when a ratio is NaN.
+        A probability; NaN if a ratio is NaN.
 
     Raises:
         ValueError: if a sample is empty.
@@ -151,7 +153,7 @@ def log10_forget_quality(quality: float) -> float:
 
 
 def model_utility(values: Tensor | Sequence[float]) -> float:
-    """:func:`~unlearn_pl.functional.harmonic_mean` of TOFU's values; 0 when a value is 0.
+    """:func:`~unlearn_pl.functional.harmonic_mean` of TOFU's values; 0 if a value is 0.
 
     TOFU's nine values are the probability, the ROUGE-L recall and the truth ratio of the retain set, the real authors
     and the world facts.
@@ -160,7 +162,7 @@ def model_utility(values: Tensor | Sequence[float]) -> float:
         values: ``[n]``, none negative.
 
     Returns:
-        The mean; NaN when a value is NaN.
+        The mean; NaN if a value is NaN.
 
     Raises:
         ValueError: if there are no values, or one is negative.

@@ -1,6 +1,6 @@
-"""Divergences of next-token distributions as losses; each is to be minimised and finite wherever logits are.
+"""Divergences of next-token distributions as losses to be minimized; finite wherever the logits are.
 
-All of them read logits at scored positions only, and at some of these at a time. No gradient flows to a reference.
+All of them read logits at scored positions only, in chunks. No gradient flows to the reference model.
 """
 
 import math
@@ -35,7 +35,8 @@ def kl_to_uniform(logits: Tensor, mask: Tensor) -> Tensor:
 def kl_from_uniform(logits: Tensor, mask: Tensor) -> Tensor:
     """``KL(uniform || p) = -log V - mean_v log p(v)``, mean over the scored positions.
 
-    It is unbounded, and pulls hardest where the model is certain: the gradient by the logits is ``p - 1/V``.
+    It is unbounded, and pulls hardest where the model is certain: the gradient with respect to the logits is
+    ``p - 1/V``.
 
     Args:
         logits: ``[B, T-1, V]`` of the model.
@@ -56,14 +57,14 @@ def kl_from_uniform(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def skewed_kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor, skew: float) -> Tensor:
-    """``KL(q || (1 - a) q + a p)`` with ``q`` the reference and ``a`` the skew, mean over the scored positions.
+    """``KL(q || (1 - a) q + a p)`` with the reference model's ``q``, mean over the scored positions.
 
-    Mixing the reference into the model bounds the divergence by ``-log(1 - a)``, whatever the model does; it is 0 only
+    Mixing ``q`` into the model's ``p`` bounds the divergence by ``-log(1 - a)``, regardless of the model; it is 0 only
     where ``p = q``. It tends to ``KL(q || p)`` as ``a`` tends to 1.
 
     Args:
         logits: ``[B, T-1, V]`` of the model.
-        ref_logits: ``[B, T-1, V]`` of the reference.
+        ref_logits: ``[B, T-1, V]`` of the reference model.
         mask: ``[B, T-1]`` True where a position is scored.
         skew: ``a``, between 0 and 1.
 
@@ -91,7 +92,7 @@ def js_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         logits: ``[B, T-1, V]`` of the model, ``p``.
-        ref_logits: ``[B, T-1, V]`` of the reference, ``q``.
+        ref_logits: ``[B, T-1, V]`` of the reference model, ``q``.
         mask: ``[B, T-1]`` True where a position is scored.
 
     Returns:
@@ -118,7 +119,8 @@ def one_hot_js_divergence(logps: Tensor, mask: Tensor) -> Tensor:
     """``JS(p, one-hot at the label) = log 2 + (p log p - (1 + p) log(1 + p)) / 2``, mean over the scored tokens.
 
     ``p`` is the probability of the label; the rest of the distribution does not matter. The gradient is
-    ``-p log(1 + 1/p) / 2`` times that of ``log p``: unlike cross-entropy, it fades out where the label is impossible.
+    ``-p log(1 + 1/p) / 2`` times that of ``log p``: unlike that of cross-entropy, it vanishes where the label is
+    impossible.
 
     Args:
         logps: ``[...]`` log-probabilities ``log p`` of the labels.
@@ -141,14 +143,14 @@ def one_hot_js_divergence(logps: Tensor, mask: Tensor) -> Tensor:
 def undial_loss(logits: Tensor, ref_logits: Tensor, labels: Tensor, mask: Tensor, beta: float) -> Tensor:
     """``-sum_v q(v) log p(v)`` with ``q = softmax(ref_logits - beta * one-hot(label))``, mean over the scored tokens.
 
-    The gradient by the logits is ``p - q``.
+    The gradient with respect to the logits is ``p - q``.
 
     Args:
         logits: ``[B, T-1, V]`` of the model.
-        ref_logits: ``[B, T-1, V]`` of the reference.
-        labels: ``[B, T-1]`` the token that each position predicts; only the scored ones are read.
+        ref_logits: ``[B, T-1, V]`` of the reference model.
+        labels: ``[B, T-1]`` the token that each position predicts; only scored ones are read.
         mask: ``[B, T-1]`` True where a position is scored.
-        beta: how much the label's logit is lowered.
+        beta: amount by which the label's logit is lowered.
 
     Returns:
         ``[]``, fp32 or better; 0, with a gradient of 0, when nothing is scored.
@@ -194,6 +196,6 @@ def _log_probs(logits: Tensor) -> Tensor:
 
 
 def _finite(logps: Tensor) -> Tensor:
-    # Ratios of impossible events would be inf - inf. The bound leaves every possible probability as it is, and a
-    # difference of two of them finite.
+    # Ratios of impossible events would be inf - inf. The bound changes no possible probability, and keeps the
+    # difference of two log-probabilities finite.
     return logps.clamp(min=torch.finfo(logps.dtype).min / 4)

@@ -1,4 +1,4 @@
-"""The variational form of f-divergences, between what a model should answer and what it should not (FLAT)."""
+"""Variational form of f-divergences between a desired and an undesired answer (FLAT)."""
 
 import math
 from typing import Literal, assert_never
@@ -32,7 +32,7 @@ def mean_probability(logps: Tensor, mask: Tensor) -> Tensor:
 
 
 def variational(scores: Tensor, divergence: FDivergence) -> Tensor:
-    """``g*(v)``, which maps a score to the domain of the conjugate.
+    """``g*(v)``: maps a score to the domain of the conjugate.
 
     ``v`` for KL and Pearson, ``tanh(v) / 2`` for total variation, ``log(2 / (1 + e^-v))`` for Jensen-Shannon.
 
@@ -59,7 +59,7 @@ def conjugate(values: Tensor, divergence: FDivergence) -> Tensor:
     ``e^(u-1)`` for KL, ``u`` for total variation, ``-log(2 - e^u)`` for Jensen-Shannon, ``u + u^2 / 4`` for Pearson.
 
     Args:
-        values: ``[...]`` ``u``, of the range of :func:`variational`.
+        values: ``[...]`` ``u``, in the range of :func:`variational`.
         divergence: the f-divergence.
 
     Returns:
@@ -78,12 +78,12 @@ def conjugate(values: Tensor, divergence: FDivergence) -> Tensor:
 
 
 def flat_losses(template: Tensor, forget: Tensor, divergence: FDivergence) -> Tensor:
-    """``-g*(P(x, y_template)) + f*(g*(P(x, y_forget)))`` of every pair: one answer is learned, the other unlearned.
+    """``-g*(P(x, y_template)) + f*(g*(P(x, y_forget)))`` of every pair: one answer is learned, the other is unlearned.
 
     Args:
         template: ``[B]`` mean probabilities of the template answers (refusals).
-        forget: ``[B]`` mean probabilities of the answers to forget.
-        divergence: the f-divergence whose variational form is maximised.
+        forget: ``[B]`` mean probabilities of the forget answers.
+        divergence: the f-divergence whose variational form is maximized.
 
     Returns:
         ``[B]``.

@@ -1,7 +1,7 @@
-"""Losses of preference optimisation on log-probabilities of whole answers; each is to be minimised.
+"""Preference-optimization losses on log-probabilities of whole answers, to be minimized.
 
-A log-probability of an answer is the sum over its tokens. Every loss is a mean over the sequences that it is given,
-and 0 (with a gradient of 0) where there are none, so leave out those without labels.
+The log-probability of an answer is the sum over its tokens. Every loss is a mean over the given sequences, and 0 (with
+a gradient of 0) without any, so drop sequences without labels first.
 """
 
 import torch
@@ -11,14 +11,14 @@ from unlearn_pl.functional.logprobs import mean_or_zero
 
 
 def npo_loss(logps: Tensor, ref_logps: Tensor, beta: float) -> Tensor:
-    """Negative preference optimisation ``-2/beta log sigmoid(-beta (log p - log p_ref))``, mean over sequences.
+    """Negative preference optimization ``-2/beta log sigmoid(-beta (log p - log p_ref))``, mean over sequences.
 
-    Its gradient is that of ``log p`` times ``2 p^beta / (p^beta + p_ref^beta)``: 1 at the reference, fading out as the
-    answer is forgotten. As ``beta -> 0`` it becomes gradient ascent on the summed log-probability.
+    Its gradient is that of ``log p`` times ``2 p^beta / (p^beta + p_ref^beta)``: 1 at the reference model, vanishing as
+    the answer is forgotten. As ``beta -> 0`` it becomes gradient ascent on the summed log-probability.
 
     Args:
         logps: ``[B]`` of the model.
-        ref_logps: ``[B]`` of the reference.
+        ref_logps: ``[B]`` of the reference model.
         beta: inverse temperature, positive.
 
     Returns:
@@ -62,13 +62,13 @@ def simnpo_loss(logps: Tensor, lengths: Tensor, beta: float, delta: float = 0.0)
 def dpo_loss(chosen: Tensor, ref_chosen: Tensor, rejected: Tensor, ref_rejected: Tensor, beta: float) -> Tensor:
     """``-2/beta log sigmoid(beta (log p_c/p_ref,c - log p_r/p_ref,r))``, mean over pairs.
 
-    The factor is that of NPO's code; direct preference optimisation itself has 1 in the place of ``2/beta``.
+    The factor is that of NPO's code; direct preference optimization itself has 1 instead of ``2/beta``.
 
     Args:
         chosen: ``[B]`` of the model, answers to prefer.
-        ref_chosen: ``[B]`` the same under the reference.
+        ref_chosen: ``[B]`` the same under the reference model.
         rejected: ``[B]`` of the model, answers to avoid.
-        ref_rejected: ``[B]`` the same under the reference.
+        ref_rejected: ``[B]`` the same under the reference model.
         beta: inverse temperature, positive.
 
     Returns:
@@ -91,8 +91,8 @@ def kto_loss(logps: Tensor, ref_logps: Tensor, reference_point: Tensor, beta: fl
     Its gradient is that of ``log p`` times ``2 sigmoid(beta (log p - log p_ref) - z)``.
 
     Args:
-        logps: ``[B]`` of the model, answers to forget.
-        ref_logps: ``[B]`` the same under the reference.
+        logps: ``[B]`` of the model, forget answers.
+        ref_logps: ``[B]`` the same under the reference model.
         reference_point: ``[B]`` or ``[]``; no gradient flows into it.
         beta: inverse temperature, positive.
 

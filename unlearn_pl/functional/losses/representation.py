@@ -1,4 +1,4 @@
-"""Losses on hidden states: pulled towards a random direction, or kept where they were."""
+"""Losses on hidden states: the distance from a random direction, or from given states."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ from unlearn_pl.functional.logprobs import upcast
 def control_vector(size: int, seed: int) -> Tensor:
     """``u = r / |r|`` with ``r`` uniform in ``[0, 1)^D``: a random unit vector of non-negative entries.
 
-    It depends on its arguments alone, so that all ranks and resumed runs use the same one without keeping it.
+    It depends on its arguments alone, so that all ranks and resumed runs use the same one without storing it.
 
     Args:
         size: D, the number of hidden units.
-        seed: of the draw.
+        seed: random seed of the draw.
 
     Returns:
         ``[D]`` fp64 on the CPU.
@@ -27,11 +27,11 @@ def control_vector(size: int, seed: int) -> Tensor:
 
 
 def steering_target(hidden: Tensor, seed: int, coefficient: float | Tensor) -> Tensor:
-    """``coefficient * u``: where misdirected hidden states are pulled to.
+    """``coefficient * u``: the target of misdirected hidden states.
 
     Args:
-        hidden: ``[B, T-1, D]`` hidden states, for their width, device and precision.
-        seed: of the control vector ``u``.
+        hidden: ``[B, T-1, D]`` hidden states; only their width, device and precision are read.
+        seed: random seed of the control vector ``u``.
         coefficient: length of the target, one for all positions or ``[B, T-1]``.
 
     Returns:
@@ -47,11 +47,11 @@ def hidden_state_error(hidden: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         hidden: ``[B, T-1, D]`` hidden states.
-        target: ``[B, T-1, D]``, or a shape that expands to it.
+        target: ``[B, T-1, D]``, or any shape that expands to it.
         mask: ``[B, T-1]`` True where a position is scored; the others are ignored, NaN included.
 
     Returns:
-        ``[]``, fp32 or better, a mean over sequences with scored positions; 0, with a gradient of 0, without any.
+        ``[]``, fp32 or better, mean over sequences with scored positions; 0, with a gradient of 0, without any.
 
     Example:
         >>> hidden_state_error(torch.ones(1, 2, 4), torch.zeros(4), torch.tensor([[True, False]]))

@@ -1,4 +1,4 @@
-"""Losses of unlearning, as functions of log-probabilities and logits; each is to be minimised."""
+"""Unlearning losses as functions of log-probabilities and logits, to be minimized."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ from unlearn_pl.functional.scored_rows import over_scored
 def uce_loss(logps: Tensor, mask: Tensor) -> Tensor:
     """Unlearning cross-entropy ``-log(1 - p/2)``, mean over the scored tokens.
 
-    It forgets by descent and is bounded: every token is in ``[0, log 2]``, and its gradient is
-    ``p / (2 - p)`` times that of ``log p``, so that tokens already forgotten stop pulling.
+    It forgets by descent and is bounded: the loss of every token is in ``[0, log 2]``, and its gradient is
+    ``p / (2 - p)`` times that of ``log p``, so that tokens that are forgotten already stop pulling.
 
     Args:
         logps: ``[...]`` log-probabilities ``log p`` of the labels.
@@ -27,7 +27,7 @@ def uce_loss(logps: Tensor, mask: Tensor) -> Tensor:
     References:
         Pan et al., Federated Unlearning with Gradient Descent and Conflict Mitigation, AAAI 2025,
         arXiv 2412.20200; Pan et al., MOLLM, ICASSP 2025, arXiv 2412.20412.
-        The mean runs over scored tokens only; the code of 2412.20200 divides by ignored ones, too.
+        The mean runs over scored tokens only; the code of 2412.20200 also counts ignored ones in the denominator.
     """
     return masked_mean(-torch.log1p(-0.5 * logps.exp()), mask)
 
@@ -37,7 +37,7 @@ def kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         logits: ``[B, T-1, V]`` of the model.
-        ref_logits: ``[B, T-1, V]`` of the reference; no gradient flows to them.
+        ref_logits: ``[B, T-1, V]`` of the reference model; no gradient flows to them.
         mask: ``[B, T-1]`` True where a position is scored; the others are never upcast.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Losses of unlearning that weight every token by its probability; each is to be minimised.
+"""Unlearning losses that weight every token by its probability, to be minimized.
 
 Weights carry no gradient. Every loss is 0, with a gradient of 0, when nothing is scored.
 """
@@ -37,7 +37,7 @@ def satimp_loss(logps: Tensor, mask: Tensor, beta1: float = 5.0, beta2: float = 
         logps: ``[...]`` log-probabilities ``log p`` of the labels.
         mask: ``[...]`` True where a token is scored.
         beta1: saturation: how fast a token stops pulling as it is forgotten.
-        beta2: importance: how much less a token pulls that the model is sure of.
+        beta2: importance: how much less a token pulls when the model is certain of it.
 
     Returns:
         ``[]``, never positive.
@@ -50,7 +50,7 @@ def satimp_loss(logps: Tensor, mask: Tensor, beta1: float = 5.0, beta2: float = 
         Yang et al., Exploring Criteria of Loss Reweighting to Enhance LLM Unlearning, ICML 2025, arXiv 2505.11953.
     """
     constant = logps.detach()
-    # Rounding may leave a log-probability a little above 0, whose power would not be a number.
+    # Rounding may leave a log-probability slightly above 0: the complement is then negative, and its power NaN.
     complement = (-constant.expm1()).clamp(min=0.0)
     return _weighted_ascent(logps, (beta1 * constant).exp() * complement**beta2, mask)
 
@@ -62,7 +62,7 @@ def tnpo_loss(logps: Tensor, ref_logps: Tensor, mask: Tensor, beta: float) -> Te
 
     Args:
         logps: ``[...]`` log-probabilities of the labels.
-        ref_logps: ``[...]`` the same under the reference.
+        ref_logps: ``[...]`` the same under the reference model.
         mask: ``[...]`` True where a token is scored.
         beta: inverse temperature, positive.
 
@@ -82,17 +82,18 @@ def tnpo_loss(logps: Tensor, ref_logps: Tensor, mask: Tensor, beta: float) -> Te
 def ceu_loss(logits: Tensor, labels: Tensor, mask: Tensor, ignore_first_n: int = 1) -> Tensor:
     """``-sum_v q_v log p_v`` with ``q_y = 0`` at the label ``y``, else ``q_v = [p_v / (1 - p_y)]`` (held constant).
 
-    The sum over the tokens that are used is divided by the number of scored tokens, the ignored ones included. Only
-    so do micro-batches, weighted by their scored tokens, add up to the whole.
+    The sum over the used tokens is divided by the number of scored tokens, ignored ones included: only then do
+    micro-batches, weighted by their scored tokens, add up to the whole batch.
 
     Args:
         logits: ``[B, T-1, V]`` of the model.
         labels: ``[B, T-1]`` the token that each position predicts.
         mask: ``[B, T-1]`` True where a token is scored.
-        ignore_first_n: scored tokens at the start of every sequence that are left as they are.
+        ignore_first_n: number of scored tokens at the start of every sequence that are ignored.
 
     Returns:
-        ``[]``, fp32 or better, never negative. Its gradient by the logits is ``(p - q) / count`` at every used token.
+        ``[]``, fp32 or better, never negative. Its gradient with respect to the logits is ``(p - q) / count`` at every
+        used token.
 
     Example:
         >>> labels = torch.tensor([[1, 0]])
@@ -104,7 +105,7 @@ def ceu_loss(logits: Tensor, labels: Tensor, mask: Tensor, ignore_first_n: int =
     """
     used = mask & (mask.cumsum(dim=-1) > ignore_first_n)
     logps = torch.log_softmax(upcast(logits[used]), dim=-1)
-    # From logits that lack the label, not by division with 1 - p: that is 0 where the model is sure of the label.
+    # From logits without the label, not by division by 1 - p, which is 0 where the model is certain of the label.
     others = logps.detach().scatter(-1, labels[used].unsqueeze(-1), -torch.inf)
     losses = -expected_value(torch.log_softmax(others, dim=-1), logps)
     return losses.sum() / mask.sum().clamp(min=1)

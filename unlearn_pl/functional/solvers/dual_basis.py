@@ -12,12 +12,12 @@ def dual_basis_weights(gramian: Tensor, unit: bool = True, rtol: float = 1e-10) 
     objective strictly when ``G`` is regular: ``g_k . d = 1 / (K sqrt(M_kk))``. Weights may be negative.
 
     Args:
-        gramian: ``[K, K]`` symmetric positive semi-definite, on any device. Zero rows are left out (weight 0).
-        unit: average unit dual vectors; otherwise the dual vectors as they are, ``w = M diag(M)^(-1) 1 / K``.
+        gramian: ``[K, K]`` symmetric positive semi-definite, on any device. Zero rows get weight 0.
+        unit: average unit dual vectors; otherwise the unscaled dual vectors, ``w = M diag(M)^(-1) 1 / K``.
         rtol: eigenvalues of the matrix of cosines below ``rtol`` times the largest count as 0.
 
     Returns:
-        ``[K]`` fp64 on the CPU; NaN when an entry is not finite.
+        ``[K]`` fp64 on the CPU; NaN if an entry is not finite.
 
     Raises:
         ValueError: if the matrix is not square.
@@ -44,7 +44,7 @@ def dual_basis_weights(gramian: Tensor, unit: bool = True, rtol: float = 1e-10) 
 
 def _regular(gramian: Tensor, norms: Tensor, unit: bool, rtol: float) -> Tensor:
     scale = norms.outer(norms)
-    # On the cosines, rtol means linear dependence, whatever the norms.
+    # On the cosines, rtol measures linear dependence, regardless of the norms.
     values, vectors = torch.linalg.eigh(gramian / scale)
     kept = values > rtol * values[-1]
     inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T / scale

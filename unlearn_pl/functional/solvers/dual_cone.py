@@ -1,4 +1,4 @@
-"""The closest direction that increases no objective, exactly, from the Gramian of the gradients."""
+"""The exact closest direction that increases no objective, from the Gramian of the gradients."""
 
 import torch
 from torch import Tensor
@@ -6,18 +6,17 @@ from torch import Tensor
 from unlearn_pl.functional.solvers.min_norm import MAX_OBJECTIVES
 
 INFEASIBLE = 1e-6
-"""Margins that are missed by more than this fraction of the changes to be made cannot be met."""
+"""Margins that are missed by more than this fraction of the required changes count as infeasible."""
 
 
 def dual_cone_projection(gramian: Tensor, preference: Tensor, margins: Tensor | None = None) -> Tensor:
     """``argmin_v |J^T (v - u)|^2`` subject to ``g_k . J^T v >= m_k``, with ``v >= u``.
 
     With ``m = 0``, the default, ``d = J^T v`` is the projection of ``J^T u`` on the dual cone of the gradients, and a
-    step along ``-d`` increases no objective to first order. ``d = J^T u`` where it meets the constraints already.
+    step along ``-d`` increases no objective to first order. ``d = J^T u`` if that meets the constraints already.
 
-    The answer is exact, deterministic, and does not depend on the lengths of the gradients other than through ``J^T
-    u``. Where several ``v`` give the same ``d`` they are averaged, so that duplicates share. Zero rows keep their
-    ``u_k``.
+    The solution is exact, deterministic, and depends on the lengths of the gradients only through ``J^T u``. Several
+    ``v`` with the same ``d`` are averaged, so that duplicates share their weight. Zero rows keep their ``u_k``.
 
     Args:
         gramian: ``[K, K]`` matrix ``G = J J^T``, on any device; rounding errors are tolerated.
@@ -25,8 +24,8 @@ def dual_cone_projection(gramian: Tensor, preference: Tensor, margins: Tensor | 
         margins: ``[K]`` least decrease ``m_k`` of every objective; ``-inf`` for those without a constraint.
 
     Returns:
-        ``[K]`` fp64 on the CPU: ``v``; zeros if no direction meets the margins, NaN when an entry of the Gramian or of
-        the preference is not finite, or a margin is NaN.
+        ``[K]`` fp64 on the CPU: ``v``; zeros if no direction meets the margins, NaN if an entry of the Gramian or the
+        preference is not finite, or a margin is NaN.
 
     Raises:
         ValueError: if shapes do not fit, or K is 0 or above 8.
@@ -77,7 +76,7 @@ def _multipliers(cosines: Tensor, changes: Tensor) -> Tensor | None:
     system = torch.where(inside, cosines, torch.eye(size, dtype=torch.float64))
     solutions, _ = torch.linalg.solve_ex(system, torch.where(supports, -changes, 0.0))
 
-    # What a candidate violates, in units of length. With its rounding error added, long detours do not win by luck.
+    # Violations of each candidate, as lengths. Adding their rounding error keeps long detours from winning by chance.
     violated = torch.maximum(-solutions, -(solutions @ cosines + changes)).amax(dim=1).clamp(min=0.0)
     violated = violated.nan_to_num(nan=torch.inf)
     largest = changes[changes.isfinite()].abs().sum()

@@ -1,4 +1,4 @@
-"""The minimum-norm point of a convex hull of gradients, exactly, from their Gramian."""
+"""The exact minimum-norm point of the convex hull of gradients, from their Gramian."""
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ def min_norm_weights(gramian: Tensor) -> Tensor:
     With ``G = J J^T``, ``d = J^T w`` is the shortest vector in the convex hull of the gradients, and ``-d`` descends
     every objective: ``g_k . d >= |d|^2``, with equality where ``w_k > 0``.
 
-    The answer is exact for the raw matrix (a zero row takes all the weight, since the norm is then 0), deterministic,
-    and the same for ``c G``. Where several weights give the same ``d``, they are averaged, so that duplicates share;
-    all-zero matrices give equal weights. A matrix with a non-finite entry gives NaN.
+    The solution is exact for the raw matrix (a zero row takes all the weight, since the norm is then 0), deterministic,
+    and the same for ``c G``. Several weights with the same ``d`` are averaged, so that duplicates share their weight;
+    an all-zero matrix gives equal weights. A matrix with a non-finite entry gives NaN.
 
     Args:
         gramian: ``[K, K]`` symmetric positive semi-definite, on any device; rounding errors are tolerated.
@@ -59,7 +59,7 @@ def _two_objectives(gramian: Tensor) -> Tensor:
 
 
 def _best_support(gramian: Tensor, norms: Tensor) -> Tensor:
-    """Solve for every support with the constraint ``w >= 0`` left out, and keep what meets the KKT conditions.
+    """Solve for every support without the constraint ``w >= 0``, and keep the solutions that meet the KKT conditions.
 
     Unknowns are the lengths ``u_k = w_k n_k / n_min`` along unit gradients (cosines ``C``), with ``r_k = n_min / n_k``:
     ``C u = mu r`` and ``r . u = 1`` on the support. Norms that differ by many orders of magnitude then cost no digits.
@@ -81,8 +81,8 @@ def _best_support(gramian: Tensor, norms: Tensor) -> Tensor:
     lengths = lengths / (lengths @ ratios).unsqueeze(1)
     lengths = lengths[(lengths.isfinite() & (lengths >= 0)).all(dim=1)]
 
-    # The KKT gap |d|^2 - min_k g_k . d, in units of n_min^2, bounds how far |d|^2 is above the minimum. With its own
-    # rounding error added, long detours do not win by luck. It is convex: the average of solutions is a solution.
+    # The KKT gap |d|^2 - min_k g_k . d, in units of n_min^2, bounds how far |d|^2 is above the minimum. Adding its
+    # rounding error keeps long detours from winning by chance. It is convex: the average of solutions is a solution.
     projections = lengths @ cosines
     gaps = (lengths * projections).sum(dim=1) - (projections / ratios).amin(dim=1)
     bounds = gaps.clamp(min=0.0) + 1e-16 * lengths.sum(dim=1) / ratios.amin()

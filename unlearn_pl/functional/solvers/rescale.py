@@ -11,18 +11,18 @@ Rescale = Literal["mean_gradient", "mean_norm"]
 def rescale_weights(weights: Tensor, gramian: Tensor, live: Tensor, to: Rescale) -> Tensor:
     """``w * length / |sum_k w_k g_k|``: the same direction with the length of a plain average.
 
-    Min-norm directions shrink to 0 where objectives cannot be reconciled, and every rule has a scale of its own. With
-    a common length, rules differ in direction only, and one learning rate fits them.
+    Min-norm directions shrink to 0 where objectives cannot be reconciled, and every rule has its own scale. With a
+    common length, rules differ in direction only, and one learning rate fits all.
 
     Args:
         weights: ``[N, K]`` of the raw gradients, per block of parameters.
         gramian: ``[N, K, K]`` of the raw gradients, per block.
-        live: ``[K]`` who is averaged.
+        live: ``[K]`` True for the gradients that are averaged.
         to: ``mean_gradient`` for the length of the mean of the live gradients, ``mean_norm`` for the mean of their
             lengths.
 
     Returns:
-        ``[N, K]``; the weights as they are when they are all 0, or their sum of gradients is.
+        ``[N, K]``; unchanged if all weights or the combined gradient are 0.
 
     Example:
         >>> rescale_weights(torch.tensor([[0.5, 0.0]]), torch.eye(2)[None], torch.tensor([True, True]), "mean_norm")
@@ -32,7 +32,7 @@ def rescale_weights(weights: Tensor, gramian: Tensor, live: Tensor, to: Rescale)
         Pan et al., Federated Unlearning with Gradient Descent and Conflict Mitigation, AAAI 2025, arXiv 2412.20200:
         the authors' methods give their direction the length of an average gradient.
     """
-    weights_of_live, gramian = weights[:, live], gramian[:, live][:, :, live]  # those of others may not be finite
+    weights_of_live, gramian = weights[:, live], gramian[:, live][:, :, live]  # other entries may not be finite
     total = gramian.sum(dim=0)
     wanted = {
         "mean_gradient": total.mean().clamp(min=0).sqrt(),

@@ -1,4 +1,4 @@
-"""OpenUnlearning's scores of memorization and utility, and their mean with privacy, from TOFU's metrics."""
+"""OpenUnlearning's aggregates of memorization, privacy and utility, from TOFU's metrics."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _MEMORIZATION = ("extraction_strength", "exact_memorization", "paraphrase_probab
 def paraphrase_scores(candidates: CandidateTable) -> dict[str, dict[int, float]]:
     """``paraphrase_probability`` and ``paraphrase_share`` of every question with a paraphrased answer.
 
-    The share is ``p / (p + p_wrong)`` of the paraphrased answer and the mean of the perturbed ones.
+    The share is ``p / (p + p_wrong)``, of the paraphrased answer and the mean of the perturbed answers.
 
     Args:
         candidates: index to candidate to length-normalized NLL.
@@ -31,17 +31,17 @@ def paraphrase_scores(candidates: CandidateTable) -> dict[str, dict[int, float]]
 
 
 def tofu_aggregates(metrics: Mapping[str, float], forget: Scores) -> dict[str, float]:
-    """One number each for forgetting and for use, and one for all; from 0 to 1, higher is better.
+    """One number each for forgetting and for utility, and one overall; from 0 to 1, higher is better.
 
     - ``memorization``: :func:`~unlearn_pl.functional.memorization_score` of the forget set.
-    - ``utility``: :func:`~unlearn_pl.functional.utility_score` of ``model_utility`` and ``forget_fluency``, not in
-      proportion to the model before unlearning. Published ones have a classifier's fluency: do not compare.
-    - ``overall``: :func:`~unlearn_pl.functional.overall_score` of both and ``privacy``.
+    - ``utility``: :func:`~unlearn_pl.functional.utility_score` of ``model_utility`` and ``forget_fluency``, not
+      relative to the model before unlearning. Not comparable with published values, whose fluency is a classifier's.
+    - ``overall``: :func:`~unlearn_pl.functional.overall_score` of these two and ``privacy``.
 
-    A number without the metrics that it needs is absent.
+    A number is absent if a metric that it needs is.
 
     Args:
-        metrics: what is known, by name.
+        metrics: name to value, of the metrics that are known.
         forget: score to index to value on the forget set, those of :func:`paraphrase_scores` among them.
 
     Returns:

@@ -1,4 +1,4 @@
-"""TOFU scores from files: our ``results.json``, and the logs that others publish."""
+"""TOFU scores from files: ``results.json``, and published logs of other code."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,15 +26,15 @@ def read_truth_ratios(path: str | Path, average: TruthRatioAverage = "geometric"
 
     Args:
         path: a ``results.json`` of :class:`~unlearn_pl.callbacks.TOFUEvaluation`, an ``eval_log_aggregated.json`` of
-            TOFU's authors or a ``TOFU_EVAL.json`` of OpenUnlearning (which adds 1e-10 to the denominator); ``.gz`` is
-            read too.
+            TOFU's authors or a ``TOFU_EVAL.json`` of OpenUnlearning (which adds 1e-10 to the denominator); plain or
+            gzipped (``.gz``).
         average: the mean over perturbed answers that the ratios must have been computed with.
 
     Returns:
         Index of the question to truth ratio.
 
     Raises:
-        ValueError: if the file is none of these, is damaged, or holds truth ratios of the other average.
+        ValueError: if the file is none of these, is damaged, or holds truth ratios of another average.
     """
     content = read_json(path)
     if "schema_version" in content:
@@ -50,12 +50,14 @@ def read_truth_ratios(path: str | Path, average: TruthRatioAverage = "geometric"
             f"{sorted(content)[:10]}."
         )
     if stored_average != average:
-        raise ValueError(f"{str(path)!r} holds truth ratios of the {stored_average} average; asked for is {average}.")
+        raise ValueError(
+            f"{str(path)!r} holds truth ratios of the {stored_average} average, but {average} was requested."
+        )
     return ratios
 
 
 def read_questions(path: str | Path) -> dict[str, dict[int, str]]:
-    """Split to index to hash of the questions that a ``results.json`` is about; empty for files that do not say it."""
+    """Split to index to hash of the questions of a ``results.json``; empty for files without such hashes."""
     content = read_json(path)
     if "schema_version" not in content:
         return {}
@@ -66,7 +68,7 @@ def read_tofu_log(path: str | Path, average: TruthRatioAverage = "geometric") ->
     """The scores in a log of TOFU's authors, as :func:`~unlearn_pl.metrics.tofu_metrics` takes them.
 
     Args:
-        path: an ``eval_log_aggregated.json``, also gzipped.
+        path: an ``eval_log_aggregated.json``, plain or gzipped.
         average: see :func:`~unlearn_pl.functional.truth_ratio`.
 
     Returns:

@@ -1,9 +1,9 @@
 """TOFU's scores per example and its metrics, as functions of plain tables.
 
-A live evaluation, a ``results.json`` and a published log all go through them, so that they agree to the last digit.
+Evaluations, ``results.json`` files and published logs all use these functions, so they agree to the last digit.
 
 Splits are ``forget``, ``retain``, ``real_authors`` and ``world_facts``. Candidates of a question are numbered:
-0 is the answer, 1 its paraphrase (real authors and world facts have none), 2 and above are perturbed, wrong answers.
+0 is the answer, 1 its paraphrase (absent for real authors and world facts), 2 and above are perturbed, wrong answers.
 """
 
 from collections.abc import Mapping
@@ -37,9 +37,9 @@ def tofu_scores(
 ) -> dict[str, dict[int, float]]:
     """``probability`` and ``truth_ratio`` per example of one split.
 
-    The probability is that of the answer, for real authors and world facts among the answer and the perturbed
-    answers. The truth ratio compares the perturbed answers with the paraphrase, or with the answer where there is no
-    paraphrase. An example without the candidates that a score needs has no such score.
+    The probability is that of the answer; for real authors and world facts, its share among the answer and the
+    perturbed answers. The truth ratio compares the perturbed answers with the paraphrase, or with the answer if there
+    is no paraphrase. An example has no score whose candidates are missing.
 
     Args:
         split: one of ``SPLITS``.
@@ -54,9 +54,9 @@ def tofu_scores(
     for index, nlls in sorted(candidates.items()):
         nll = {choice: torch.tensor(value, dtype=torch.float64) for choice, value in nlls.items()}
         perturbed = [nll[choice] for choice in sorted(nll) if choice >= FIRST_PERTURBED]
-        right = nll.get(PARAPHRASE, nll.get(ANSWER))
-        if perturbed and right is not None:
-            ratio[index] = truth_ratio(right, torch.stack(perturbed), average).item()
+        correct = nll.get(PARAPHRASE, nll.get(ANSWER))
+        if perturbed and correct is not None:
+            ratio[index] = truth_ratio(correct, torch.stack(perturbed), average).item()
         if ANSWER in nll and split not in SPLITS_WITH_OPTIONS:
             probability[index] = answer_probability(nll[ANSWER]).item()
         elif ANSWER in nll and perturbed:
@@ -77,7 +77,7 @@ def tofu_metrics(
       ``log10_forget_quality``.
     - ``model_utility``: :func:`~unlearn_pl.functional.model_utility`, the harmonic mean of ``UTILITY_METRICS``.
 
-    A metric without the scores that it needs is absent; one NaN among its scores makes it NaN.
+    A metric is absent if its scores are; it is NaN if one of them is NaN.
 
     Args:
         per_example: split to score (``probability``, ``rouge``, ``truth_ratio``) to index to value.

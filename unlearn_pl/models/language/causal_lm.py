@@ -1,4 +1,4 @@
-"""The specification of a language model: plain data from which it can be built again and again."""
+"""Specification of a language model: plain data from which it can be built repeatedly."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -6,10 +6,10 @@ import torch
 
 from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.models.language.compilation import compile_layers
+from unlearn_pl.models.language.language_spec import LanguageSpec
 from unlearn_pl.models.language.lora import LoRA
 from unlearn_pl.models.language.names import load_tokenizer, resolve
 from unlearn_pl.models.language.qlora import QLoRA
-from unlearn_pl.recording import Recorded
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 DTypeName = Literal["float32", "bfloat16", "float16", "float64"]
 
 
-class CausalLM(Recorded):
+class CausalLM(LanguageSpec):
     """A causal language model of Hugging Face transformers, and how to load it for training.
 
     Args:
         name: Hub id, local folder, path of a ``.gguf`` file, or an alias (``"smollm2-135m"``).
-        dtype: type of the weights; by default that of the trainer's precision: float32, also under mixed precision,
-            and bfloat16 under ``bf16-true``. The type of the stored weights never decides.
-        attn_implementation: attention kernels, as transformers names them.
+        dtype: dtype of the weights; by default that of the Trainer's precision: float32, also under mixed precision,
+            and bfloat16 under ``bf16-true``. The dtype of the stored weights is ignored.
+        attn_implementation: attention kernels, by their name in transformers.
         lora: trains adapters instead of all weights.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, a third more time.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         gguf_file: file with the weights in the folder or repository ``name``.
         compile: compile each decoder layer with ``torch.compile``; the first steps take minutes longer.
 
     Raises:
-        ValueError: if GGUF weights are to be quantized again.
+        ValueError: if QLoRA is combined with GGUF weights.
     """
+
+    name: str
 
     def __init__(
         self,
@@ -54,12 +56,13 @@ class CausalLM(Recorded):
         self.gradient_checkpointing = gradient_checkpointing
         self.gguf_file = gguf_file
         self.compile = compile
+        self.saved_parts = () if lora is None else ("lora_",)
 
     def build(self, precision_dtype: torch.dtype | None = None) -> "PreTrainedModel | PeftModel":
-        """Load the weights; the model is in training mode.
+        """Load the weights; the returned model is in training mode.
 
         Args:
-            precision_dtype: type of the weights where ``dtype`` leaves it open; float32 by default.
+            precision_dtype: dtype of the weights if ``dtype`` is None; float32 by default.
         """
         from transformers import AutoModelForCausalLM
 
@@ -77,7 +80,7 @@ class CausalLM(Recorded):
             _forget_quantization(model)
         if self.gradient_checkpointing:
             checkpoint_activations(model)
-        # Loaded models are in evaluation mode, in which transformers skips gradient checkpointing without a word.
+        # Loaded models are in evaluation mode, in which transformers silently skips gradient checkpointing.
         trained = (self.lora.apply(model) if self.lora else model).train()
         if self.compile:
             compile_layers(trained)
@@ -89,7 +92,7 @@ class CausalLM(Recorded):
 
 
 def _forget_quantization(model: "PreTrainedModel") -> None:
-    """Let a model whose GGUF weights were expanded at loading be saved like any other."""
+    """Make a model whose GGUF weights were expanded at loading savable like any other."""
     model.hf_quantizer = None  # type: ignore[assignment]
     model.is_quantized = False  # type: ignore[assignment]
     if hasattr(model.config, "quantization_config"):

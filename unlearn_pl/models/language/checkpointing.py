@@ -1,4 +1,4 @@
-"""Trading time for memory: activations that are computed again in the backward pass."""
+"""Activation checkpointing: recomputation in the backward pass trades time for memory."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,10 @@ if TYPE_CHECKING:
 
 
 def checkpoint_activations(model: "PreTrainedModel") -> None:
-    """Keep only the inputs of the layers of ``model`` for the backward pass, which runs each layer again."""
+    """Keep only the inputs of the layers of ``model`` for the backward pass, which recomputes each layer."""
     # The reentrant kind allows one backward per forward, and drops the gradients of adapters on frozen layers.
     options = {"use_reentrant": False}
-    if hasattr(model, "activation_checkpointing_enable"):  # renamed in the course of transformers 5
+    if hasattr(model, "activation_checkpointing_enable"):  # renamed during transformers 5
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
     else:
         model.gradient_checkpointing_enable(options)

@@ -1,4 +1,4 @@
-"""Compiling a model's forward, layer by layer."""
+"""Layer-wise compilation of a model's forward."""
 
 from torch import nn
 
@@ -6,9 +6,9 @@ from unlearn_pl.models.sharding import decoder_layers
 
 
 def compile_layers(model: nn.Module) -> None:
-    """Compile the decoder layers of ``model`` in place; equal layers share the work.
+    """Compile the decoder layers of ``model`` in place; identical layers are compiled once.
 
-    The rest stays as it is, so that hooks, sharding and the output head on labelled positions keep working.
+    The rest is not compiled, so that hooks, sharding and the output head on labeled positions keep working.
     """
     import torch._functorch.config as functorch
 

@@ -1,8 +1,8 @@
-"""How much of an expected answer a model would write itself, found in one forward instead of a step per token.
+"""Accepted drafts: how much of the expected answer greedy decoding would write, found in a single forward.
 
-A model that knows the right answer writes it, or begins to. One forward over prompt and answer shows how far: up to the
-first token that is not the most probable one. Greedy decoding that goes on from there gives what greedy decoding from
-the start would give (speculative decoding, with the right answer as the draft).
+A model that knows the correct answer writes it, or its beginning. One forward over prompt and answer shows how much: up
+to the first token that is not the most probable one. Greedy decoding continued from there gives the same result as
+greedy decoding from the start (speculative decoding with the correct answer as the draft).
 """
 
 from collections.abc import Sequence, Set
@@ -16,16 +16,16 @@ from unlearn_pl.types import IGNORE_INDEX, PromptBatch, TokenBatch
 
 
 def accepted_drafts(model: nn.Module, batch: PromptBatch, ends: Set[int], most: int) -> list[list[int]]:
-    """The beginning of every draft that greedy decoding writes, up to the first token that ends a text.
+    """The prefix of every draft that greedy decoding would write, up to the first token that ends a text.
 
     Args:
         model: a causal language model, in evaluation mode.
         batch: B prompts with drafts.
         ends: tokens that end a text.
-        most: longest beginning, in tokens.
+        most: length of the longest prefix, in tokens.
 
     Returns:
-        B lists of token ids; empty ones where the batch has no drafts.
+        B lists of token ids, all empty if the batch has no drafts.
     """
     prompts = unpadded(batch["prompt_ids"], batch["prompt_mask"])
     if "draft_ids" not in batch:
@@ -57,7 +57,7 @@ def _is_greedy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _right_padded(prompts: Sequence[list[int]], drafts: Sequence[list[int]], device: torch.device) -> TokenBatch:
-    """Prompts and drafts in one batch, labelled where the drafts are."""
+    """Prompts and drafts in one batch, labeled where the drafts are."""
     ids = [torch.tensor(prompt + draft) for prompt, draft in zip(prompts, drafts, strict=True)]
     labels = [row.clone() for row in ids]
     for row, prompt in zip(labels, prompts, strict=True):

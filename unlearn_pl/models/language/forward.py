@@ -1,11 +1,11 @@
-"""One forward of one stream: the log-probabilities of the labels, without logits of the whole batch.
+"""Forward of one stream: log-probabilities of the labels, without logits of the whole batch.
 
-The output head is by far the widest layer: its fp32 logits ``[B, T, V]`` can take more memory than the model. So it
-runs inside the model's own forward (where DDP and FSDP2 expect it), on the labelled positions only, chunk by chunk,
-and each chunk is reduced to the log-probabilities of its labels at once.
+The output head is by far the widest layer: its fp32 logits ``[B, T, V]`` can take more memory than the model. It
+therefore runs inside the model's own forward (where DDP and FSDP2 expect it), on the labeled positions only, in chunks,
+and each chunk is immediately reduced to the log-probabilities of its labels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unlearn_pl.functional import label_log_probs
-from unlearn_pl.types import StreamView, TokenBatch, label_mask
+from unlearn_pl.types import LanguageView, Need, TokenBatch, label_mask, parse_needs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,53 +29,54 @@ LOGIT_TRANSFORMS = (
     "output_multiplier",
     "softcap",
 )
-"""Entries of configurations by which models change their logits after the output head."""
+"""Configuration entries of models that transform their logits after the output head."""
 
 HEAD_CHUNK = 1024
-"""Labelled positions whose logits exist at a time when no objective reads them."""
+"""Labeled positions per chunk of logits when no objective reads ``logits``."""
 
 TokenStatistics = Callable[[Tensor, Tensor], Tensor]
-"""Logits ``[N, V]`` and labels ``[N]`` to C numbers for each label, ``[N, C]``; no gradient flows through them."""
+"""Maps logits ``[N, V]`` and labels ``[N]`` to C numbers per label, ``[N, C]``; no gradient flows through them."""
 
 
 def stream_forward(
     model: nn.Module,
     batch: TokenBatch,
-    needs: frozenset[str],
+    needs: Iterable[Need | str],
     chunk_size: int = HEAD_CHUNK,
     statistics: TokenStatistics | None = None,
     statistics_of: Tensor | None = None,
-) -> StreamView:
-    """Run ``model`` on ``batch`` and give what the objectives need, aligned with the labels.
+) -> LanguageView:
+    """Run ``model`` on ``batch`` and return the fields that the objectives need, aligned with the labels.
 
     Args:
         model: a causal language model of transformers, also with adapters or sharded by FSDP2.
-        batch: ``[B, T]`` tokens; the model sees ``input_ids`` and ``attention_mask`` alone.
+        batch: ``[B, T]`` tokens; the model receives only ``input_ids`` and ``attention_mask``.
         needs: fields of the view beyond ``logps``: ``logits``, and ``hidden.7`` for entry 7 of transformers'
-            ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Those of the reference are
-            ignored.
-        chunk_size: labelled positions that go through the output head at a time when nobody needs ``logits``.
-        statistics: what else to compute from the logits of a chunk, while they exist.
-        statistics_of: ``[B]`` True for the rows that it is computed for; None for all.
+            ``hidden_states`` (the output of the seventh layer; 0 is the embedding). Others are ignored.
+        chunk_size: labeled positions per pass of the output head, unless ``logits`` are needed.
+        statistics: maps a chunk of logits ``[N, V]`` and labels ``[N]``, before it is freed, to statistics ``[N, C]``.
+        statistics_of: ``[B]`` True for the rows that ``statistics`` are computed for; None for all.
 
     Returns:
-        The view. ``logps`` are fp32 or better, and depend on the model's parameters even where nothing is labelled;
-        ``logits`` keep the type that the model gives them.
+        The view. ``logps [B, T-1]`` are fp32 or better, and depend on the model's parameters even without labels;
+        ``logits [B, T-1, V]`` keep the model's dtype.
     """
     labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
-    layers = sorted(int(need.removeprefix("hidden.")) for need in needs if need.startswith("hidden."))
+    own = {need for need in parse_needs(needs) if not need.reference}
+    layers = sorted(need.layer for need in own if need.field == "hidden" and need.layer is not None)
+    with_logits = Need("logits") in own
     values = logits = None
-    scored = mask.nonzero(as_tuple=True)  # found once for states, labels and statistics: a GPU is waited for here
+    scored = mask.nonzero(as_tuple=True)  # computed once for states, labels and statistics: it waits for the GPU
     wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[scored]
 
     def values_of(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         return _with_statistics(label_log_probs(logits, labels), logits, labels, statistics, wanted)
 
     head = _plain_output_head(cast("PreTrainedModel", model))
-    if "logits" not in needs and head is not None:
+    if not with_logits and head is not None:
         with _head_on_labels(head, labels, scored, wanted, values_of, chunk_size) as results:
             given, states = _call(model, batch, with_hidden=bool(layers))
-        if results and given is results[-1]:  # else the model changes its logits in a way that its config does not show
+        if results and given is results[-1]:  # else the model transforms its logits, undeclared in its config
             values = given
     if values is None:
         with _head_without_last(head, labels):
@@ -86,8 +87,8 @@ def stream_forward(
             values = _spread(label_log_probs(full, labels, mask).unsqueeze(-1), labels, scored)
         else:
             values = _spread(values_of(full[scored], labels[scored], wanted), labels, scored)
-        logits = full if "logits" in needs else None
-    return StreamView(
+        logits = full if with_logits else None
+    return LanguageView(
         labels=labels,
         mask=mask,
         logps=values[..., 0],
@@ -105,7 +106,7 @@ def _call(model: nn.Module, batch: TokenBatch, with_hidden: bool) -> tuple[Tenso
 
 
 def _plain_output_head(model: "PreTrainedModel") -> nn.Module | None:
-    """The output head, where its outputs are the logits."""
+    """The output head, if its outputs are the logits; else None."""
     config = model.config.get_text_config()
     if any(getattr(config, name, None) not in (None, 0, 1) for name in LOGIT_TRANSFORMS):
         return None
@@ -121,12 +122,12 @@ def _head_on_labels(
     values_of: Callable[[Tensor, Tensor, Tensor], Tensor],
     chunk_size: int,
 ) -> Iterator[list[Tensor]]:
-    """Let ``head`` give ``[B, T-1, 1+C]`` values of the labels instead of ``[B, T, V]`` logits.
+    """Let ``head`` return ``[B, T-1, 1+C]`` values of the labels instead of ``[B, T, V]`` logits.
 
-    The values leave the model as its output, for FSDP2 prepares its backward on the tensors that do.
+    The values leave the model as its output, because FSDP2 prepares its backward on the output tensors.
 
     Yields:
-        What the head has returned so far.
+        The values that the head has returned so far.
     """
     plain_forward = head.forward
     results: list[Tensor] = []
@@ -139,7 +140,7 @@ def _head_on_labels(
         parts = (hidden[:, :-1][scored], labels[scored], wanted)
         chunks = list(zip(*(part.split(chunk_size) for part in parts), strict=True))
         if len(chunks) > 1 and torch.is_grad_enabled():
-            # The logits of a chunk are computed again in its backward, so that only one chunk's exist at a time.
+            # The logits of a chunk are recomputed in its backward, so that only one chunk exists at a time.
             values = [checkpoint(chunk_values, *chunk, use_reentrant=False) for chunk in chunks]
         else:
             values = [chunk_values(*chunk) for chunk in chunks]
@@ -152,7 +153,7 @@ def _head_on_labels(
 
 @contextmanager
 def _head_without_last(head: nn.Module | None, labels: Tensor) -> Iterator[None]:
-    """Let ``head``, where there is a plain one, leave out the last position, whose logits nobody reads."""
+    """Let a plain ``head``, if there is one, skip the last position, whose logits are never read."""
     if head is None:
         yield
         return
@@ -169,15 +170,15 @@ def _head_without_last(head: nn.Module | None, labels: Tensor) -> Iterator[None]
 def _check_positions(given: int, wanted: int) -> None:
     if given != wanted:
         raise ValueError(
-            f"The model has {given + 1} positions for {wanted + 1} tokens. Adapters that put virtual tokens before the "
-            "input (prompt tuning) are not supported; accepted: models that give one output per token, also with LoRA."
+            f"The model has {given + 1} positions for {wanted + 1} tokens. Adapters that prepend virtual tokens to the "
+            "input (prompt tuning) are not supported; accepted: models with one output per token, also with LoRA."
         )
 
 
 @contextmanager
 def _forward_replaced(head: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Replace ``forward`` alone: hooks (FSDP2 gathers weights in one) live around ``__call__`` and go on working."""
-    own_forward = head.__dict__.get("forward")  # present when another library has replaced it too
+    """Replace ``forward`` alone: hooks (FSDP2 gathers weights in one) wrap ``__call__`` and keep working."""
+    own_forward = head.__dict__.get("forward")  # present if another library has replaced it as well
     head.forward = forward
     try:
         yield

@@ -1,7 +1,7 @@
 """Greedy continuation of prompts.
 
-The steps of a batch go on until its longest text ends. So nothing is decoded that need not be: what a draft shows to be
-right is taken over, and texts that have ended leave the batch.
+A batch takes as many steps as its longest text. To save steps, the accepted part of a draft is not decoded again, and
+texts that have ended leave the batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers.generation.utils import GenerativePreTrainedModel
 
 STRIDE = 16
-"""Steps after which texts that have ended leave the batch."""
+"""Steps between removals of ended texts from the batch."""
 
 
 @torch.no_grad()
@@ -36,17 +36,17 @@ def generate(
     """Continue each prompt with the most probable token until the text ends.
 
     Args:
-        model: a causal language model of transformers, also with adapters or sharded by FSDP2; in evaluation mode
-            meanwhile.
-        batch: ``[B, T]`` left-padded prompts; drafts of their continuations save steps where they are right, and
-            change nothing where they are wrong.
-        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do those that the model names.
-        max_new_tokens: longest continuation, in tokens.
-        synced_gpus: go on until every rank has finished; needed under FSDP2, where each token is a collective.
-        stop: texts before which a continuation is cut off, white space included.
+        model: a causal language model of transformers, also with adapters or sharded by FSDP2; switched to
+            evaluation mode during the call.
+        batch: ``[B, T]`` left-padded prompts; drafts of their continuations save steps where they are correct, and
+            never change the result.
+        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do those of the model.
+        max_new_tokens: length of the longest continuation, in tokens.
+        synced_gpus: continue until every rank has finished; needed under FSDP2, where each token is a collective.
+        stop: texts that end a continuation and are cut off, white space included.
 
     Returns:
-        B continuations without special tokens and surrounding white space.
+        B continuations without special tokens or surrounding white space.
     """
     causal_lm = cast("GenerativePreTrainedModel", model)
     config = _greedy(causal_lm.generation_config, tokenizer, max_new_tokens)
@@ -65,7 +65,7 @@ def generate(
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
-    """What stands in ``text`` before the first of the texts ``stop``."""
+    """``text`` up to the first occurrence of one of the texts ``stop``."""
     return text[: min([len(text), *(place for end in stop if (place := text.find(end)) >= 0)])]
 
 
@@ -77,11 +77,11 @@ def _decode(
     is_over: Callable[[list[int]], bool],
     synced_gpus: bool,
 ) -> list[list[int]]:
-    """The texts ``begun``, each continued until it ``is_over``, and perhaps some tokens more."""
+    """The texts ``begun``, each continued until it ``is_over`` and possibly by a few more tokens."""
     texts, longest = list(begun), cast(int, config.max_new_tokens)
     rows = [row for row, text in enumerate(texts) if not is_over(text)]
     if synced_gpus and not rows:
-        rows = [0]  # every rank makes the call; what follows the end of a text is cut off
+        rows = [0]  # every rank makes the call; tokens after the end of a text are cut off
     if not rows:
         return texts
     prompts, device = unpadded(batch["prompt_ids"], batch["prompt_mask"]), batch["prompt_ids"].device
@@ -107,7 +107,7 @@ def _decode(
 
 
 def _selected(cache: object, rows: Tensor) -> "DynamicCache | None":
-    """``cache`` of these rows; None, for a new start, where it holds more than keys and values."""
+    """``cache`` of these ``rows [n]``; None, which starts afresh, if it holds more than keys and values."""
     from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
     if not isinstance(cache, DynamicCache) or not len(rows):
@@ -124,7 +124,7 @@ def _greedy(own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase", max_n
     ends = own.eos_token_id  # None, an id, or several: chat models end a turn and a text
     ends = set(ends) if isinstance(ends, list) else {ends}
     ends = sorted((ends | {tokenizer.eos_token_id}) - {None})
-    # What is left open here is filled in from the model's own configuration, made for sampling.
+    # Options that are not set here would come from the model's own configuration, which is for sampling.
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
         return_dict_in_generate=True,

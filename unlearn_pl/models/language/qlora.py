@@ -1,4 +1,4 @@
-"""Training a low-rank change of a model whose own weights are kept in 4 bits."""
+"""Low-rank adapters on 4-bit weights (QLoRA)."""
 
 from typing import TYPE_CHECKING
 
@@ -19,16 +19,16 @@ class QLoRA(LoRA):
     """
 
     def apply(self, model: "PreTrainedModel") -> "PeftModel":
-        """As in :class:`LoRA`."""
+        """See :meth:`LoRA.apply`."""
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
-                # On some CPUs, a forward in evaluation mode (that of AdapterReference) would otherwise lay the weights
-                # out for inference, and gradients through them would be wrong from then on.
+                # On some CPUs, a forward in evaluation mode (that of AdapterReference) would otherwise convert the
+                # weights to an inference layout, and gradients through them would be wrong from then on.
                 module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
         return super().apply(model)
 
     def quantization(self) -> "BitsAndBytesConfig":
-        """How transformers loads the weights.
+        """The options with which transformers loads the weights.
 
         Raises:
             ValueError: if bitsandbytes is not installed.

@@ -1,4 +1,4 @@
-"""Random continuation of prompts."""
+"""Sampled continuation of prompts."""
 
 import math
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn.
+    """Parameters of next-token sampling.
 
     Attributes:
         temperature: divides the logits.
-        top_p: draw among the most likely tokens with this much probability together; 1 for all.
+        top_p: sample from the most likely tokens with this total probability; 1 for all tokens.
 
     Raises:
         ValueError: if a number is out of range.
@@ -48,18 +48,18 @@ def sample(
     sampling: Sampling,
     stop: Sequence[str] = (),
 ) -> list[str]:
-    """Continue each prompt with tokens drawn from the model's distribution, until the text ends.
+    """Continue each prompt with tokens sampled from the model, until the text ends.
 
     Args:
-        model: a causal language model of transformers; in evaluation mode meanwhile.
+        model: a causal language model of transformers; switched to evaluation mode during the call.
         batch: ``[B, T]`` left-padded prompts.
-        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do those that the model names.
-        max_new_tokens: longest continuation, in tokens.
-        sampling: how tokens are drawn, from PyTorch's global random state.
-        stop: texts before which a continuation is cut off, white space included.
+        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do those of the model.
+        max_new_tokens: length of the longest continuation, in tokens.
+        sampling: sampling parameters; draws use PyTorch's global random state.
+        stop: texts that end a continuation and are cut off, white space included.
 
     Returns:
-        B continuations without special tokens and surrounding white space.
+        B continuations without special tokens or surrounding white space.
     """
     from transformers import GenerationConfig
 

@@ -1,4 +1,4 @@
-"""Scores of one-token answers, such as the letters of multiple-choice questions, from one forward per question."""
+"""One-token answers, such as the letters of multiple-choice questions, scored in one forward per question."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from unlearn_pl.types import TokenBatch, label_mask
 
 
 def shared_context_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor | None:
-    """Log-probability ``[B]`` of the last token of every row; the model sees what rows have in front of it once.
+    """Log-probability of the last token of every row; contexts that rows share are run once.
 
     Args:
         model: a causal language model of transformers.
         batch: ``[B, T]`` tokens.
 
     Returns:
-        fp32 or better, without a gradient; None where nothing is shared, or a row scores anything but its last token.
+        ``[B]`` fp32 or better, without a gradient; None if rows share no context or score more than their last token.
     """
     rows, last = torch.arange(len(batch["labels"]), device=batch["labels"].device), batch["attention_mask"].sum(-1) - 1
     scored = label_mask(batch["labels"])

@@ -1,4 +1,4 @@
-"""Language models and tokenizers made on the spot, for demonstrations and tests without downloads."""
+"""Tiny language models and tokenizers for demonstrations and tests without downloads."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -23,17 +23,17 @@ def tiny_llama(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> "LlamaForCausalLM":
-    """A Llama with random weights, in training mode; the global random state is left as it was.
+    """A Llama with random weights, in training mode; the global random state does not change.
 
     Args:
-        vocab_size: number of tokens; ``len(tokenizer)`` of the tokenizer it is used with.
+        vocab_size: number of tokens, ``len(tokenizer)`` of its tokenizer.
         hidden_size: width; the feed-forward layers are four times as wide.
         num_layers: number of decoder layers.
         num_heads: attention heads; divides ``hidden_size``.
-        max_position_embeddings: longest sequence, in tokens.
+        max_position_embeddings: length of the longest sequence, in tokens.
         tie: whether the output head shares the weights of the input embedding.
-        seed: what the weights are drawn from.
-        dtype: type of the weights; the draws are the same for every type.
+        seed: random seed of the weights.
+        dtype: dtype of the weights; the draws are the same for every dtype.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -60,16 +60,16 @@ def tiny_llama(
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int = 1024, chat_template: str | None = None, pad_is_eos: bool = False
 ) -> "PreTrainedTokenizerFast":
-    """A byte-level BPE tokenizer trained on ``texts``; it reads any text and adds no special tokens by itself.
+    """A byte-level BPE tokenizer trained on ``texts``; it encodes any text and adds no special tokens.
 
     Args:
-        texts: what the merges are learned from.
-        vocab_size: largest number of tokens, the 256 bytes and the special tokens included.
-        chat_template: Jinja template, for tokenizers that speak in turns.
+        texts: training texts.
+        vocab_size: largest number of tokens, including the 256 bytes and the special tokens.
+        chat_template: Jinja template, for chat tokenizers.
         pad_is_eos: whether padding uses the end-of-sequence token, as SmolLM2 and many others do.
 
     Returns:
-        A tokenizer in which begin, end and padding of sequences have the ids 0, 1 and 2.
+        A tokenizer whose begin, end and padding tokens have the ids 0, 1 and 2.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -1,21 +1,19 @@
-"""Prefer plausible alternative answers to those that are to be forgotten."""
+"""Preference of plausible alternative answers over the forget answers (AltPO)."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, DPOLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class AltPO(UnlearningModule):
-    """DPO with alternative answers as chosen ones: minimise ``forget_weight * DPO + retain_weight * NLL(retain)``.
+    """DPO with alternative answers as chosen ones: minimize ``forget_weight * DPO + retain_weight * NLL(retain)``.
 
-    The stream ``forget.alternate`` has to hold the alternatives: the paper lets the original model write several wrong
+    The stream ``forget.alternate`` must hold the alternatives: the paper lets the reference model write several wrong
     answers to every question, and one of them is drawn every round. ``TOFUDataModule(alternates=...)`` reads them from
     a file; without one it fills the stream with refusals, which makes this IdkDPO.
 
@@ -25,7 +23,7 @@ class AltPO(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the original model; an own frozen copy by default. ``CachedReference()`` needs none.
+        reference: the reference model; a frozen copy of the model by default. ``CachedReference()`` needs no copy.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -35,7 +33,7 @@ class AltPO(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         beta: float = 0.1,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,

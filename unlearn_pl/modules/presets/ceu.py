@@ -2,22 +2,20 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CEULoss
 
 
 class CEU(UnlearningModule):
-    """CE-U: cross-entropy to the model's own distribution with the true token taken out; no retain loss.
+    """CE-U: cross-entropy to the model's own distribution without the true token; no retain loss.
 
     Args:
         model: what to unlearn from.
-        ignore_first_n: tokens at the start of every answer that are left as they are.
-        combiner: has nothing to combine; here so that every method takes one.
+        ignore_first_n: number of tokens at the start of every answer that are ignored.
+        combiner: has nothing to combine; accepted so that every method takes one.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -26,7 +24,7 @@ class CEU(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         ignore_first_n: int = 1,
         combiner: Combiner | None = None,
         **options: Unpack[ModuleOptions],

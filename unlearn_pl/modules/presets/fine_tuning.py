@@ -1,18 +1,16 @@
-"""Plain fine-tuning: makes the target model that knows everything, and the retain model that never saw the rest."""
+"""Plain fine-tuning, for the target model (trained on all data) and the retain model (without the forget set)."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss
 
 
 class FineTuning(UnlearningModule):
-    """Minimise ``NLL`` on one stream.
+    """Minimize ``NLL`` on one stream.
 
     Args:
         model: what to train.
@@ -20,7 +18,5 @@ class FineTuning(UnlearningModule):
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
     """
 
-    def __init__(
-        self, model: CausalLM | str | nn.Module, stream: str = "train", **options: Unpack[ModuleOptions]
-    ) -> None:
+    def __init__(self, model: ModelLike, stream: str = "train", **options: Unpack[ModuleOptions]) -> None:
         super().__init__(model, {"nll": CausalLMLoss(stream=stream)}, Scalarization(), **options)

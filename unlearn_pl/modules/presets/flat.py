@@ -2,25 +2,23 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
 from unlearn_pl.functional import FDivergence
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import FLATLoss
 
 
 class FLAT(UnlearningModule):
-    """FLAT: learns refusals and unlearns the forget answers by an f-divergence; no retain data, no reference.
+    """FLAT: learns refusals and unlearns the forget answers by an f-divergence; no retain data, no reference model.
 
     Reads the streams ``forget`` and ``forget.alternate``, example by example.
 
     Args:
         model: what to unlearn from.
         divergence: ``kl``, ``tv`` (total variation), ``js`` or ``pearson``.
-        combiner: has nothing to combine; here so that every method takes one.
+        combiner: has nothing to combine; accepted so that every method takes one.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -29,7 +27,7 @@ class FLAT(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         divergence: FDivergence = "tv",
         combiner: Combiner | None = None,
         **options: Unpack[ModuleOptions],

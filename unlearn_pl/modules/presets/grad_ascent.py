@@ -2,23 +2,21 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import GradientAscentLoss
 
 
 class GradAscent(UnlearningModule):
-    """Gradient ascent: minimise ``-NLL(forget)`` and nothing else.
+    """Gradient ascent: minimize ``-NLL(forget)`` and nothing else.
 
-    Collapses the model when it runs for long; it is here as the baseline that every paper compares with.
+    The model collapses in long runs; it is the baseline that every paper compares with.
 
     Args:
         model: what to unlearn from.
-        combiner: has nothing to combine; here so that every method takes one.
+        combiner: has nothing to combine; accepted so that every method takes one.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -27,7 +25,7 @@ class GradAscent(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         combiner: Combiner | None = None,
         **options: Unpack[ModuleOptions],
     ) -> None:

@@ -2,17 +2,15 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, GradientAscentLoss
 
 
 class GradDiff(UnlearningModule):
-    """Gradient difference: minimise ``-forget_weight * NLL(forget) + retain_weight * NLL(retain)``.
+    """Gradient difference: minimize ``-forget_weight * NLL(forget) + retain_weight * NLL(retain)``.
 
     Args:
         model: what to unlearn from.
@@ -27,7 +25,7 @@ class GradDiff(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,
         combiner: Combiner | None = None,

@@ -1,19 +1,17 @@
-"""Prefer refusals to the answers that are to be forgotten."""
+"""Preference of refusals over the forget answers (IdkDPO)."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, DPOLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class IdkDPO(UnlearningModule):
-    """DPO with refusals as chosen answers: minimise ``forget_weight * DPO + retain_weight * NLL(retain)``.
+    """DPO with refusals as chosen answers: minimize ``forget_weight * DPO + retain_weight * NLL(retain)``.
 
     Reads the streams ``forget`` (rejected) and ``forget.alternate`` (chosen), example by example.
 
@@ -23,7 +21,7 @@ class IdkDPO(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the original model; an own frozen copy by default. ``CachedReference()`` needs none.
+        reference: the reference model; a frozen copy of the model by default. ``CachedReference()`` needs no copy.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -33,7 +31,7 @@ class IdkDPO(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         beta: float = 0.1,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,

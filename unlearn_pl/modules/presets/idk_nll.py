@@ -1,20 +1,18 @@
-"""Teach the model to answer the forget questions with refusals."""
+"""Fine-tuning on refusals to the forget questions (IdkNLL)."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, Objective, RefusalLoss
 
 
 class IdkNLL(UnlearningModule):
-    """Preference optimization of TOFU: minimise ``forget_weight * NLL(refusals) + retain_weight * NLL(retain)``.
+    """Preference optimization of TOFU: minimize ``forget_weight * NLL(refusals) + retain_weight * NLL(retain)``.
 
-    Reads the stream ``forget.alternate``: the forget questions, each with another refusal in every round.
+    Reads the stream ``forget.alternate``: the forget questions, each with a different refusal in every round.
 
     Args:
         model: what to unlearn from.
@@ -29,7 +27,7 @@ class IdkNLL(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,
         combiner: Combiner | None = None,

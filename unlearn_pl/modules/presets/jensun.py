@@ -1,19 +1,17 @@
-"""Jensen-Shannon unlearning: towards refusals on the forget questions, towards the original model elsewhere."""
+"""Jensen-Shannon unlearning: toward refusals on the forget questions, toward the reference model elsewhere."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import JensenShannonLoss, RefusalJensenShannonLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class JensUn(UnlearningModule):
-    """JensUn: minimise ``forget_weight * JS(p, refusal)(forget) + retain_weight * JS(p_original, p)(retain)``.
+    """JensUn: minimize ``forget_weight * JS(p, refusal)(forget) + retain_weight * JS(p_ref, p)(retain)``.
 
     Reads the stream ``forget.alternate``. Both losses are bounded by ``log 2``.
 
@@ -22,7 +20,7 @@ class JensUn(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the original model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -32,7 +30,7 @@ class JensUn(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,
         combiner: Combiner | None = None,

@@ -1,26 +1,24 @@
-"""KL minimization: ascent on the forget answers, KL to the original model on the retain answers."""
+"""KL minimization: ascent on the forget answers, KL to the reference model on the retain answers."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import GradientAscentLoss, KLDivergenceLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class KLMin(UnlearningModule):
-    """KL minimization: minimise ``-forget_weight * NLL(forget) + retain_weight * KL(original || model)(retain)``.
+    """KL minimization: minimize ``-forget_weight * NLL(forget) + retain_weight * KL(reference || model)(retain)``.
 
     Args:
         model: what to unlearn from.
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the original model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -29,7 +27,7 @@ class KLMin(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,
         combiner: Combiner | None = None,

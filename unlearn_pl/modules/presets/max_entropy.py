@@ -2,17 +2,15 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, UniformKLLoss
 
 
 class MaxEntropy(UnlearningModule):
-    """ME with a retain loss: minimise ``forget_weight * KL(uniform || p)(forget) + retain_weight * NLL(retain)``.
+    """ME with a retain loss: minimize ``forget_weight * KL(uniform || p)(forget) + retain_weight * NLL(retain)``.
 
     :class:`~unlearn_pl.objectives.MaxEntropyLoss` is the bounded loss ``KL(p || uniform)``.
 
@@ -29,7 +27,7 @@ class MaxEntropy(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         forget_weight: float = 0.1,
         retain_weight: float = 1.0,
         combiner: Combiner | None = None,

@@ -1,30 +1,28 @@
-"""MOLLM: a bounded forget loss, KL to the original model and the retain loss, descended together."""
+"""MOLLM: a bounded forget loss, KL to the reference model and the retain loss, descended together."""
 
 from collections.abc import Sequence
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, MinNorm
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class MOLLM(UnlearningModule):
-    """Multi-objective unlearning: UCE(forget), KL(original || model) and NLL(retain), by a common descent direction.
+    """Multi-objective unlearning: UCE(forget), KL(reference || model) and NLL(retain), by a common descent direction.
 
-    This is our reading of the paper, whose code was not released: forward KL to the original model, and exact
-    min-norm weights on the Gramian of normalised gradients. :class:`~unlearn_pl.combiners.DualBasis` is our reading
+    This is our reading of the paper, whose code was not released: forward KL to the reference model, and exact
+    min-norm weights on the Gramian of normalized gradients. :class:`~unlearn_pl.combiners.DualBasis` is our reading
     of its "dual space" direction.
 
     Args:
         model: what to unlearn from.
         combiner: by default ``MinNorm(satisfied={"forget": 0.1})``: the forget loss leaves the solve while it is
             satisfied. The study in ``experiments/README.md`` chose it.
-        reference: the original model; an own frozen copy by default, ``AdapterReference()`` with LoRA.
+        reference: the reference model; a frozen copy of the model by default, ``AdapterReference()`` with LoRA.
         normal_stream: stream of the KL objective; by default ``normal`` when the data has one, else ``retain``.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
@@ -34,7 +32,7 @@ class MOLLM(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         combiner: Combiner | None = None,
         reference: Reference | None = None,
         normal_stream: str | None = None,
@@ -62,6 +60,6 @@ class MOLLM(UnlearningModule):
 
     def setup(self, stage: str) -> None:
         """As in :class:`UnlearningModule`, for data modules that were told which streams to load, too."""
-        if (streams := getattr(self.datamodule, "streams", None)) is not None:
-            self.streams_to_load(streams)
+        if (data := self.stream_data) is not None:
+            self.streams_to_load(data.streams)
         super().setup(stage)

@@ -2,18 +2,16 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, NPOLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class NPO(UnlearningModule):
-    """NPO with a retain loss: minimise ``forget_weight * NPO(forget) + retain_weight * NLL(retain)``.
+    """NPO with a retain loss: minimize ``forget_weight * NPO(forget) + retain_weight * NLL(retain)``.
 
     Args:
         model: what to unlearn from.
@@ -21,7 +19,7 @@ class NPO(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the original model; an own frozen copy by default. ``CachedReference()`` needs none.
+        reference: the reference model; a frozen copy of the model by default. ``CachedReference()`` needs no copy.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -30,7 +28,7 @@ class NPO(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         beta: float = 0.1,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,

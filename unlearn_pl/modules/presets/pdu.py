@@ -2,24 +2,22 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, PrimalDual
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, LogitMarginLoss
 
 
 class PDU(UnlearningModule):
-    """PDU: minimise the squared logit margin on forget subject to ``NLL(retain) <= budget``, by dual ascent.
+    """PDU: minimize the squared logit margin on forget subject to ``NLL(retain) <= budget``, by dual ascent.
 
     Defaults are those of the authors' runs on TOFU.
 
     Args:
         model: what to unlearn from.
-        budget: largest retain loss in nats: a little above that of the original model.
-        step_size: of the dual variable, per optimizer step.
+        budget: largest retain loss in nats: a little above that of the reference model.
+        step_size: step size of the dual variable, per optimizer step.
         initial: dual variable at the start, the weight of the retain loss.
         combiner: replaces :class:`~unlearn_pl.combiners.PrimalDual`; the three numbers are then not used.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
@@ -31,7 +29,7 @@ class PDU(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         budget: float = 0.3,
         step_size: float = 5.0,
         initial: float = 100.0,

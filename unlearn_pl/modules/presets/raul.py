@@ -2,12 +2,10 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, UPGrad
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import BoundedKLLoss, CausalLMLoss
 from unlearn_pl.references import Reference
 
@@ -17,7 +15,7 @@ class RAUL(UnlearningModule):
 
     Args:
         model: what to unlearn from.
-        held_out: align with ``reference``, a model that never saw the forget set, not with the uniform distribution.
+        held_out: align with ``reference``, a model that never saw the forget set, instead of the uniform distribution.
         combiner: UPGrad by default.
         reference: with ``held_out``, the model that never saw the forget set: ``FrozenReference(model=...)``.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
@@ -29,7 +27,7 @@ class RAUL(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         held_out: bool = False,
         combiner: Combiner | None = None,
         reference: Reference | None = None,

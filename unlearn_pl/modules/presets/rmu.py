@@ -1,26 +1,24 @@
-"""Representation misdirection: push hidden states of forget texts to a random direction."""
+"""Representation misdirection: hidden states of forget texts pushed toward a random direction."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import HiddenStateLoss, RMULoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class RMU(UnlearningModule):
-    """RMU: minimise ``forget_weight * |h - c u|^2 (forget) + retain_weight * |h - h_ref|^2 (retain)`` at one layer.
+    """RMU: minimize ``forget_weight * |h - c u|^2 (forget) + retain_weight * |h - h_ref|^2 (retain)`` at one layer.
 
     The paper trains few weights: ``mask=TrainableParameters([...])`` with the ``down_proj`` of the layer and the two
     before it (``experiments/methods/rmu_wmdp.yaml``). An :class:`~unlearn_pl.objectives.AdaptiveRMULoss` needs no
     coefficient.
 
     Weights above the layer get no gradient. With all of them trained, a run under ``fsdp2`` cannot be resumed, because
-    PyTorch asks for a state of each; a mask that leaves them out avoids it.
+    PyTorch requires optimizer state for each of them; a mask that excludes them avoids this.
 
     Args:
         model: what to unlearn from.
@@ -29,7 +27,7 @@ class RMU(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the original model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -39,7 +37,7 @@ class RMU(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         layer: int = 8,
         coefficient: float = 2.0,
         forget_weight: float = 1.0,

@@ -2,17 +2,15 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, SatImpLoss
 
 
 class SatImp(UnlearningModule):
-    """SatImp: minimise ``forget_weight * [p^beta1 (1-p)^beta2] log p (forget) + retain_weight * NLL(retain)``.
+    """SatImp: minimize ``forget_weight * [p^beta1 (1-p)^beta2] log p (forget) + retain_weight * NLL(retain)``.
 
     Args:
         model: what to unlearn from.
@@ -30,7 +28,7 @@ class SatImp(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         beta1: float = 5.0,
         beta2: float = 1.0,
         forget_weight: float = 0.1,

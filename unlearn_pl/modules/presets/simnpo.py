@@ -1,18 +1,16 @@
-"""Simple negative preference optimization: no reference model, normalised by length."""
+"""Simple negative preference optimization: no reference model, normalized by length."""
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, SimNPOLoss
 
 
 class SimNPO(UnlearningModule):
-    """SimNPO with a retain loss: minimise ``forget_weight * SimNPO(forget) + retain_weight * NLL(retain)``.
+    """SimNPO with a retain loss: minimize ``forget_weight * SimNPO(forget) + retain_weight * NLL(retain)``.
 
     Defaults are those of the authors' code for TOFU's forget10. Results depend strongly on ``beta`` and on
     ``forget_weight`` times the learning rate: search them for every model.
@@ -20,7 +18,7 @@ class SimNPO(UnlearningModule):
     Args:
         model: what to unlearn from.
         beta: inverse temperature: 4.5 on TOFU's forget10, 2.5 on forget05.
-        delta: margin of the length-normalised log-probability; the paper's ``gamma`` is ``beta * delta``.
+        delta: margin of the length-normalized log-probability; the paper's ``gamma`` is ``beta * delta``.
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
@@ -33,7 +31,7 @@ class SimNPO(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         beta: float = 4.5,
         delta: float = 0.0,
         forget_weight: float = 0.125,

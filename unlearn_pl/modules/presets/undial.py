@@ -2,18 +2,16 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, Objective, UNDIALLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
 class UNDIAL(UnlearningModule):
-    """UNDIAL: distil the original model with the logit of every forget token lowered by ``beta``.
+    """UNDIAL: distill the reference model with the logit of every forget token lowered by ``beta``.
 
     Args:
         model: what to unlearn from.
@@ -21,7 +19,7 @@ class UNDIAL(UnlearningModule):
         forget_weight: weight of the distillation.
         retain_weight: weight of ``NLL(retain)``; 0, OpenUnlearning's choice, for no retain objective at all.
         combiner: replaces the weighted sum; of the weights, only that ``retain_weight`` is not 0 then matters.
-        reference: the original model; an own frozen copy by default.
+        reference: the reference model; a frozen copy of the model by default.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
@@ -31,7 +29,7 @@ class UNDIAL(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         beta: float = 10.0,
         forget_weight: float = 1.0,
         retain_weight: float = 0.0,

@@ -2,17 +2,15 @@
 
 from typing import Unpack
 
-from torch import nn
-
 from unlearn_pl.combiners import Combiner, Scalarization
-from unlearn_pl.models import CausalLM
-from unlearn_pl.modules.base import UnlearningModule
+from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
+from unlearn_pl.modules.unlearning import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, WGALoss
 
 
 class WGA(UnlearningModule):
-    """WGA with a retain loss: minimise ``forget_weight * [p^beta] log p (forget) + retain_weight * NLL(retain)``.
+    """WGA with a retain loss: minimize ``forget_weight * [p^beta] log p (forget) + retain_weight * NLL(retain)``.
 
     Args:
         model: what to unlearn from.
@@ -28,7 +26,7 @@ class WGA(UnlearningModule):
 
     def __init__(
         self,
-        model: CausalLM | str | nn.Module,
+        model: ModelLike,
         beta: float = 1.0,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,

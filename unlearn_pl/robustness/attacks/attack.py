@@ -1,4 +1,4 @@
-"""What every attack is: something that may bring back what a model was made to forget."""
+"""Base class of attacks that try to recover forgotten knowledge."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from unlearn_pl.robustness.target import Subject
 
 @dataclass(frozen=True)
 class Findings:
-    """What an attack has found out about a model.
+    """Results of an attack on a model.
 
     Attributes:
-        after: leakage under attack, ``<split>_<score>``, and what else the attack measures.
-        before: leakage before the attack, by the same names; empty where it is that of the model as it stands.
+        after: leakage under attack, ``<split>_<score>``, and other numbers that the attack measures.
+        before: leakage before the attack, by the same names; empty if it is that of the unattacked model.
         curve: leakage against optimizer steps; empty for attacks that do not train.
     """
 
@@ -25,24 +25,24 @@ class Findings:
 
 
 class Attack(Recorded, ABC):
-    """Tries to bring forgotten answers back; leaves the folder of the model as it is.
+    """Tries to recover forgotten answers; does not change the model's folder.
 
-    A subclass loads what it changes with ``subject.build()``, and gets the same result again for the same seed.
+    A subclass loads the model that it modifies with ``subject.build()``. The same seed must give the same result.
     """
 
     @property
     def name(self) -> str:
-        """What tables and files call it."""
+        """Name in tables and files."""
         return type(self).__name__
 
     def check(self, subject: Subject) -> None:
-        """Refuse what cannot be done, before any model is loaded.
+        """Check that the attack is possible, before any model is loaded.
 
         Args:
             subject: the model and the data of the attack.
 
         Raises:
-            ValueError: naming what was given and what is accepted.
+            ValueError: if it is not; the message names what was given and what is accepted.
         """
 
     @abstractmethod
@@ -50,5 +50,5 @@ class Attack(Recorded, ABC):
         """Attack the model.
 
         Args:
-            subject: the model, and the data that it was made to forget.
+            subject: the model and the data of the attack.
         """

@@ -1,4 +1,4 @@
-"""Show the model how such questions are answered, then ask."""
+"""Few-shot attack: retain questions with answers before each forget question."""
 
 import random
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from unlearn_pl.robustness.target import Subject
 
 
 class FewShotPrompts(PromptAttack):
-    """Leakage after some retain questions with their answers, as earlier turns of the conversation.
+    """Leakage after retain questions with their answers, as earlier turns of the conversation.
 
-    Each question gets shots of its own, drawn at random; none of them says anything that was to be forgotten.
+    The shots of each question are drawn at random; none of them comes from the forget set.
 
     Args:
-        shots: how many.
+        shots: number of retain questions per forget question.
 
     Raises:
         ValueError: if ``shots`` is not positive.

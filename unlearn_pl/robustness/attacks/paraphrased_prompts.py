@@ -1,4 +1,4 @@
-"""Ask the same in other words."""
+"""Paraphrase attack: the same questions in other words."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -13,10 +13,10 @@ from unlearn_pl.robustness.target import Subject
 
 
 class ParaphrasedPrompts(PromptAttack):
-    """Leakage of the same answers to questions in other words.
+    """Leakage of the same answers to paraphrased questions.
 
     Args:
-        paraphraser: where the other words come from; the data set by default.
+        paraphraser: source of the paraphrases; the data set by default.
     """
 
     def __init__(self, paraphraser: Paraphraser | None = None) -> None:
@@ -24,15 +24,15 @@ class ParaphrasedPrompts(PromptAttack):
 
     @property
     def name(self) -> str:
-        """The attack and who has found the other words."""
+        """The attack and the source of the paraphrases."""
         return f"ParaphrasedPrompts ({self.paraphraser.name})"
 
     def check(self, subject: Subject) -> None:
-        """Refuse rows that cannot be paraphrased."""
+        """Check that the forget questions can be paraphrased."""
         self.paraphraser.check(questions(subject.forget, self.name))
 
     def rows(self, subject: Subject) -> Sequence[EvaluationRow]:
-        """The questions in other words, with the answers as they are."""
+        """The paraphrased questions, with unchanged answers."""
         rows = questions(subject.forget, self.name)[: subject.data.max_eval_examples]
         asked = self.paraphraser.paraphrase(rows, subject)
         return [Question(cast(Row, {**row, "question": text})) for row, text in zip(rows, asked, strict=True)]

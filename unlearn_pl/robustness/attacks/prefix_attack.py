@@ -1,4 +1,4 @@
-"""Give the beginning of the answer, and ask for the rest."""
+"""Prefix attack: reveal the first tokens of the answer and score the rest."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,12 @@ from unlearn_pl.robustness.target import Subject
 class PrefixAttack(PromptAttack):
     """Leakage of the rest of each answer, when its first tokens are given.
 
-    Scores are of the rest alone. A model that never knew the answer continues some of it too, so the number to compare
-    with is that of the retain model under the same attack. Of MUSE's passages (``verbmem_forget``) this asks for the
-    rest of the continuation.
+    Only the rest is scored. A model that never saw the answer also completes some of it, so compare with the retain
+    model under the same attack. For MUSE's passages (``verbmem_forget``), the rest of the continuation is scored.
 
     Args:
-        fraction: how much of each answer is given, at least one token; answers of which nothing would be left do not
-            count.
-        tokens: give this many tokens instead.
+        fraction: share of each answer that is given, at least one token; answers without a rest are skipped.
+        tokens: number of tokens to give instead.
 
     Raises:
         ValueError: if ``fraction`` is not between 0 and 1, or ``tokens`` is not positive.
@@ -37,14 +35,14 @@ class PrefixAttack(PromptAttack):
 
     @property
     def name(self) -> str:
-        """The attack and what it gives."""
+        """The attack and the length of the prefix."""
         return f"PrefixAttack ({self.tokens} tokens)" if self.tokens else f"PrefixAttack ({self.fraction:.0%})"
 
     def rows(self, subject: Subject) -> Sequence[EvaluationRow]:
-        """Each forget row with the beginning of its answer; those of which nothing would be left are left out.
+        """Each forget row with the beginning of its answer; rows without a rest are skipped.
 
         Raises:
-            ValueError: if nothing is left of any answer.
+            ValueError: if no answer has a rest.
         """
         encoder = subject.encoder
         examples = [
@@ -54,7 +52,7 @@ class PrefixAttack(PromptAttack):
         rows = [row for example in examples if (row := self._row(example, subject)) is not None]
         if not rows:
             longest = max(map(_length, examples))
-            raise ValueError(f"{self.name} gives every answer away: the longest has {longest} tokens.")
+            raise ValueError(f"{self.name} leaves no rest of any answer: the longest has {longest} tokens.")
         return rows
 
     def _row(self, example: Example, subject: Subject) -> Prefixed | None:

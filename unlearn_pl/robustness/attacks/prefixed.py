@@ -1,4 +1,4 @@
-"""A question, with the beginning of its answer."""
+"""Questions with the beginning of their answer."""
 
 from dataclasses import dataclass, replace
 
@@ -12,8 +12,8 @@ class Prefixed(EvaluationRow):
 
     Args:
         example: the question and the whole answer.
-        given: how many tokens of the answer are given.
-        rest: the text of the others.
+        given: number of tokens of the answer that are given.
+        rest: the text of the other tokens.
     """
 
     example: Example
@@ -25,11 +25,11 @@ class Prefixed(EvaluationRow):
         return [replace(self.example, prompt_length=self.example.prompt_length + self.given, choice=0)]
 
     def content(self) -> str:
-        """The tokens, and how many are given."""
+        """The tokens and the number of given ones."""
         return f"{self.example.input_ids}\n{self.given}"
 
     def prompt(self, encoder: Encoder) -> list[int]:
-        """The question and what is given of the answer."""
+        """The question and the given tokens of the answer."""
         return self.example.input_ids[: self.example.prompt_length + self.given]
 
     def expected(self) -> str:

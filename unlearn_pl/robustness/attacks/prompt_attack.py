@@ -1,4 +1,4 @@
-"""Attacks that ask in another way and leave the weights alone."""
+"""Base class of prompt attacks (no weight changes)."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ class PromptAttack(Attack):
 
     @abstractmethod
     def rows(self, subject: Subject) -> Sequence[EvaluationRow]:
-        """What the model is asked, one row per forget row.
+        """The prompts, one row per forget row.
 
         Raises:
             ValueError: if the rows cannot be made.
         """
 
     def check(self, subject: Subject) -> None:
-        """Refuse rows that cannot be made."""
+        """Check that the rows can be made."""
         self.rows(subject)
 
     def run(self, subject: Subject) -> Findings:
-        """Ask."""
+        """Evaluate the model on the rows."""
         rows = {FORGET: subject.limited(self.rows(subject))}
         return Findings(subject.score(subject.pretrained(), rows).metrics)

@@ -1,4 +1,4 @@
-"""Does what was forgotten come back when the weights are rounded?"""
+"""Quantization attack."""
 
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
 from unlearn_pl.robustness.quantizers.integer_rounding import IntegerRounding
@@ -7,9 +7,10 @@ from unlearn_pl.robustness.target import Subject
 
 
 class Quantization(Attack):
-    """Leakage of the forget and the retain split when the model's weights have few bits.
+    """Leakage of the forget and the retain split after the model's weights are quantized.
 
-    Unlearning changes weights little, and rounding may undo the change: then the quantised model knows again.
+    Unlearning changes weights little, and rounding may undo the change: the quantized model then recovers what was
+    forgotten.
 
     Args:
         quantizer: how the weights are rounded; ``IntegerRounding(bits=8)`` by default.
@@ -27,7 +28,7 @@ class Quantization(Attack):
         return f"Quantization ({self.quantizer.name})"
 
     def check(self, subject: Subject) -> None:
-        """Refuse a backend that is not there."""
+        """Check that the backend is installed."""
         self.quantizer.check()
 
     def run(self, subject: Subject) -> Findings:

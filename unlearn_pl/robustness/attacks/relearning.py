@@ -1,4 +1,4 @@
-"""Does what was forgotten come back with a little fine-tuning?"""
+"""Relearning attack."""
 
 import math
 from collections.abc import Mapping
@@ -19,28 +19,28 @@ from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet
 from unlearn_pl.robustness.target import FORGET, Subject
 
 SHOWN = "shown"
-"""Name in metrics of the forget rows that the attack trains on."""
+"""Metric name of the forget rows that the attack trains on."""
 TRACED = ("forget_probability", "forget_extraction_strength")
 
 
 class Relearning(Attack):
-    """Fine-tunes on a few rows and traces what the model gives away of the others, step by step.
+    """Fine-tunes on a few rows and traces the leakage of the others, step by step.
 
-    Metrics of ``forget`` are of forget rows that the attack does *not* show, those of ``shown`` of the rows that it
-    does. ``{metric}_area`` is the mean of the curve (see :func:`~unlearn_pl.robustness.curve_area`), ``{metric}_half``
-    the steps until half of what is missing to full leakage has come back, infinite when that does not happen. Full
-    leakage is that of the original model on the forget split, or 1 when the audit was given none.
+    ``forget`` metrics cover the forget rows that the attack does *not* train on, ``shown`` metrics those that it does.
+    ``{metric}_area`` is the mean of the curve (see :func:`~unlearn_pl.robustness.curve_area`), ``{metric}_half`` the
+    number of steps until half of the gap to full leakage is closed, infinite if it never is. Full leakage is that of
+    the original model (before unlearning) on the forget split, or 1 if the audit has no such model.
 
-    What any model learns from the rows that are shown is no failure of unlearning: compare with the retain model under
-    the same attack.
+    Learning from the rows that are shown is no failure of unlearning: compare with the retain model under the same
+    attack.
 
     Args:
-        rows: what is trained on; ``RandomFraction(0.2)`` by default.
-        steps: optimizer steps, AdamW without weight decay at a constant rate.
-        evaluate_every: steps between two points of the curve; ``steps`` is a multiple.
-        learning_rate: of AdamW; that of the authors' relearning of WMDP.
+        rows: the training set; ``RandomFraction(0.2)`` by default.
+        steps: optimizer steps, AdamW without weight decay at a constant learning rate.
+        evaluate_every: steps between two points of the curve; must divide ``steps``.
+        learning_rate: learning rate of AdamW; the default is the authors' for relearning WMDP.
         batch_size: examples per optimizer step.
-        micro_batch_size: examples per forward; all of the step by default.
+        micro_batch_size: examples per forward; ``batch_size`` by default.
         lora: train adapters instead of the weights.
         answers: whether answers are generated before and after, for ROUGE.
 
@@ -65,8 +65,8 @@ class Relearning(Attack):
     ) -> None:
         if steps < 1 or evaluate_every < 1 or steps % evaluate_every:
             raise ValueError(
-                f"steps={steps} and evaluate_every={evaluate_every}; accepted are positive numbers of which the first "
-                "is a multiple of the second."
+                f"steps={steps} and evaluate_every={evaluate_every}; accepted are positive numbers, the first a "
+                "multiple of the second."
             )
         if not 0 < learning_rate < math.inf:
             raise ValueError(f"learning_rate={learning_rate}; accepted is a positive number.")
@@ -81,17 +81,17 @@ class Relearning(Attack):
 
     @property
     def name(self) -> str:
-        """The attack, what it trains on and, with adapters, their rank."""
+        """The attack, its training set and, with adapters, their rank."""
         adapters = "" if self.lora is None else f", LoRA {self.lora.r}"
         return f"Relearning ({self.rows.name}{adapters})"
 
     def check(self, subject: Subject) -> None:
-        """Refuse an attack that trains on nothing, or sizes that do not fit together."""
+        """Check that rows are selected and that the batch sizes are compatible."""
         data = self._data(subject)
         _ = data.micro_batches_per_step
 
     def run(self, subject: Subject) -> Findings:
-        """Fine-tune a copy, evaluating as it goes."""
+        """Fine-tune a copy, with evaluations before, during and after."""
         data = self._data(subject)
         module = FineTuning(
             CausalLM(subject.model, lora=self.lora),
@@ -111,7 +111,7 @@ class Relearning(Attack):
             trainer = subject.trainer(
                 max_steps=self.steps,
                 max_epochs=-1,
-                val_check_interval=self.evaluate_every * data.micro_batches_per_step,
+                val_check_interval=self.evaluate_every,
                 check_val_every_n_epoch=None,
                 callbacks=[evaluation],
             )
@@ -134,8 +134,8 @@ def summarize(curve: Curve, full: Mapping[str, float]) -> dict[str, float]:
     """Area and steps to half of every traced metric.
 
     Args:
-        curve: of a relearning attack.
-        full: leakage that counts as complete; 1 where not given.
+        curve: curve of a relearning attack.
+        full: leakage that counts as complete, by metric; 1 for other metrics.
     """
     numbers = {}
     for name in TRACED:

@@ -1,4 +1,4 @@
-"""Ask many times, at random."""
+"""Sampling attack: best of n sampled answers."""
 
 from statistics import mean, pstdev
 
@@ -9,19 +9,18 @@ from unlearn_pl.robustness.target import FORGET, Subject
 
 
 class SampledAnswers(Attack):
-    """Leakage of answers that are drawn from the model's distribution: greedy answers may hide what it still knows.
+    """Leakage of answers that are sampled from the model: greedy answers may hide what it still knows.
 
     ``forget_rouge`` is the expected ROUGE-L recall of one answer, ``forget_rouge_best`` the expected largest one of
-    ``samples`` answers (the mean over the questions of the best of each), and ``forget_rouge_std`` the mean over the
-    questions of the standard deviation.
+    ``samples`` answers (mean over questions), and ``forget_rouge_std`` the standard deviation (mean over questions).
 
     Args:
         samples: answers per question.
         temperature: divides the logits.
-        top_p: draw among the most likely tokens with this much probability.
+        top_p: sample from the most likely tokens with this total probability.
 
     Raises:
-        ValueError: if a number is out of range; from ``check``, if the forget split asks for no answers.
+        ValueError: if a number is out of range; from ``check``, if the forget split needs no generated answers.
 
     References:
         Scholten et al., A Probabilistic Perspective on Unlearning and Alignment for Large Language Models, ICLR 2025,
@@ -40,16 +39,16 @@ class SampledAnswers(Attack):
         return f"SampledAnswers ({self.samples} at {self.sampling.temperature:g})"
 
     def check(self, subject: Subject) -> None:
-        """Refuse rows of which nothing is generated."""
+        """Check that the forget split has rows with generated answers."""
         if all(row.prompt(subject.encoder) is None for row in subject.splits[FORGET]):
             kinds = sorted({type(row).__name__ for row in subject.forget})
             raise ValueError(
-                f"{self.name} needs rows with answers; nothing is generated of those of the split "
-                f"{subject.forget_split!r}, which are of kind {kinds}."
+                f"{self.name} needs rows with answers to generate; the split {subject.forget_split!r} has rows of kind "
+                f"{kinds}."
             )
 
     def run(self, subject: Subject) -> Findings:
-        """Draw the answers."""
+        """Sample the answers and score them."""
         asked = subject.splits[FORGET]
         module = SamplingModule(CausalLM(subject.model), self.sampling, subject.max_new_tokens)
         repeated = {FORGET: [row for row in asked for _ in range(self.samples)]}
@@ -58,10 +57,10 @@ class SampledAnswers(Attack):
 
 
 def sample_statistics(scores: list[float], samples: int) -> dict[str, float]:
-    """Mean, best and spread of the scores of several answers per question.
+    """Mean, best and standard deviation of the scores of several answers per question.
 
     Args:
-        scores: those of the first question, then those of the second, and so on.
+        scores: all scores of the first question, then those of the second, and so on.
         samples: answers per question.
 
     Example:

@@ -1,36 +1,37 @@
-"""A model that answers at random instead of greedily."""
+"""Evaluation of a model whose answers are drawn at random instead of greedily."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any, cast
 
-from torch import nn
-
-from unlearn_pl.models import CausalLM, Sampling, sample
+from unlearn_pl.models import EvaluationRequest, ModelLike, Sampling, sample
 from unlearn_pl.modules import PretrainedModule
-from unlearn_pl.types import Generation, PromptBatch
+from unlearn_pl.types import Batch, Generation, PromptBatch
 
 
 class SamplingModule(PretrainedModule):
-    """Evaluates a model whose answers are drawn from its distribution.
+    """Evaluates a model whose answers are sampled from its distribution.
 
     Args:
         model: as in :class:`~unlearn_pl.modules.PretrainedModule`.
-        sampling: how tokens are drawn, from PyTorch's global random state.
-        max_new_tokens: length of the answers.
+        sampling: sampling parameters; draws use PyTorch's global random state.
+        max_new_tokens: maximum length of the answers, in tokens.
     """
 
-    def __init__(self, model: CausalLM | str | nn.Module, sampling: Sampling, max_new_tokens: int = 200) -> None:
+    def __init__(self, model: ModelLike, sampling: Sampling, max_new_tokens: int = 200) -> None:
         super().__init__(model, max_new_tokens)
         self.sampling = sampling
 
-    def generate(self, batch: PromptBatch, max_new_tokens: int | None = None, stop: Sequence[str] = ()) -> Generation:
-        """A random continuation of each prompt of ``batch``.
+    def evaluate(self, batch: Batch, request: EvaluationRequest) -> Mapping[str, Any] | None:
+        """A random continuation of each prompt; scores of answers as they are.
 
         Args:
-            batch: prompts.
-            max_new_tokens: longest continuation; None for the module's own.
-            stop: texts before which a continuation is cut off.
+            batch: prompts or candidate answers.
+            request: length of the continuations, and texts that end them.
         """
+        if "prompt_ids" not in batch or request.reads == "nothing":
+            return super().evaluate(batch, request)
         assert self.model is not None
-        longest = self.max_new_tokens if max_new_tokens is None else max_new_tokens
-        text = sample(self.model, batch, self.load_tokenizer(), longest, self.sampling, stop)
+        longest = self.max_new_tokens if request.max_new_tokens is None else request.max_new_tokens
+        prompts = cast(PromptBatch, batch)
+        text = sample(self.model, prompts, self.load_tokenizer(), longest, self.sampling, request.stop)
         return Generation(index=batch["index"], text=text)

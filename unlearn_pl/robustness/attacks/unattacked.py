@@ -1,4 +1,4 @@
-"""The model as it stands: what attacks are compared with."""
+"""No attack: the baseline leakage."""
 
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
 from unlearn_pl.robustness.target import Subject

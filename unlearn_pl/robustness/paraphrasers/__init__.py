@@ -1,1 +1,1 @@
-"""Questions in other words."""
+"""Sources of paraphrased questions."""

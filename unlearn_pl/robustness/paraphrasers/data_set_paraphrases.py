@@ -1,4 +1,4 @@
-"""The paraphrases that come with the data."""
+"""Paraphrases from the data set."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from unlearn_pl.robustness.target import Subject
 
 
 class DataSetParaphrases(Paraphraser):
-    """The column ``paraphrased_question``, as TOFU's perturbed files and the synthetic authors have it."""
+    """The column ``paraphrased_question``, which TOFU's perturbed files and the synthetic authors have."""
 
     @property
     def name(self) -> str:
@@ -16,10 +16,10 @@ class DataSetParaphrases(Paraphraser):
         return "data set"
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Refuse rows without the column.
+        """Check that all rows have the column.
 
         Raises:
-            ValueError: naming what works without it.
+            ValueError: if one lacks it; the message names alternatives.
         """
         missing = sum(not row.get("paraphrased_question") for row in rows)
         if missing:

@@ -17,18 +17,18 @@ INSTRUCTION = (
 
 
 class ModelParaphrases(Paraphraser):
-    """What a language model makes of each question when it is told to rewrite it; greedy, first line only.
+    """Rewrites each question with a language model; greedy decoding, first line only.
 
-    The quality is that of the model: read some before you trust the numbers. Where the model writes nothing, the
-    question stays as it is.
+    The quality depends on the model: read some paraphrases before you trust the numbers. If the model writes nothing,
+    the question stays unchanged.
 
     Args:
         model: name or path of an instruction-tuned model.
-        instruction: what it is told; ``{}`` stands for the question.
-        max_new_tokens: longest paraphrase.
+        instruction: prompt with ``{}`` in place of the question.
+        max_new_tokens: length of the longest paraphrase, in tokens.
 
     Raises:
-        ValueError: if ``instruction`` has no place for the question.
+        ValueError: if ``instruction`` has no ``{}``.
     """
 
     def __init__(self, model: str, instruction: str = INSTRUCTION, max_new_tokens: int = 64) -> None:
@@ -45,15 +45,15 @@ class ModelParaphrases(Paraphraser):
         return f"by {self.model}"
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Refuse conversations.
+        """Check that all questions are plain text.
 
         Raises:
-            ValueError: if a question is one.
+            ValueError: if one is a conversation.
         """
         check_plain(rows, "ModelParaphrases")
 
     def paraphrase(self, rows: Sequence[Row], subject: Subject) -> list[str]:
-        """The model's paraphrases; each question is rewritten once, whichever model is attacked with it."""
+        """The model's paraphrases; each question is rewritten once and reused for every attacked model."""
         asked = [str(row["question"]) for row in rows]
         if new := [question for question in dict.fromkeys(asked) if question not in self._known]:
             self._known.update(zip(new, self._write(new, subject), strict=True))

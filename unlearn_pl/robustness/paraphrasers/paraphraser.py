@@ -1,4 +1,4 @@
-"""Ways to put a question in other words."""
+"""Base class of paraphrasers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from unlearn_pl.robustness.target import Subject
 
 
 class Paraphraser(Recorded, ABC):
-    """Puts questions in other words."""
+    """Rewrites questions in other words."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What tables call it: who has found the other words."""
+        """Name in tables."""
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Refuse rows that cannot be paraphrased, without loading a model.
+        """Check that the rows can be paraphrased, without loading a model.
 
         Raises:
-            ValueError: naming what is missing.
+            ValueError: if they cannot; the message names what is missing.
         """
 
     @abstractmethod
@@ -29,19 +29,19 @@ class Paraphraser(Recorded, ABC):
 
         Args:
             rows: questions with answers.
-            subject: the model under attack, whose seed and devices apply.
+            subject: the model under attack, for its seed and devices.
         """
 
 
 def check_plain(rows: Sequence[Row], name: str) -> None:
-    """Refuse conversations.
+    """Check that all questions are plain text.
 
     Args:
         rows: questions with answers.
-        name: of the class that rewrites them.
+        name: name of the paraphraser, for the error message.
 
     Raises:
         ValueError: if a question is a conversation.
     """
     if any(not isinstance(row["question"], str) for row in rows):
-        raise ValueError(f"{name} rewrites questions of plain text; some are conversations.")
+        raise ValueError(f"{name} rewrites questions of plain text only, but some are conversations.")

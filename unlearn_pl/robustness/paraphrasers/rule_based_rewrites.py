@@ -1,4 +1,4 @@
-"""Questions rewritten by a rule: not paraphrases, but other prompts."""
+"""Rule-based rewrites of questions: not paraphrases, but different prompts."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ FRAMES = (
 
 
 class RuleBasedRewrites(Paraphraser):
-    """Each question in one of four frames, in turn ("Please tell me: ..."): the words of the question stay.
+    """Each question in one of four frames, in turn ("Please tell me: ..."); the question itself is unchanged.
 
-    A weak stand-in where nobody has written paraphrases; it is labelled as such.
+    A weak fallback when no paraphrases are available; results are labeled accordingly.
     """
 
     @property
@@ -26,10 +26,10 @@ class RuleBasedRewrites(Paraphraser):
         return "rule-based"
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Refuse conversations.
+        """Check that all questions are plain text.
 
         Raises:
-            ValueError: if a question is one.
+            ValueError: if one is a conversation.
         """
         check_plain(rows, "RuleBasedRewrites")
 

@@ -1,4 +1,4 @@
-"""Quantisation as it is deployed, with the package bitsandbytes."""
+"""Quantization with the package bitsandbytes, as in deployment."""
 
 from importlib.util import find_spec
 
@@ -12,7 +12,7 @@ from unlearn_pl.robustness.target import Subject
 class BitsAndBytes(Quantizer):
     """The model as ``from_pretrained(quantization_config=BitsAndBytesConfig(...))`` loads it.
 
-    In 8 bits that is LLM.int8(), which rounds activations too; in 4 bits NF4.
+    In 8 bits this is LLM.int8(), which also rounds activations; in 4 bits, NF4.
 
     Args:
         bits: 8 or 4.
@@ -26,7 +26,7 @@ class BitsAndBytes(Quantizer):
 
     def __init__(self, bits: int = 8) -> None:
         if bits not in (4, 8):
-            raise ValueError(f"bits={bits}; bitsandbytes has 4 and 8.")
+            raise ValueError(f"bits={bits}; accepted with bitsandbytes: 4 and 8.")
         self.bits = bits
 
     @property
@@ -35,19 +35,19 @@ class BitsAndBytes(Quantizer):
         return "bitsandbytes int8" if self.bits == 8 else "bitsandbytes NF4"
 
     def check(self) -> None:
-        """Refuse to go on without the package.
+        """Check that the package is installed.
 
         Raises:
-            ValueError: saying how to install it, and what works without it.
+            ValueError: if it is not; the message says how to install it and names the alternatives.
         """
         if find_spec("bitsandbytes") is None:
             raise ValueError(
-                "The quantisation backend bitsandbytes is not installed: pip install bitsandbytes. IntegerRounding and "
+                "The quantization backend bitsandbytes is not installed: pip install bitsandbytes. IntegerRounding and "
                 "NormalFloat4 round the weights without it."
             )
 
     def build(self, subject: Subject) -> nn.Module:
-        """The model, quantised while it is loaded."""
+        """The model, quantized on loading."""
         from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
         path, gguf_file = resolve(subject.model)

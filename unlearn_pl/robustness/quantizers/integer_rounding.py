@@ -1,4 +1,4 @@
-"""Weights as integers of few bits."""
+"""Symmetric integer quantization."""
 
 import torch
 from torch import Tensor
@@ -9,18 +9,18 @@ from unlearn_pl.robustness.quantizers.quantizer import RoundingQuantizer
 class IntegerRounding(RoundingQuantizer):
     """``s * clamp(round(w / s), -q, q)`` with ``q = 2^(bits-1) - 1`` and ``s = max|w| / q``: symmetric rounding.
 
-    ``s`` is one number per row of the matrix (output channel), or per ``group_size`` neighbours of a row.
+    ``s`` is one number per row of the matrix (output channel), or per ``group_size`` neighbors of a row.
 
     Args:
         bits: 2 to 8.
-        group_size: how many weights share a scale; None for a whole row. A last, smaller group is allowed.
+        group_size: number of weights that share a scale; None for a whole row. The last group may be smaller.
 
     Raises:
         ValueError: if ``bits`` or ``group_size`` is out of range.
 
     References:
         Dettmers et al., LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale, NeurIPS 2022,
-        arXiv 2208.07339, section 2.1 (absmax, vector-wise). Activations stay as they are.
+        arXiv 2208.07339, section 2.1 (absmax, vector-wise). Activations are not rounded.
     """
 
     def __init__(self, bits: int = 8, group_size: int | None = None) -> None:
@@ -44,5 +44,5 @@ class IntegerRounding(RoundingQuantizer):
     def _round_group(self, group: Tensor) -> Tensor:
         largest = 2 ** (self.bits - 1) - 1
         scale = group.abs().amax(dim=1, keepdim=True) / largest
-        # A group of zeros has no scale, and stays as it is.
+        # A group of zeros has no scale and stays unchanged.
         return torch.where(scale > 0, (group / scale).round().clamp(-largest, largest) * scale, group)

@@ -1,4 +1,4 @@
-"""Weights in the 4-bit type of QLoRA."""
+"""4-bit NormalFloat quantization (NF4)."""
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,10 @@ LEVELS = (
 class NormalFloat4(RoundingQuantizer):
     """``s * (nearest of 16 levels to w / s)`` with ``s = max|w|`` over blocks of weights: NF4.
 
-    The scales stay in full precision; QLoRA's second quantisation, of the scales themselves, is left out.
+    The scales stay in full precision: QLoRA's second quantization, of the scales themselves, is omitted.
 
     Args:
-        block_size: how many weights, in the order of memory, share a scale.
+        block_size: number of weights, in memory order, that share a scale.
 
     Raises:
         ValueError: if ``block_size`` is not positive.

@@ -1,4 +1,4 @@
-"""Ways to keep weights in few bits."""
+"""Base classes of quantizers."""
 
 from abc import ABC, abstractmethod
 
@@ -10,37 +10,37 @@ from unlearn_pl.robustness.target import Subject
 
 
 class Quantizer(Recorded, ABC):
-    """Makes a model whose linear layers have weights of few bits."""
+    """Builds a model whose linear layers have quantized weights."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What tables call it."""
+        """Name in tables."""
 
     def check(self) -> None:
-        """Refuse a backend that is not there.
+        """Check that the backend is installed.
 
         Raises:
-            ValueError: saying how to install it, and what works without it.
+            ValueError: if it is not; the message says how to install it and names the alternatives.
         """
 
     @abstractmethod
     def build(self, subject: Subject) -> nn.Module:
-        """The model in few bits, made from the folder of ``subject``."""
+        """The quantized model, built from the folder of ``subject``."""
 
 
 class RoundingQuantizer(Quantizer):
-    """Rounds weights to the values that few bits can hold, and keeps those in the model's own type.
+    """Rounds weights to the values that few bits can represent, and stores these in the model's own dtype.
 
-    The matrices of all linear layers but the output head are rounded, as inference libraries do; activations are not.
+    The weights of all linear layers except the output head are rounded, as inference libraries do; activations are not.
 
     Raises:
-        ValueError: from ``build``, if the model has no linear layers that could be rounded.
+        ValueError: from ``build``, if the model has no linear layers to round.
     """
 
     @abstractmethod
     def round(self, weight: Tensor) -> Tensor:
-        """``weight [m, n]``, each value replaced by one that the few bits can hold."""
+        """``weight [m, n]`` with each value replaced by one that the bits can represent, ``[m, n]``."""
 
     @torch.no_grad()
     def build(self, subject: Subject) -> nn.Module:
@@ -51,7 +51,7 @@ class RoundingQuantizer(Quantizer):
         if not layers:
             raise ValueError(
                 f"{subject.model!r} is a {type(model).__name__} without torch.nn.Linear layers besides the output "
-                "head; nothing of it would be rounded."
+                "head, so there are no weights to round."
             )
         for layer in layers:
             layer.weight.copy_(self.round(layer.weight.float()))

@@ -1,4 +1,4 @@
-"""Retain rows that look like what was to be forgotten."""
+"""Retain rows that resemble the forget set."""
 
 import re
 
@@ -11,12 +11,12 @@ _WORD = re.compile(r"\w+")
 
 
 class BenignNeighbours(RelearningSet):
-    """The retain rows closest to the forget set; nothing that was to be forgotten is shown.
+    """The retain rows closest to the forget set; no forget row is shown.
 
     Closeness is the largest ``|A & B| / |A | B|`` with a forget row, over the sets of words of question and answer.
 
     Args:
-        fraction: how many rows, as a part of the size of the forget set.
+        fraction: number of rows as a share of the forget set's size.
 
     Raises:
         ValueError: if ``fraction`` is not in (0, 1]; from ``select``, if it selects no row, or there are too few.
@@ -34,12 +34,12 @@ class BenignNeighbours(RelearningSet):
         return f"benign {self.fraction:.0%}"
 
     def select(self, subject: Subject) -> Selection:
-        """The closest retain rows; of equally close ones, the first."""
+        """The closest retain rows; ties go to the first."""
         forget = [_words(row) for row in questions(subject.forget, "Relearning")]
         retain = questions(subject.retain, "Relearning on BenignNeighbours")
         count = share_of(self.fraction, len(forget))
         if count > len(retain):
-            raise ValueError(f"fraction={self.fraction} asks for {count} retain rows; there are {len(retain)}.")
+            raise ValueError(f"fraction={self.fraction} selects {count} retain rows, but there are {len(retain)}.")
         closeness = [max(_closeness(words, other) for other in forget) for words in map(_words, retain)]
         nearest = sorted(range(len(retain)), key=lambda i: -closeness[i])[:count]
         return Selection([retain[i] for i in sorted(nearest)])

@@ -1,4 +1,4 @@
-"""Some of the forget rows, at random."""
+"""A random part of the forget set."""
 
 import random
 
@@ -11,7 +11,7 @@ class RandomFraction(RelearningSet):
     """A random part of the forget set, drawn with the seed of the audit.
 
     Args:
-        fraction: how much of it.
+        fraction: share of the forget set.
 
     Raises:
         ValueError: if ``fraction`` is not in (0, 1]; from ``select``, if it selects no row.
@@ -26,7 +26,7 @@ class RandomFraction(RelearningSet):
         return f"random {self.fraction:.0%}"
 
     def select(self, subject: Subject) -> Selection:
-        """The drawn rows, in the order of the data."""
+        """The selected rows, in the order of the data."""
         rows = questions(subject.forget, "Relearning")
         count = share_of(self.fraction, len(rows))
         shown = sorted(random.Random(f"relearning/{subject.seed}").sample(range(len(rows)), count))

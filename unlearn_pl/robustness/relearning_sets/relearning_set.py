@@ -1,4 +1,4 @@
-"""What a relearning attack trains on."""
+"""Base class of the training sets of relearning attacks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from unlearn_pl.robustness.target import Subject
 
 @dataclass(frozen=True)
 class Selection:
-    """Training data, and which forget rows are among it.
+    """Training data of a relearning attack, and the forget rows that it contains.
 
     Attributes:
-        stream: what is trained on.
-        shown: positions of the forget rows that the stream shows.
+        stream: the training stream.
+        shown: positions in the forget split of the rows that the stream contains.
     """
 
     stream: StreamSource
@@ -23,30 +23,30 @@ class Selection:
 
 
 class RelearningSet(Recorded, ABC):
-    """Selects what a relearning attack trains on."""
+    """Selects the training data of a relearning attack."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What tables call it."""
+        """Name in tables."""
 
     @abstractmethod
     def select(self, subject: Subject) -> Selection:
         """The training data of the attack.
 
         Args:
-            subject: whose data and seed apply.
+            subject: the model under attack, for its data and seed.
 
         Raises:
-            ValueError: if nothing would be trained on.
+            ValueError: if no row is selected.
         """
 
 
 def share_of(fraction: float, total: int) -> int:
-    """How many of ``total`` rows are ``fraction`` of them, rounded down.
+    """``fraction * total``, rounded down to a number of rows.
 
     Raises:
-        ValueError: if none are, naming the smallest fraction that selects one.
+        ValueError: if it is 0; the message names the smallest fraction that selects a row.
     """
     count = int(fraction * total + 1e-9)
     if not count:
@@ -57,10 +57,10 @@ def share_of(fraction: float, total: int) -> int:
 
 
 def check_fraction(fraction: float) -> float:
-    """``fraction``, if it is one.
+    """``fraction``, if it is in (0, 1].
 
     Raises:
-        ValueError: if it is not in (0, 1].
+        ValueError: if it is not.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction={fraction}; accepted is a number in (0, 1].")

@@ -9,7 +9,7 @@ class ShortestFraction(RelearningSet):
     """The part of the forget set with the shortest answers, in tokens: the attack under which NPO fares worst.
 
     Args:
-        fraction: how much of it.
+        fraction: share of the forget set.
 
     Raises:
         ValueError: if ``fraction`` is not in (0, 1]; from ``select``, if it selects no row.
@@ -28,7 +28,7 @@ class ShortestFraction(RelearningSet):
         return f"shortest {self.fraction:.0%}"
 
     def select(self, subject: Subject) -> Selection:
-        """The rows with the shortest answers, in the order of the data; of equal lengths, the first ones."""
+        """The rows with the shortest answers, in the order of the data; ties go to the first."""
         rows = questions(subject.forget, "Relearning")
         lengths = [len(subject.tokenizer(row.expected())["input_ids"]) for row in subject.forget]
         count = share_of(self.fraction, len(rows))

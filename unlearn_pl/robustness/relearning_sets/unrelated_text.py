@@ -1,4 +1,4 @@
-"""Texts that have nothing to do with what was to be forgotten."""
+"""Texts that are unrelated to the forget set."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from unlearn_pl.robustness.target import Subject
 
 
 class UnrelatedText(RelearningSet):
-    """A file of one's own, as any user would fine-tune on it.
+    """The user's own fine-tuning data.
 
     Args:
-        text: path of questions with answers, conversations or texts, or a :class:`~unlearn_pl.data.Source`.
+        text: path of a file of questions with answers, conversations or texts, or a :class:`~unlearn_pl.data.Source`.
     """
 
     def __init__(self, text: str | Source) -> None:
@@ -20,13 +20,13 @@ class UnrelatedText(RelearningSet):
 
     @property
     def name(self) -> str:
-        """``unrelated text`` and where it is."""
+        """``unrelated`` and the name of the file."""
         return f"unrelated, {Path(self.text).name if isinstance(self.text, str) else self.text}"
 
     def select(self, subject: Subject) -> Selection:
         """The whole file.
 
         Raises:
-            ValueError: if it is not there, or its columns are not understood.
+            ValueError: if it is missing, or its columns are not recognized.
         """
         return Selection(detect_source(self.text) if isinstance(self.text, str) else self.text)

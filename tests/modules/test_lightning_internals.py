@@ -1,0 +1,88 @@
+"""Each private name of ``lightning_internals``: a failing test says what has changed, and what it is used for."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from torch import nn
+
+from tests import kit
+from unlearn_pl.modules import lightning_internals as internals
+from unlearn_pl.modules.lightning_internals import correct_loop_progress
+
+
+def test_a_module_knows_its_trainer_only_inside_of_one():
+    """``LightningModule._trainer``: None before a Trainer runs the module, where ``.trainer`` raises."""
+    module = pl.LightningModule()
+    assert internals.attached_trainer(module) is None
+    with pytest.raises(RuntimeError):
+        _ = module.trainer
+    module.trainer = trainer = kit.trainer()
+    assert internals.attached_trainer(module) is trainer
+
+
+def test_options_of_ddp_are_kept_by_the_strategy():
+    """``DDPStrategy._ddp_kwargs``: what ``DistributedDataParallel`` will be given."""
+    assert internals.uses_static_graph(DDPStrategy(static_graph=True))
+    assert not internals.uses_static_graph(DDPStrategy())
+    assert internals.gradients_are_bucket_views(DDPStrategy(gradient_as_bucket_view=True))
+    assert not internals.gradients_are_bucket_views(DDPStrategy())
+
+
+def test_sizes_of_the_mesh_are_kept_by_the_strategy():
+    """``ModelParallelStrategy._tensor_parallel_size`` and ``._data_parallel_size``."""
+    strategy = ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=2)
+    assert internals.tensor_parallel_size(strategy) == 2
+    assert internals.tensor_parallel_size(ModelParallelStrategy()) == "auto"
+    internals.set_data_parallel_size(strategy, 4)
+    assert strategy._data_parallel_size == 4
+
+
+def test_buffers_keep_their_type_while_parameters_change_theirs():
+    """``nn.Module._buffers``: the dictionary that ``module.to`` writes."""
+    module = nn.BatchNorm1d(2)
+    with internals.buffers_keep_their_type(module):
+        module.to(torch.bfloat16)
+    assert module.weight.dtype == torch.bfloat16
+    assert module.running_mean.dtype == torch.float32
+
+
+class OneWeight(pl.LightningModule):
+    """Trains one weight, and writes down the batches that it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.shown = []
+
+    def training_step(self, batch, batch_idx):
+        self.shown.append(batch.item())
+        return self.weight.sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before", "ignore:.*treespec, LeafSpec")
+@pytest.mark.parametrize(("first", "total"), [({"max_epochs": 1}, 6), ({"max_steps": 2}, 6), ({"max_steps": 4}, 6)])
+def test_a_finished_run_is_continued_where_it_ended(tmp_path, first, total):
+    """``fit_loop.epoch_loop.batch_progress`` and ``fit_loop.epoch_progress`` in checkpoints: their keys and counts."""
+
+    class Corrected(OneWeight):
+        def on_save_checkpoint(self, checkpoint):
+            correct_loop_progress(checkpoint["loops"])
+
+    batches = torch.utils.data.DataLoader(torch.arange(3.0))
+    module, trainer = Corrected(), kit.trainer(**{"max_epochs": -1, **first})
+    trainer.fit(module, batches)
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    again = Corrected()
+    kit.trainer(max_steps=total, max_epochs=-1).fit(again, batches, ckpt_path=tmp_path / "end.ckpt")
+    assert len(module.shown) + len(again.shown) == total
+
+
+def test_lightning_counts_batches_as_the_data_module_needs_it():
+    """``trainer.fit_loop.epoch_loop.batch_progress.total.completed``: batches through all epochs."""
+    module, trainer = OneWeight(), kit.trainer(max_epochs=2)
+    trainer.fit(module, torch.utils.data.DataLoader(torch.arange(3.0)))
+    assert trainer.fit_loop.epoch_loop.batch_progress.total.completed == 6

@@ -1,0 +1,268 @@
+"""Base data module of training streams with any kind of examples, served as windows."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar, cast
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import CombinedLoader
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
+
+from unlearn_pl.data.sampling import Draw, StepSampler
+from unlearn_pl.data.windows import WindowDataset, WindowLoader
+from unlearn_pl.recording import Recorded, arguments_of, record
+from unlearn_pl.types import Batch, StreamProvider, StreamReader
+
+AnySource = TypeVar("AnySource")
+"""The source of a stream or a split."""
+
+
+class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
+    """Serves windows of all training streams at once, for any kind of examples.
+
+    A subclass provides the examples::
+
+        class Digits(StreamDataModule):
+            def load_streams(self):
+                return {"forget": TensorDictDataset(...), "retain": lambda: load_retain()}
+
+    An example is a dictionary of tensors, or whatever :meth:`collate` accepts. A batch of the Trainer is one optimizer
+    step of this rank: ``{stream: [micro-batch, ...]}``. ``index [B]`` and ``seeds [B]`` are added to the tensors that
+    :meth:`collate` returns.
+
+    An epoch is one pass over the anchor, the forget stream. Which examples an optimizer step sees depends only on the
+    seed, the stream and the number of the step (:func:`~unlearn_pl.data.step_indices`), and not on the number of
+    devices, the size of micro-batches or interruptions.
+
+    Attributes:
+        default_streams: streams that are loaded if ``streams`` is None and no module names those that it reads.
+
+    Args:
+        streams: names of the training streams to load, among the keys of :meth:`load_streams`; None for those that the
+            module's objectives read.
+        batch_size: examples per stream and optimizer step, over all devices.
+        micro_batch_size: examples per device and forward.
+        eval_batch_size: examples per device in evaluation.
+        num_workers: worker processes per data loader.
+        seed: seed of the order of the examples, and of the random numbers of their losses.
+
+    Raises:
+        ValueError: if a size is not positive; from ``setup``, if a stream is unknown or empty.
+    """
+
+    default_streams: ClassVar[Sequence[str]] = ("forget", "retain")
+
+    def __init__(
+        self,
+        *,
+        streams: Sequence[str] | None = None,
+        batch_size: int = 32,
+        micro_batch_size: int = 4,
+        eval_batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_positive(batch_size=batch_size, micro_batch_size=micro_batch_size, eval_batch_size=eval_batch_size)
+        if streams is not None and not streams:
+            raise ValueError("streams=[] leaves nothing to train on; name at least one, or None for the default ones.")
+        check_names(streams=streams)
+        self.save_hyperparameters(record(arguments_of(self)), logger=False)
+        self._asked_streams = streams
+        self._loaded_streams: dict[str, Any] = {}
+        self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+
+    # Implemented by subclasses ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def load_streams(self) -> Mapping[str, Any]:
+        """All training streams by name: datasets, or functions that load them on demand."""
+
+    def collate(self, examples: Sequence[Any]) -> Batch:
+        """A batch of ``examples``; by default PyTorch's own collation.
+
+        Args:
+            examples: items of a dataset.
+        """
+        return default_collate(list(examples))
+
+    # Read by modules -------------------------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> list[str]:
+        """The training streams: those given, or else those that the module reads, or else the default ones."""
+        if self._asked_streams is not None:
+            return list(self._asked_streams)
+        reader = self.reader
+        read = None if reader is None else reader.streams_to_load(list(self._sources))
+        return list(self.default_streams) if read is None else read
+
+    @property
+    def reader(self) -> StreamReader | None:
+        """The module that is trained or evaluated, if it is a :class:`~unlearn_pl.types.StreamReader`."""
+        module = None if self.trainer is None else self.trainer.lightning_module
+        return module if isinstance(module, StreamReader) else None
+
+    @property
+    def anchor(self) -> str:
+        """The stream whose size defines the epoch: ``forget``, or the first one if there is no such stream."""
+        return "forget" if "forget" in self.streams else self.streams[0]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in which the anchor is seen once."""
+        return math.ceil(len(self._training[self.anchor]) / self.batch_size)
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches per device and optimizer step.
+
+        Raises:
+            ValueError: if ``batch_size`` is not a multiple of ``micro_batch_size`` times the number of devices.
+        """
+        devices, _ = self._world
+        unit = self.micro_batch_size * devices
+        if self.batch_size % unit:
+            fitting = [size for size in (self.batch_size // unit * unit, self.batch_size // unit * unit + unit) if size]
+            raise ValueError(
+                f"batch_size={self.batch_size} is not a multiple of micro_batch_size={self.micro_batch_size} times "
+                f"{devices} device(s); batch_size={' or '.join(map(str, fitting))} would be."
+            )
+        return self.batch_size // unit
+
+    # Lightning hooks -------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads what ``stage`` needs, so that errors surface before training starts."""
+        if stage in (None, "fit"):
+            _ = self.micro_batches_per_step, self._training
+
+    def train_dataloader(self) -> CombinedLoader:
+        """Windows ``{stream: [micro-batch, ...]}``; an epoch has ``steps_per_epoch`` of them."""
+        return CombinedLoader({name: self._train_loader(name) for name in self.streams}, mode="min_size")
+
+    # Datasets, each built once ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _sources(self) -> Mapping[str, Any]:
+        return self.load_streams()
+
+    @property
+    def _training(self) -> dict[str, Any]:
+        sources = select(self._sources, self.streams, "streams")
+        for name, source in sources.items():
+            if name not in self._loaded_streams:
+                self._loaded_streams[name] = self._dataset(name, source)
+        return {name: self._loaded_streams[name] for name in sources}
+
+    def _dataset(self, name: str, source: Any) -> Any:
+        dataset = source() if callable(source) else source
+        if not len(dataset):
+            raise ValueError(f"The stream {name!r} is empty: it has no examples.")
+        return dataset
+
+    # Loaders ----------------------------------------------------------------------------------------------------------
+
+    def _train_loader(self, name: str) -> WindowLoader:
+        devices, rank = self._world
+        sampler = StepSampler(
+            cast(Dataset, self._training[name]),
+            name,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            start=self._steps_done,
+            num_replicas=devices,
+            rank=rank,
+        )
+        windows = WindowDataset(
+            name, seed=self.seed, micro_batch_size=self.micro_batch_size, batch_of=self._batch_function(name)
+        )
+        return WindowLoader(windows, sampler, self.num_workers)
+
+    def _batch_function(self, name: str) -> "BatchOf":
+        return BatchOf(self._training[name], self.collate, takes_draws=False)
+
+    def _eval_loader(self, dataset: Sized, collate: Callable[[Sequence[Any]], Any]) -> DataLoader:
+        devices, rank = self._world
+        # Pads by repetition; metrics count each example once, by its index.
+        sampler = DistributedSampler[object](cast(Dataset, dataset), devices, rank, shuffle=False)
+        return DataLoader(
+            cast(Dataset, dataset),
+            batch_size=self.eval_batch_size,
+            sampler=sampler if devices > 1 else None,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+        )
+
+    @property
+    def _world(self) -> tuple[int, int]:
+        """Number of devices that see different data, and this process's rank among them."""
+        if self.trainer is None:
+            return 1, 0
+        shares = getattr(self.trainer.strategy, "distributed_sampler_kwargs", None)
+        if shares is None:
+            return self.trainer.world_size, self.trainer.global_rank
+        return shares["num_replicas"], shares["rank"]
+
+    def _steps_done(self) -> int:
+        """Optimizer steps before this one: Lightning counts them as batches, also through a checkpoint."""
+        return 0 if self.trainer is None else self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+
+
+class BatchOf:
+    """Makes batches from draws of one dataset; can be sent to worker processes.
+
+    Args:
+        dataset: the stream's examples.
+        collate: makes a batch of examples.
+        takes_draws: whether the dataset is indexed by draws, which include the round, or by positions.
+    """
+
+    def __init__(self, dataset: Any, collate: Callable[[Sequence[Any]], Batch], *, takes_draws: bool) -> None:
+        self.dataset = dataset
+        self.collate = collate
+        self.takes_draws = takes_draws
+
+    def __call__(self, draws: Sequence[Draw]) -> Batch:
+        """The batch of ``draws``."""
+        return self.collate([self.dataset[draw if self.takes_draws else draw.example] for draw in draws])
+
+
+def select(available: Mapping[str, AnySource], names: Sequence[str] | None, argument: str) -> dict[str, AnySource]:
+    """The sources called ``names`` (all when None), in that order."""
+    names = list(available) if names is None else names
+    unknown = [name for name in names if name not in available]
+    if unknown:
+        raise ValueError(f"Unknown {argument} {unknown}; accepted are {list(available)}.")
+    return {name: available[name] for name in names}
+
+
+def check_names(**names: Sequence[str] | None) -> None:
+    """Checks arguments that are lists of names, or None.
+
+    Raises:
+        ValueError: naming the argument that is a single string.
+    """
+    for argument, value in names.items():
+        if isinstance(value, str):
+            raise ValueError(
+                f"{argument}={value!r} is a single string; accepted is a list of names, such as [{value!r}]."
+            )
+
+
+def check_positive(least: int = 1, **sizes: int | None) -> None:
+    """Checks arguments that are at least ``least``, or None.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name, size in sizes.items():
+        if size is not None and size < least:
+            raise ValueError(f"{name}={size} must be at least {least}.")

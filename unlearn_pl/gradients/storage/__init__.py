@@ -1,0 +1,1 @@
+"""Storage of gradient rows until every objective's row is available."""

@@ -1,0 +1,71 @@
+"""What the parts of an :class:`~unlearn_pl.modules.UnlearningModule` ask of it while it is fitted."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from unlearn_pl.engine import Descent
+from unlearn_pl.gradients import Row, Runtime
+from unlearn_pl.masks import Mask
+from unlearn_pl.models import ModelSpec
+from unlearn_pl.objectives import Objective
+from unlearn_pl.optim import Schedule
+from unlearn_pl.references import Reference
+from unlearn_pl.types import Batch, StreamProvider, View
+
+
+class FittedModule(Protocol):
+    """A LightningModule inside ``Trainer.fit`` that descends objectives."""
+
+    spec: ModelSpec
+    model: nn.Module | None
+    descent: Descent
+    reference: Reference | None
+    mask: Mask | None
+    schedule: Schedule
+    gradient_clip_val: float | None
+
+    @property
+    def trainer(self) -> pl.Trainer:
+        """Runs the module."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process trains."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The module as the engine sees it."""
+
+    @property
+    def stream_data(self) -> StreamProvider | None:
+        """The data module, where it provides streams."""
+
+    @property
+    def objectives(self) -> Mapping[str, Objective]:
+        """Name to objective."""
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches per device and optimizer step."""
+
+    @property
+    def optimizers(self) -> Callable[..., Any]:
+        """Gives the optimizer, by default in Lightning's wrapper."""
+
+    @property
+    def manual_backward(self) -> Callable[..., None]:
+        """Runs the backward pass of a loss as the strategy does."""
+
+    @property
+    def clip_gradients(self) -> Callable[..., None]:
+        """Shortens what is in ``.grad``."""
+
+    def view(self, stream: str, batch: Batch) -> View:
+        """One forward of one micro-batch of ``stream``."""
+
+    def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
+        """Look at the rows and their weights ``[K]``."""

@@ -1,0 +1,77 @@
+"""All uses of Lightning and PyTorch beyond their public interfaces.
+
+Each name has a test in ``tests/modules/test_lightning_internals.py`` that says what breaks without it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import nn
+
+
+def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
+    """The Trainer that runs ``module``; None outside of one, where the public property raises."""
+    return module._trainer
+
+
+def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
+    """The data module that ``trainer`` was given; None if plain data loaders were given."""
+    return getattr(trainer, "datamodule", None)  # the attribute is missing until there is one
+
+
+def uses_static_graph(strategy: Strategy) -> bool:
+    """Whether DDP was told that every step has the same graph."""
+    return isinstance(strategy, DDPStrategy) and bool(strategy._ddp_kwargs.get("static_graph"))
+
+
+def gradients_are_bucket_views(strategy: Strategy) -> bool:
+    """Whether ``.grad`` is memory of DDP's buckets, which the next backward pass writes again."""
+    return isinstance(strategy, DDPStrategy) and bool(strategy._ddp_kwargs.get("gradient_as_bucket_view"))
+
+
+def tensor_parallel_size(strategy: ModelParallelStrategy) -> int | str:
+    """Ranks that share every example, as given to the strategy (``"auto"`` before it is set up)."""
+    return strategy._tensor_parallel_size
+
+
+def set_data_parallel_size(strategy: ModelParallelStrategy, size: int) -> None:
+    """Set the number of ranks that see different examples, once it is known."""
+    strategy._data_parallel_size = size
+
+
+@contextmanager
+def buffers_keep_their_type(module: nn.Module) -> Iterator[None]:
+    """Within the context, casts of ``module`` leave the dtypes of its buffers unchanged; their devices may change."""
+    exact = [(m, name, buffer) for m in module.modules() for name, buffer in m.named_buffers(recurse=False)]
+    yield
+    for owner, name, buffer in exact:
+        moved = owner._buffers[name]
+        assert isinstance(moved, torch.Tensor)
+        owner._buffers[name] = buffer.to(moved.device)
+
+
+def correct_loop_progress(loops: Mapping[str, Any]) -> None:
+    """Correct, in place, the loop progress in a checkpoint, so that training can resume.
+
+    * After the last epoch, Lightning counts its batches as those of the next one too, which would then end at once
+      when training resumes.
+    * When ``max_steps`` ended the run inside an epoch, Lightning counts that epoch as done once ``fit`` has returned.
+
+    Args:
+        loops: the checkpoint's entry ``loops``.
+    """
+    fit = loops.get("fit_loop", {})
+    batches, epochs = fit.get("epoch_loop.batch_progress"), fit.get("epoch_progress")
+    if batches is None or epochs is None or epochs["total"]["completed"] < epochs["total"]["ready"]:
+        return
+    if batches["is_last_batch"]:
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+        batches["is_last_batch"] = False
+    else:
+        for counts in (epochs["total"], epochs["current"]):
+            counts["processed"] -= 1
+            counts["completed"] -= 1

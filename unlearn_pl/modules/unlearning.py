@@ -1,0 +1,346 @@
+"""The LightningModule of every method: objectives, a combiner and a reference model."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from unlearn_pl.combiners import Combiner
+from unlearn_pl.engine import Descent, OnNonFinite, Step, check_streams, stream_needs
+from unlearn_pl.functional import Rescale
+from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope, restore
+from unlearn_pl.masks import Mask
+from unlearn_pl.models import LiveModel, ModelLike
+from unlearn_pl.modules.checks import check_clipping, check_reference, check_resumed, check_scattering, check_trainer
+from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress
+from unlearn_pl.modules.lightning_runtime import LightningRuntime
+from unlearn_pl.modules.memory import announce_memory, memory_errors_explained
+from unlearn_pl.modules.micro_batches import micro_batches
+from unlearn_pl.modules.model_module import ModelModule
+from unlearn_pl.modules.num_steps import num_steps
+from unlearn_pl.modules.reference_context import reference_context
+from unlearn_pl.objectives import Objective
+from unlearn_pl.optim import LinearWarmup, Schedule, mask_weight_decay
+from unlearn_pl.references import Reference
+from unlearn_pl.types import Batch, Needs, View, Window, parse_needs
+
+
+class UnlearningModule(ModelModule):
+    """Descends several objectives together: a gradient of each, combined at every optimizer step.
+
+    Every method of this library is this class with its objectives, its combiner and its paper's defaults filled in.
+    A batch of the Trainer is one optimizer step of this rank: a list of micro-batches per stream. Subclasses may
+    override :meth:`view` (what objectives see of a stream) and :meth:`on_rows` (to read or change the rows).
+
+    Args:
+        model: name or path of a Hugging Face model, a specification such as :class:`~unlearn_pl.models.CausalLM`, or a
+            live model.
+        objectives: name to objective; at least one.
+        combiner: turns the Gramian of the gradients into weights.
+        reference: source of the reference model's outputs; needed by objectives that compare with it.
+        mask: the weights that may change; all by default.
+        gradient: source of the gradients; :class:`~unlearn_pl.gradients.FirstOrder` by default.
+        optimizer: called with the trained parameters; AdamW with lr 1e-5 and weight decay 0.01 by default.
+        schedule: learning-rate factor per optimizer step; :class:`~unlearn_pl.optim.LinearWarmup` by default.
+        gradient_clip_val: largest norm of the combined gradient; None for no clipping.
+        micro_batch_size: examples per forward, for data loaders whose batches are not split yet; None for no split.
+        on_nonfinite: ``skip`` the step, ``drop`` the objective from it, or ``raise``, when a loss or a gradient is
+            not finite. A non-finite gradient never reaches the optimizer.
+        max_new_tokens: length of generated answers in tests and predictions.
+        scope: whether the combiner solves once for all weights (``global``), for each transformer layer separately
+            (``group``), or for each parameter (``tensor``).
+        metric: inner product of the gradients: ``euclidean``, or ``adam``, the metric of Adam's steps (with the second
+            moments of the previous step).
+        rescale: length of the combined gradient: that of the mean of the active gradients (``mean_gradient``), the
+            mean of their lengths (``mean_norm``), or the combiner's own (None).
+        refresh_every: solve at every m-th step only, and reuse the weights for a single weighted sum in between, at
+            most as long as the step that was solved for them. The combiner solves early when a loss has changed by more
+            than a factor of 2, or an objective has crossed its ``satisfied`` threshold.
+
+    Raises:
+        ValueError: if there is no objective, an objective needs a reference model and there is none, the combiner does
+            not support the objectives, or an option is unknown or not supported by the combiner.
+    """
+
+    def __init__(
+        self,
+        model: ModelLike,
+        objectives: dict[str, Objective],
+        combiner: Combiner,
+        reference: Reference | None = None,
+        mask: Mask | None = None,
+        gradient: GradientSource | None = None,
+        optimizer: OptimizerCallable | None = None,
+        schedule: Schedule | None = None,
+        gradient_clip_val: float | None = 1.0,
+        micro_batch_size: int | None = None,
+        on_nonfinite: OnNonFinite = "skip",
+        max_new_tokens: int = 200,
+        scope: Scope = "global",
+        metric: Metric = "euclidean",
+        rescale: Rescale | None = None,
+        refresh_every: int = 1,
+    ) -> None:
+        super().__init__(model, max_new_tokens)
+        check_clipping(gradient_clip_val)
+        self.automatic_optimization = False
+        self.descent = Descent(
+            objectives,
+            combiner,
+            gradient=gradient,
+            on_nonfinite=on_nonfinite,
+            scope=scope,
+            metric=metric,
+            rescale=rescale,
+            refresh_every=refresh_every,
+        )
+        self._objective_modules = nn.ModuleList(objectives.values())  # buffers move and are saved with the module
+        self.runtime = LightningRuntime(self)
+        self.reference = reference
+        self.mask = mask
+        self.optimizer = optimizer or functools.partial(AdamW, lr=1e-5, weight_decay=0.01)
+        self.schedule = schedule or LinearWarmup()
+        self.gradient_clip_val = gradient_clip_val
+        self.micro_batch_size = micro_batch_size
+        self._reference_is_ready = False
+        self._original: list[nn.Module] = []  # a list, so that it is no submodule: neither trained nor saved
+        check_reference(self.objectives, reference)
+        self._reset_descent()
+
+    # What is descended ------------------------------------------------------------------------------------------------
+
+    @property
+    def objectives(self) -> dict[str, Objective]:
+        """Name to objective."""
+        return self.descent.objectives
+
+    @property
+    def combiner(self) -> Combiner:
+        """Turns the Gramian of the gradients into weights."""
+        return self.descent.combiner
+
+    @property
+    def gradient(self) -> GradientSource:
+        """Source of the gradients."""
+        return self.descent.gradient
+
+    @property
+    def windows_closed(self) -> int:
+        """Optimizer steps so far, skipped ones included."""
+        return self.descent.windows_closed
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many steps were skipped, by reason: ``nonfinite``, ``stationary``."""
+        return self.descent.skipped
+
+    @property
+    def streams_read(self) -> dict[str, tuple[str, ...]]:
+        """Objective name to the streams that it reads."""
+        return {name: objective.streams for name, objective in self.objectives.items()}
+
+    def streams_to_load(self, available: Sequence[str]) -> list[str]:
+        """The training streams that the objectives read, for data modules without a list of their own.
+
+        Args:
+            available: streams that the data has.
+
+        Raises:
+            ValueError: if an objective reads a stream that the data does not have.
+        """
+        check_streams(self.streams_read, available)
+        return list(dict.fromkeys(stream for streams in self.streams_read.values() for stream in streams))
+
+    def objective_needs(self) -> Mapping[str, Needs]:
+        """Objective name to the fields that it needs of its views."""
+        return {name: parse_needs(objective.needs) for name, objective in self.objectives.items()}
+
+    def _reset_descent(self) -> None:
+        self.descent.setup(self.reference is not None and self.reference.is_original)
+
+    # One optimizer step -----------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Window | Mapping[str, Batch], batch_idx: int) -> None:
+        """One optimizer step: ``batch`` holds, per stream, its micro-batches or a batch to be split into them."""
+        with memory_errors_explained(self):
+            step = self.descent.step(micro_batches(batch, self.micro_batch_size), self.runtime)
+            if step.moves:
+                self.optimizers().step()  # type: ignore[union-attr]
+                self.lr_schedulers().step()  # type: ignore[union-attr]
+        restore(self.trained_parameters, None)
+        self._report(step)
+
+    def view(self, stream: str, batch: Batch) -> View:
+        """One forward of one stream, with everything that its objectives need.
+
+        Args:
+            stream: name of the stream.
+            batch: one of its micro-batches.
+        """
+        assert self.model is not None
+        needs = stream_needs(self.objectives)[stream]
+        compared = self.reference is not None and any(need.reference for need in needs)
+        fields = self.reference.annotate(stream, batch, needs, self.model) if self.reference and compared else {}
+        view = self.spec.forward(self.model, batch, needs)
+        for field, value in fields.items():
+            setattr(view, field, value)
+        if self.reference is not None:
+            self.reference.complete(stream, batch, needs, view)
+        return view
+
+    def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:
+        """Called before whole rows are combined; passes them to callbacks that observe rows.
+
+        There are no whole rows if gradients are sketched or stored in another form, nor in a plain sum; with
+        ``refresh_every``, only at steps that solve.
+
+        Args:
+            rows: name to gradient row, averaged over the window and all ranks, masked.
+            weights: ``[K]`` weights of the raw gradients, averaged over the blocks of ``scope``.
+        """
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, RowObserver):
+                callback.on_rows(rows, weights, self.trained_parameters)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradient that the optimizer is about to use."""
+        self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
+
+    def _report(self, step: Step) -> None:
+        """Log the first step and every ``log_every_n_steps``-th one."""
+        metrics = step.metrics() | {f"train/skipped/{reason}": float(n) for reason, n in self.skipped.items()}
+        losses = {key: value for key, value in metrics.items() if key.startswith("train/loss/")}
+        self.log_dict(losses, prog_bar=True, logger=False, batch_size=1)
+        if self.windows_closed % self.trainer.log_every_n_steps == 0 or self.windows_closed == 1:  # type: ignore[attr-defined]
+            for logger in self.trainer.loggers:
+                logger.log_metrics(metrics, step=self.windows_closed)
+
+    # Set-up under a Trainer -------------------------------------------------------------------------------------------
+
+    @property
+    def fitting(self) -> bool:
+        """True inside ``Trainer.fit``."""
+        trainer = attached_trainer(self)
+        return trainer is not None and trainer.state.fn == TrainerFn.FITTING
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches per device and optimizer step of the data module; 1 without one that provides streams."""
+        data = self.stream_data
+        return 1 if data is None else data.micro_batches_per_step
+
+    @property
+    def trained_parameters(self) -> Sequence[nn.Parameter]:
+        """The optimizer's parameters that require a gradient, in its order."""
+        return self.runtime.parameters
+
+    @property
+    def trained_names(self) -> Sequence[str]:
+        """The names of ``trained_parameters``, as ``model.named_parameters()`` gives them."""
+        return self.runtime.names
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Check the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
+        if self.fitting:
+            check_trainer(self.trainer)
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Reset the descent, and check that the data module provides every stream the objectives read."""
+        if stage != "fit":
+            return
+        check_scattering(self.gradient, self.trainer)
+        self._reset_descent()
+        if (data := self.stream_data) is not None:
+            check_streams(self.streams_read, data.streams)
+            _ = data.micro_batches_per_step
+
+    def configure_model(self) -> None:
+        """Build the model, freeze what the mask excludes, and prepare the reference before a checkpoint is restored."""
+        self._keep_original()
+        is_new = self.model is None
+        super().configure_model()
+        assert self.model is not None
+        if self.mask is not None:
+            self.mask.freeze(self.model)
+        if self.fitting and self.reference is not None and not self._reference_is_ready:
+            is_original = is_new or (isinstance(self.spec, LiveModel) and not self._original)
+            self.reference.prepare(reference_context(self, lambda: self._shard(self._original_model()), is_original))
+            self._reference_is_ready = True
+            self._original.clear()
+
+    def _keep_original(self) -> None:
+        """Copy a live model while its weights are the original ones: ``load_from_checkpoint`` changes them next."""
+        loading = attached_trainer(self) is None
+        if self._reference_is_ready or self._original or not (self.fitting or loading):
+            return
+        if not isinstance(self.spec, LiveModel) or self.reference is None:
+            return
+        if self.reference.copies_model and (loading or not self.reference.borrows_model):
+            self._original.append(deepcopy(self.model))  # type: ignore[arg-type]
+
+    def _original_model(self) -> nn.Module:
+        return self._original[0] if self._original else self._built()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer of the trained parameters, and its schedule over the data module's own number of steps.
+
+        Raises:
+            ValueError: if no parameter requires a gradient, or the optimizer does not support the module's options or
+                cannot exempt the weights that an element-wise mask keeps fixed from weight decay.
+        """
+        assert self.model is not None
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if not trained:
+            raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
+        optimizer = self.optimizer(trained)
+        self.descent.check_optimizer(optimizer)
+        if self.mask is not None and self.mask.element_wise:
+            mask_weight_decay(optimizer, self.mask, {p: name for name, p in self.model.named_parameters()})
+        return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *num_steps(self))}
+
+    def on_fit_start(self) -> None:
+        """Log the objectives, the combiner and the memory estimate."""
+        for name, objective in self.objectives.items():
+            rank_zero_info(
+                f"objective {name!r}: {type(objective).__name__} on {'+'.join(objective.streams)} ({objective.role})"
+            )
+        rank_zero_info(
+            f"combiner: {type(self.combiner).__name__}, {len(self.objectives)} objectives, "
+            f"{self.micro_batches_per_step} micro-batches per optimizer step"
+        )
+        announce_memory(self)
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the state of the descent and the mask's fingerprint; of models with adapters, the adapters alone."""
+        checkpoint["unlearn_pl"] = self.descent.state_dict()
+        checkpoint["unlearn_pl_mask"] = None if self.mask is None else self.mask.fingerprint()
+        correct_loop_progress(checkpoint.get("loops", {}))
+        if self.spec.saved_parts:
+            weights = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {
+                name: value
+                for name, value in weights.items()
+                if self._in_saved_parts(name) or not name.startswith("model.")
+            }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Resume the descent.
+
+        Raises:
+            ValueError: if the checkpoint was trained with another mask or without one, or by a version that counted
+                micro-batches instead of optimizer steps.
+        """
+        if self.fitting:
+            check_resumed(checkpoint, self.mask)
+        self.descent.load_state_dict(checkpoint["unlearn_pl"])
