@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from tests.optional import missing_package
 from unlearn_pl.models.language.tiny import tiny_llama, train_tokenizer
 
 
@@ -19,6 +20,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
     from tests.parallel import FileByFile
 
     return FileByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """Skip what needs a package of an extra that is not installed."""
+    report = yield
+    if report.failed and call.excinfo is not None and (package := missing_package(call.excinfo.value)):
+        report.outcome = "skipped"
+        report.longrepr = (*item.location[:1], item.location[1] or 0, f"Skipped: the package {package} is missing")
+    return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-import nbformat
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -28,6 +27,8 @@ def test_notebooks_are_generated_from_their_scripts():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_are_valid_and_keep_all_of_their_script(path):
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     script = path.with_suffix(".py").read_text(encoding="utf-8")
@@ -41,6 +42,7 @@ def test_notebooks_are_valid_and_keep_all_of_their_script(path):
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own event loop and folders
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run(path, tmp_path, monkeypatch):
+    import nbformat
     from nbclient import NotebookClient
 
     monkeypatch.setenv("UNLEARN_PL_FAST", "1")

@@ -5,14 +5,13 @@ import sys
 
 import pytest
 import torch
-from torchjd import aggregation
-from torchjd.aggregation._weighting_bases import _GramianWeighting
 
 from tests.command_line import parser
 from unlearn_pl.combiners import TorchJD
 from unlearn_pl.combiners.torchjd_weighting import WEIGHTINGS
 from unlearn_pl.recording import record, unrecordable
 
+aggregation = pytest.importorskip("torchjd.aggregation")
 ARGUMENTS = {"CAGrad": {"c": 0.4}, "FairGrad": {"alpha": 1.0}, "Krum": {"n_byzantine": 0}}
 UNDER_GPL = {"DualProj", "UPGrad"}
 FREE = sorted(set(WEIGHTINGS) - UNDER_GPL)
@@ -283,6 +282,8 @@ def test_a_live_weighting_is_left_as_it_is():
 
 
 def test_the_names_are_torchjds_weightings_of_gramians():
+    from torchjd.aggregation._weighting_bases import _GramianWeighting
+
     public = {name: getattr(aggregation, name) for name in aggregation.__all__}
     of_gramians = {name.removesuffix("Weighting") for name, cls in public.items() if issubclass(cls, _GramianWeighting)}
     assert set(WEIGHTINGS) == of_gramians | {"Mean", "Random", "Sum"}  # the last three look at the size only

@@ -96,6 +96,7 @@ def test_a_run_validates_monitors_exports_and_tests(pool, alone, tmp_path, strat
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_adapters_are_trained_and_merged(pool, alone, model, tmp_path, strategy):
+    pytest.importorskip("peft")
     states = pool.run(cases.train_lora, strategy, 2, model, str(tmp_path))
     for name, value in alone["lora"].items():
         torch.testing.assert_close(states[0][name], value, rtol=1e-3, atol=1e-5)

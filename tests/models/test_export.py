@@ -2,7 +2,6 @@ import json
 
 import pytest
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from unlearn_pl.models import LoRA, check_export_directory, full_state_dict, save_pretrained
@@ -54,6 +53,8 @@ def test_adapters_are_merged_into_a_plain_model(tiny_model, tmp_path, tie, targe
 
 
 def test_adapters_can_be_written_alone(tiny_model, tmp_path):
+    from peft import PeftModel
+
     model = trained(LoRA(r=2).apply(tiny_model()))
     save_pretrained(model, tmp_path / "export", merge_lora=False)
     again = PeftModel.from_pretrained(tiny_model(), tmp_path / "export")

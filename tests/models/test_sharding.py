@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from peft import PeftModel
 from torch import distributed, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -78,6 +77,8 @@ def test_a_sharded_model_generates(tiny_model, tokenizer, mesh, lora):
 
 @pytest.mark.parametrize("lora", [True, False])
 def test_a_sharded_model_is_exported(tiny_model, mesh, tmp_path, lora):
+    from peft import PeftModel
+
     plain = tiny_model()
     plain = LoRA(r=2).apply(plain) if lora else plain
     with torch.no_grad():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unlearn_pl.models import LoRA, stream_forward
+from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.types import IGNORE_INDEX
 
 VOCAB = 320
@@ -101,7 +102,7 @@ def test_logits_and_hidden_states_are_aligned_with_the_labels(tiny_model):
 
 def test_hidden_states_alone_leave_the_logits_out(tiny_model):
     model, batch = tiny_model(dtype=torch.float64), make_batch()
-    model.activation_checkpointing_enable()
+    checkpoint_activations(model)
     view = stream_forward(model, batch, frozenset({"hidden.1"}))
     assert view.logits is None
     torch.testing.assert_close(view.logps, plain_logps(model, batch))
