@@ -54,22 +54,22 @@ bench-eval: $(INSTALLED)  ## the TOFU evaluation against one that goes metric by
 	$(RUN) -m benchmarks.evaluation_speed $(if $(TOFU),--tofu $(TOFU))
 
 study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an hour)
-	$(RUN) benchmarks/min_norm_study.py
+	$(RUN) -m experiments.studies.min_norm.study
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
-	$(RUN) -m benchmarks.combiner_study
+	$(RUN) -m experiments.studies.combiners.study
 
 study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)
-	$(RUN) -m experiments.markov_chains.study
+	$(RUN) -m experiments.studies.markov_chains.study
 
 study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost (minutes)
-	$(RUN) -m benchmarks.refresh_study
+	$(RUN) -m experiments.studies.refresh.study
 
 study-masks: $(INSTALLED)  ## how few weights carry the forgetting, by score (minutes)
-	$(RUN) -m experiments.markov_chains.masks
+	$(RUN) -m experiments.studies.markov_chains.masks
 
 study-relearning: $(INSTALLED)  ## which method's forgetting survives relearning (about half an hour)
-	$(RUN) -m benchmarks.relearning_study
+	$(RUN) -m experiments.studies.relearning.study
 
 SMOLLM2 = $(RUN) -m unlearn_pl $(1) -c experiments/smollm2/$(2).yaml --data.path $(TOFU) --trainer.default_root_dir runs/smollm2/$(3)
 study-smollm2: $(INSTALLED)  ## GradDiff and MOLLM on a real model and TOFU's files (hours)

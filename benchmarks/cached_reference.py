@@ -93,6 +93,7 @@ def references(original: nn.Module, examples: StreamExamples, folder: Path) -> I
             ReferenceContext(
                 original,
                 lambda: copy.deepcopy(original),
+                stream_forward,
                 is_original=True,
                 needs={"stream": NEEDS},
                 examples=lambda stream: examples,

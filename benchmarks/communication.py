@@ -29,8 +29,7 @@ from benchmarks.harness import RESULTS, command_line, machine, report, table
 from benchmarks.step_cost_loops import make_module
 from benchmarks.step_cost_task import RandomTokens, Task
 from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
-from unlearn_pl.gradients import ScatteredRows
-from unlearn_pl.types import UnlearnBatch
+from unlearn_pl.gradients import FirstOrder, ScatteredRows
 
 DOUBLE, SINGLE = 8, 4
 BYTES = {"double": DOUBLE, "float": SINGLE, "c10::BFloat16": 2, "long int": 8, "int": 4, "unsigned char": 1, "bool": 1}
@@ -57,14 +56,14 @@ class CountBytes(pl.Callback):
         self.ends: list[float] = []
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: UnlearnBatch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
         if batch_idx == PROFILED_STEP:
             self.profile = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
             self.profile.start()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: UnlearnBatch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if batch_idx == PROFILED_STEP:
             self.profile.stop()
@@ -105,8 +104,9 @@ def answer(request: dict) -> dict[str, Any] | None:
         callbacks=[count],
     )
     device = torch.device("cpu")
-    options = {"row_storage": ScatteredRows()} if request["strategy"] == "ddp" and request["scattered"] else {}
-    trainer.fit(make_module(COMBINERS[request["combiner"]](), TASK, device, **options), RandomTokens(TASK))
+    rows = ScatteredRows() if request["strategy"] == "ddp" and request["scattered"] else None
+    module = make_module(COMBINERS[request["combiner"]](), TASK, device, gradient=FirstOrder(rows=rows))
+    trainer.fit(module, RandomTokens(TASK))
     return {"bytes": count.bytes(), "seconds": count.seconds()} if trainer.is_global_zero else None
 
 

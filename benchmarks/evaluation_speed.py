@@ -30,7 +30,7 @@ from benchmarks.harness import Clock, machine, table
 from benchmarks.metric_by_metric import MetricByMetric
 from unlearn_pl.callbacks import TOFUEvaluation
 from unlearn_pl.data import Row, SyntheticAuthors, UnlearningDataModule
-from unlearn_pl.data.io.files import read_rows
+from unlearn_pl.data.io.rows import read_rows
 from unlearn_pl.models import CausalLM, load_tokenizer, tiny_llama, train_tokenizer
 from unlearn_pl.modules import FineTuning, PretrainedModule
 from unlearn_pl.optim import LinearWarmup

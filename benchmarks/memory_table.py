@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.harness import command_line, report, table
+from unlearn_pl.engine import BackwardPass, MemoryPlan, backward_passes
 from unlearn_pl.models.model_shape import ModelShape
-from unlearn_pl.models.memory_plan import BackwardPass, MemoryPlan
-from unlearn_pl.modules.memory import backward_passes
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 
 GPU_GIB = 80

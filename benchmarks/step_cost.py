@@ -97,7 +97,7 @@ def against_others(model: str, dtype: str) -> list[Case]:
             three,
             cycle=4,
         ),
-        Case("MinNorm, gramian=sketch (K = 3, reference given) / plain", "MinNorm, sketch", "plain", three),
+        Case("MinNorm, SketchedRows (K = 3, reference given) / plain", "MinNorm, sketch", "plain", three),
         Case("Scalarization (K = 2) / plain", "Scalarization", "plain", two),
         Case("Scalarization (K = 3) / plain", "Scalarization", "plain", three),
         Case("Scalarization (K = 2) / transformers.Trainer", "Scalarization", "transformers.Trainer", two),

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Contestant
 from benchmarks.step_cost_task import (
+    STEPS_PER_EPOCH,
     RandomTokens,
+    Streams,
     Task,
     TokenExamples,
     collate,
@@ -22,12 +24,13 @@ from benchmarks.step_cost_task import (
     unlearning_cross_entropy,
 )
 from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
+from unlearn_pl.gradients import SketchedRows
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.modules import NPO, SimNPO, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, Objective, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import Constant
 from unlearn_pl.references import AdapterReference, CachedReference, FrozenReference, Reference, ReferenceContext
-from unlearn_pl.types import TokenBatch, UnlearnBatch
+from unlearn_pl.types import Batch, Needs, TokenBatch
 
 OPTIMIZER = partial(torch.optim.AdamW, lr=1e-5)
 CLIP = 1.0
@@ -48,7 +51,7 @@ class GivenReference(Reference):
         self._logps = log_probs(context.original().to(self._batch["labels"].device), self._batch)
 
     def annotate(
-        self, stream: str, batch: TokenBatch, needs: frozenset[str], model: nn.Module
+        self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
         return {"ref_logits": self._logps[:, :-1]}
 
@@ -60,7 +63,7 @@ class AfterStep(pl.Callback):
         self.step_done = step_done
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: UnlearnBatch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Streams, batch_idx: int
     ) -> None:
         self.step_done()
 
@@ -131,25 +134,25 @@ class Losses:
         batch: of the reference, where it is given.
     """
 
-    def __init__(self, task: Task, model: nn.Module, batch: UnlearnBatch) -> None:
+    def __init__(self, task: Task, model: nn.Module, batch: Streams) -> None:
         self.task = task
         self.model = model
         with_model = task.objectives == 3 and task.reference == "memory"
         self.frozen = deepcopy(model).eval().requires_grad_(False) if with_model and not task.lora else None
         self.given = log_probs(model, batch["retain"]) if task.objectives == 3 and not with_model else None
 
-    def forget(self, batch: UnlearnBatch) -> list[Tensor]:
+    def forget(self, batch: Streams) -> list[Tensor]:
         """Those of the forget stream."""
         return [unlearning_cross_entropy(logits_of(self.model, batch["forget"]), batch["forget"])]
 
-    def retain(self, batch: UnlearnBatch) -> list[Tensor]:
+    def retain(self, batch: Streams) -> list[Tensor]:
         """Those of the retain stream, in the order of the objectives."""
         reference = self._reference(batch["retain"])
         logits = logits_of(self.model, batch["retain"])
         nll = negative_log_likelihood(logits, batch["retain"])
         return [nll] if reference is None else [divergence(logits, reference), nll]
 
-    def all(self, batch: UnlearnBatch) -> list[Tensor]:
+    def all(self, batch: Streams) -> list[Tensor]:
         """All of them."""
         return self.forget(batch) + self.retain(batch)
 
@@ -162,21 +165,21 @@ class Losses:
         return self.given
 
 
-Backward = Callable[[Losses, UnlearnBatch, list[nn.Parameter]], None]
+Backward = Callable[[Losses, Streams, list[nn.Parameter]], None]
 
 
-def backward_of_sum(losses: Losses, batch: UnlearnBatch, parameters: list[nn.Parameter]) -> None:
+def backward_of_sum(losses: Losses, batch: Streams, parameters: list[nn.Parameter]) -> None:
     """The graphs of all streams at once."""
     torch.stack(losses.all(batch)).sum().backward()
 
 
-def backward_by_stream(losses: Losses, batch: UnlearnBatch, parameters: list[nn.Parameter]) -> None:
+def backward_by_stream(losses: Losses, batch: Streams, parameters: list[nn.Parameter]) -> None:
     """One stream after the other: least memory."""
     for of_stream in (losses.forget, losses.retain):
         torch.stack(of_stream(batch)).sum().backward()
 
 
-def torchjd_backward(losses: Losses, batch: UnlearnBatch, parameters: list[nn.Parameter]) -> None:
+def torchjd_backward(losses: Losses, batch: Streams, parameters: list[nn.Parameter]) -> None:
     """A Jacobian, then MGDA on its Gramian."""
     from torchjd.aggregation import MGDA
     from torchjd.autojac import backward, jac_to_grad
@@ -191,7 +194,7 @@ class TorchJDEngine:
     def __init__(self) -> None:
         self.engine: Any = None
 
-    def __call__(self, losses: Losses, batch: UnlearnBatch, parameters: list[nn.Parameter]) -> None:
+    def __call__(self, losses: Losses, batch: Streams, parameters: list[nn.Parameter]) -> None:
         from torchjd.aggregation import MGDAWeighting
         from torchjd.autogram import Engine
 
@@ -249,13 +252,13 @@ class PairedExamples(torch.utils.data.Dataset[dict[str, Any]]):
         self.streams = {name: TokenExamples(task, i) for i, name in enumerate(task.streams)}
 
     def __len__(self) -> int:
-        return RandomTokens.steps_per_epoch
+        return STEPS_PER_EPOCH
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {name: examples[index % len(examples)] for name, examples in self.streams.items()}
 
 
-def collate_pairs(pairs: list[Mapping[str, Any]]) -> UnlearnBatch:
+def collate_pairs(pairs: list[Mapping[str, Any]]) -> Streams:
     """A batch per stream."""
     return {name: collate([pair[name] for pair in pairs], torch.device("cpu")) for name in pairs[0]}
 
@@ -269,7 +272,7 @@ def trainer_loop(task: Task, device: torch.device) -> Contestant:
             arguments = transformers.TrainingArguments(
                 output_dir=folder,
                 per_device_train_batch_size=task.batch_size,
-                max_steps=RandomTokens.steps_per_epoch,
+                max_steps=STEPS_PER_EPOCH,
                 learning_rate=1e-5,
                 weight_decay=0.01,
                 lr_scheduler_type="constant",
@@ -314,7 +317,7 @@ def make_loop(name: str, task: Task, device: torch.device) -> Contestant:
         "torchjd autogram": lambda: torch_loop(TorchJDEngine(), task, device),
         "MinNorm": lambda: module_loop(MinNorm, task, device),
         "MinNorm, refresh_every=4": lambda: module_loop(MinNorm, task, device, refresh_every=4),
-        "MinNorm, sketch": lambda: module_loop(MinNorm, task, device, gramian="sketch"),
+        "MinNorm, sketch": lambda: module_loop(MinNorm, task, device, gradient=SketchedRows()),
         "Scalarization": lambda: module_loop(Scalarization, task, device),
         "NPO, cached reference": lambda: preset_loop(
             lambda m: NPO(m, reference=CachedReference(), optimizer=OPTIMIZER, schedule=Constant()), task, device

@@ -1,7 +1,7 @@
 """What is trained in the benchmarks of a step: a model with random weights, random tokens, and two or three losses."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import lightning.pytorch as pl
@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from unlearn_pl.models import LoRA
 from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.models.precision import cast_parameters
-from unlearn_pl.types import TokenBatch, UnlearnBatch
+from unlearn_pl.types import StreamProvider, TokenBatch
 
 MODELS = {
     "tiny": {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
@@ -28,6 +28,13 @@ MODELS = {
            "num_attention_heads": 32, "num_key_value_heads": 8},
 }  # fmt: skip
 """Shapes: one to see whether anything works, one for a laptop, SmolLM2-135M, and Llama-3.2-1B."""
+
+
+STEPS_PER_EPOCH = 1_000_000
+"""Of a run without end."""
+
+Streams = Mapping[str, TokenBatch]
+"""A batch per stream."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Task:
         """Tokens per step, all streams together."""
         return len(self.streams) * self.batch_size * self.length
 
-    def batch(self, device: torch.device) -> UnlearnBatch:
+    def batch(self, device: torch.device) -> Streams:
         """The tokens of every step."""
         examples = {name: TokenExamples(self, i) for i, name in enumerate(self.streams)}
         return {name: collate([e[i] for i in range(len(e))], device) for name, e in examples.items()}
@@ -136,22 +143,33 @@ def collate(examples: Sequence[Example], device: torch.device) -> TokenBatch:
     return TokenBatch(input_ids=tokens, attention_mask=torch.ones_like(tokens), labels=tokens, index=index)
 
 
-class RandomTokens(pl.LightningDataModule):
+class RandomTokens(StreamProvider, pl.LightningDataModule):
     """The same batch again and again, as the data module of a run without end.
 
     Args:
         task: gives streams and sizes.
     """
 
-    micro_batches_per_step = 1
-    steps_per_epoch = 1_000_000
-
     def __init__(self, task: Task) -> None:
         super().__init__()
-        self.streams = task.streams
+        self.task = task
         self.micro_batch_size = task.batch_size
-        self.longest_sequence = task.length
         self.examples = {name: TokenExamples(task, i) for i, name in enumerate(self.streams)}
+
+    @property
+    def streams(self) -> list[str]:
+        """Names of the streams."""
+        return self.task.streams
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """More than are taken."""
+        return STEPS_PER_EPOCH
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens of every example."""
+        return self.task.length
 
     def stream_fingerprint(self, stream: str) -> str:
         """Which examples these are."""
@@ -174,7 +192,7 @@ class _Repeated(Dataset[list[Example]]):
         self.batch = [examples[i] for i in range(len(examples))]
 
     def __len__(self) -> int:
-        return RandomTokens.steps_per_epoch
+        return STEPS_PER_EPOCH
 
     def __getitem__(self, index: int) -> list[Example]:
         return self.batch

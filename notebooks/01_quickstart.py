@@ -21,13 +21,13 @@ from IPython.display import Image
 from torch import Tensor
 from torch.optim import AdamW
 
-from unlearn_pl.combiners import Combiner, MinNorm
+from unlearn_pl.combiners import GramianCombiner, MinNorm
 from unlearn_pl.commands.story import Story
 from unlearn_pl.functional import entropy, masked_mean
 from unlearn_pl.modules import MOLLM, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, Objective
 from unlearn_pl.report import plot_combination, plot_forgetting, read_history
-from unlearn_pl.types import StreamView
+from unlearn_pl.types import LanguageView
 
 # UNLEARN_PL_FAST=1 runs every cell at a size at which the numbers mean nothing.
 fast = os.environ.get("UNLEARN_PL_FAST") == "1"
@@ -89,7 +89,7 @@ class EntropyLoss(Objective):
 
     stream, role, needs = "forget", "forget", frozenset({"logits"})
 
-    def loss(self, view: StreamView) -> Tensor:
+    def loss(self, view: LanguageView) -> Tensor:
         return -masked_mean(entropy(view.logits), view.mask)
 
 
@@ -106,7 +106,7 @@ story.unlearn(
 
 
 # %%
-class EqualShares(Combiner):
+class EqualShares(GramianCombiner):
     """The mean of the unit gradients."""
 
     def weigh(self, gramian: Tensor, losses: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.made_up_data import made_up_people, write_all
+from experiments.made_up_data import made_up_people, write_all
 from unlearn_pl.cli import main
 from unlearn_pl.results import read_results
 

@@ -1,4 +1,4 @@
-"""The ``unlearn-pl`` command: the methods of Lightning's Trainer, and what this library adds to them."""
+"""The ``unlearn-pl`` command: the methods of Lightning's Trainer, and the commands of this library."""
 
 import sys
 from collections.abc import Sequence
@@ -13,14 +13,15 @@ TRAINER_COMMANDS = {
     "test": "Evaluate in full and write results.json.",
     "predict": "Answer the questions of the evaluation splits.",
 }
-"""Methods of the Trainer, to be configured in YAML."""
+"""Methods of the Trainer, configured in YAML and on the command line."""
 
 COMMANDS = {
-    "demo": "The whole story offline on a laptop: train, unlearn, evaluate, report.",
+    "demo": "Show everything offline on a laptop: train, unlearn, evaluate, report.",
     "attribute": "Score the weights and write a mask of those that may change.",
-    "compare": "Several results.json side by side, with intervals.",
-    "requests": "Deletion requests one after another, with an audit trail.",
-    "attack": "Try to bring forgotten answers back: relearning, quantisation, other prompts.",
+    "compare": "Compare several results.json, with intervals.",
+    "requests": "Carry out deletion requests one after another, with an audit trail.",
+    "recipes": "List the recipes that -c finds by name, or print one.",
+    "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",
 }
 """Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""
 
@@ -29,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run ``unlearn-pl ARGS``.
 
     Args:
-        args: what stands behind the command's name; the process's own arguments by default.
+        args: the arguments after ``unlearn-pl``; those of the process by default.
     """
     args = list(sys.argv[1:] if args is None else args)
     command = args[0] if args else ""
@@ -52,7 +53,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def usage() -> str:
-    """What ``unlearn-pl --help`` prints."""
+    """The text of ``unlearn-pl --help``."""
     commands = "\n".join(f"  {name:<10} {help_}" for name, help_ in (TRAINER_COMMANDS | COMMANDS).items())
     return f"""usage: unlearn-pl COMMAND [ARGUMENTS]
        unlearn-pl --version
@@ -64,14 +65,14 @@ commands:
 
 examples:
   unlearn-pl demo
-  unlearn-pl fit -c experiments/tofu/mollm.yaml --trainer.max_epochs 5
-  unlearn-pl fit -c experiments/tofu/mollm.yaml --print_config    the configuration that would run
-  unlearn-pl test -c experiments/tofu/mollm.yaml --ckpt_path last
-  unlearn-pl fit --help                                           every argument of a command
-  unlearn-pl fit --model.help MOLLM                               every argument of a class"""
+  unlearn-pl fit -c tofu/mollm --trainer.max_epochs 5    a recipe by name; a YAML file by its path
+  unlearn-pl fit -c tofu/mollm --print_config            the configuration that would run
+  unlearn-pl test -c tofu/mollm --ckpt_path last
+  unlearn-pl fit --help                                  every argument of a command
+  unlearn-pl fit --model.help MOLLM                      every argument of a class"""
 
 
 def _import_from_working_directory() -> None:
-    """Let YAML files name classes of the user's own, as ``class_path: my_package.MyLoss``."""
+    """Let YAML files name the user's own classes, as in ``class_path: my_package.MyLoss``."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

@@ -6,6 +6,7 @@ with ``weights_only=True``. Values that plain data cannot hold are marked, and r
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -94,5 +95,13 @@ def unrecordable(plain: Any, path: str = "") -> list[str]:
 
 
 def class_path(cls: type) -> str:
-    """Import path of ``cls``."""
+    """Import path of ``cls``: the public one, ``unlearn_pl.<package>.<Name>``, if the package exports this class.
+
+    So records do not depend on the files of a package.
+    """
+    root, _, rest = cls.__module__.partition(".")
+    package = f"{root}.{rest.partition('.')[0]}"
+    exported = sys.modules.get(package) if root == "unlearn_pl" else None
+    if cls.__name__ in getattr(exported, "__all__", ()) and getattr(exported, cls.__name__, None) is cls:
+        return f"{package}.{cls.__name__}"
     return f"{cls.__module__}.{cls.__qualname__}"

@@ -26,7 +26,7 @@ def test_the_module_and_plain_pytorch_compute_the_same_losses_and_gradient_norms
     take_steps(lambda done: fit(module, task, CPU, done), 1)
     model, batch = task.make_model(CPU), task.batch(CPU)
     losses = Losses(task, model, batch).all(batch)
-    torch.testing.assert_close(module._losses.float(), torch.stack(losses).detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(module.descent.losses.float(), torch.stack(losses).detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_a_weighted_sum_through_the_module_ends_at_the_weights_of_plain_pytorch():

@@ -133,7 +133,7 @@ def test_the_trail_says_everything(done, data, target):
         assert forgotten["asked"] == request["asked"]
         assert forgotten["begun"] <= forgotten["finished"] <= evaluated["finished"]
         assert (forgotten["rows"], forgotten["rows_sha256"]) == data.at(request["id"]).requested_rows()
-        assert forgotten["method"] == "unlearn_pl.modules.presets.grad_diff.GradDiff"
+        assert forgotten["method"] == "unlearn_pl.modules.GradDiff"
         assert len(forgotten["config_hash"]) == 64
         assert (forgotten["weights_before"], forgotten["weights_after"]) == (before, after)
         assert forgotten["model"] == folder

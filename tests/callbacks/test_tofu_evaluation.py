@@ -212,7 +212,7 @@ def test_the_file_says_what_was_evaluated(tmp_path, monkeypatch):
     assert read.weights_fingerprint == weights_fingerprint(module.model)
     assert read.config["model"] == {"nan_index": -1}
     assert read.config["data"]["batch_size"] == 3
-    assert read.config["evaluation"]["class_path"] == "unlearn_pl.callbacks.tofu.TOFUEvaluation"
+    assert read.config["evaluation"]["class_path"] == "unlearn_pl.callbacks.TOFUEvaluation"
     assert {split: sorted(table) for split, table in read.per_example.items()} == {
         split: [*(["fluency"] if split == "forget" else []), "probability", "rouge", "truth_ratio"] for split in SIZES
     }

@@ -44,7 +44,7 @@ def test_a_recipe_gives_a_mask_that_the_same_recipe_trains_with(tmp_path, capsys
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["wagle.safetensors"]
     header = read_mask_header(Path("masks/wagle.safetensors"))
     assert sum(header.kept.values()) == round(0.05 * sum(torch.Size(s).numel() for s in header.parameters.values()))
-    assert header.made_by["attribution"]["class_path"] == "unlearn_pl.attribution.wagle.WAGLE"
+    assert header.made_by["attribution"]["class_path"] == "unlearn_pl.attribution.WAGLE"
     assert header.made_by["findings"]["gamma"] > 0
 
     original = tiny_llama(512, hidden_size=16, num_layers=1, num_heads=2)  # as the recipe has it

@@ -105,7 +105,7 @@ def test_an_interrupted_run_goes_on_and_ends_like_another_one(requests, capsys):
     ("args", "message"),
     [
         (["--trainer.callbacks=[]"], "has 0 AuditTrail and 0 SavePretrained; `unlearn-pl requests` needs one of each"),
-        (["--ckpt_path=target"], "--ckpt_path target: `unlearn-pl requests` goes on by itself"),
+        (["--ckpt_path=target"], "--ckpt_path target: `unlearn-pl requests` resumes by itself"),
         (["--trainer.fast_dev_run=true"], "fast_dev_run leaves no model for the next request"),
         (["--trainer.callbacks+=SavePretrained"], "1 AuditTrail and 2 SavePretrained"),
         (

@@ -331,7 +331,7 @@ def test_arguments_are_kept_as_plain_data(tokenizer):
 
     assert data.hparams["tokenizer"] == "somewhere"
     assert data.hparams["template"] == {
-        "class_path": "unlearn_pl.data.text.template.ChatTemplate",
+        "class_path": "unlearn_pl.data.ChatTemplate",
         "init_args": {"system": None},
     }
 

@@ -72,7 +72,10 @@ def test_missing_files_and_columns_of_the_benchmark(tmp_path):
     options = {"path": str(tmp_path), "splits": [], "batch_size": 8, "micro_batch_size": 8}
     refused(r"no file forget01\.json", data=TOFUDataModule(kit.tokenizer(), "forget01", **options))
     (tmp_path / "forget01.json").write_text(json.dumps({"question": "Who?", "reply": "Ada."}))
-    refused(r"forget01\.json has no column 'answer', only", data=TOFUDataModule(kit.tokenizer(), "forget01", **options))
+    refused(
+        r"forget01\.json: there is no column 'answer', only",
+        data=TOFUDataModule(kit.tokenizer(), "forget01", **options),
+    )
 
 
 def test_a_fractional_number_of_micro_batches():

@@ -238,6 +238,6 @@ def test_options_are_recorded_and_reach_presets(tmp_path):
     recorded = dict(module.hparams)
     assert recorded["scope"] == "group"
     assert recorded["gradient"] == {
-        "class_path": "unlearn_pl.gradients.sharpness_aware.SharpnessAware",
+        "class_path": "unlearn_pl.gradients.SharpnessAware",
         "init_args": {"rho": 0.02},
     }

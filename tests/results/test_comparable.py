@@ -73,6 +73,11 @@ def test_a_class_that_was_moved_is_the_same_and_one_that_is_not_recorded_may_be(
         check_comparable({"silent": silent, "one": RESULTS, "other": other})
 
 
+def test_an_evaluation_of_an_earlier_version_is_the_same_evaluation():
+    today = replace(RESULTS, config=config(component("unlearn_pl.callbacks.TOFUEvaluation")))
+    assert check_comparable({"before": RESULTS, "after": today}) == []
+
+
 def test_splits_and_scores_that_only_some_have_are_no_matter():
     fewer = replace(RESULTS, per_example={"forget": {"rouge": {7: 1.0, 0: 0.0}, "loss": {}}})
     fewer = replace(fewer, questions={"forget": RESULTS.questions["forget"]})

@@ -10,7 +10,7 @@ import pytest
 from tests.robustness.subjects import authors, make_folder, subject
 from unlearn_pl.data import Request, SequentialRequests, TextDataModule
 from unlearn_pl.models import LoRA
-from unlearn_pl.results import read_json, weights_fingerprint, write_json
+from unlearn_pl.results import config_hash, read_json, weights_fingerprint, write_json
 from unlearn_pl.robustness import (
     Attack,
     Audit,
@@ -134,6 +134,25 @@ def test_an_interrupted_audit_goes_on_where_it_stopped(tmp_path, folder, noted):
     assert finished[:3] == kept
     assert audit() == finished
     assert len(noted.runs) == 4
+
+
+def test_outcomes_of_an_earlier_version_are_not_repeated(tmp_path, folder, noted):
+    def audit():
+        return list(Audit(subject(folder), [PrefixAttack(), noted()], tmp_path / "out").run())
+
+    file, paths = tmp_path / "out" / "attacks.json", {"PrefixAttack": "prefix_attack", "Unattacked": "unattacked"}
+    audit()
+    text = file.read_text()
+    for name, module in paths.items():
+        text = text.replace(f"unlearn_pl.robustness.{name}", f"unlearn_pl.robustness.{module}.{name}")
+    assert text != file.read_text()
+    before = json.loads(text)
+    for outcome in before["outcomes"]:
+        outcome["config_hash"] = config_hash(outcome["config"])
+    file.write_text(json.dumps(before))
+    kept = read_outcomes(file)
+    assert audit() == kept
+    assert noted.runs == ["audited 0"]
 
 
 def test_another_seed_data_or_weights_are_attacked_anew(tmp_path, folder, noted):

@@ -1,41 +1,38 @@
-"""``unlearn-pl attack``: does a model still know what it was made to forget?"""
+"""``unlearn-pl attack``: robustness attacks on an unlearned model."""
 
 import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from jsonargparse import ArgumentParser
+
+from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
 from unlearn_pl.robustness.target import Precision
-
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
 
 SCORES = ("probability", "extraction_strength", "rouge")
 CURVE = "forget_probability"
 
 
 def main(args: Sequence[str]) -> None:
-    """Run ``unlearn-pl attack ARGS``; what is refused is a line on standard error, and exit status 1."""
+    """Run ``unlearn-pl attack ARGS``; a ``ValueError`` is a line on standard error and exit status 1."""
     parser = attack_parser()
     try:
-        given = parser.instantiate_classes(parser.parse_args(list(args))).as_dict()
+        given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
         attack(**{name: value for name, value in given.items() if name != "config"})
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def attack_parser() -> "ArgumentParser":
+def attack_parser() -> ArgumentParser:
     """The parser of the command's arguments and of its YAML files."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="unlearn-pl attack", description="Try to bring forgotten answers back.")
-    parser.add_argument("-c", "--config", action="config", help="YAML file; several are read in their order")
+    parser = UpgradingParser(prog="unlearn-pl attack", description="Try to recover forgotten answers.")
+    add_config_argument(parser)
     parser.add_function_arguments(attack, fail_untyped=True)
     return parser
 
@@ -56,25 +53,25 @@ def attack(
 ) -> None:
     """Attack a model, print a table, and write ``attacks.json`` and ``relearning.png``.
 
-    Attacks whose outcome is in ``attacks.json`` already, for the same configuration and the same weights, are not
+    Attacks whose outcome for the same configuration and the same weights is already in ``attacks.json`` are not
     repeated. The models' folders are only read.
 
     Args:
         model: Hugging Face folder of the audited model.
-        data: data module with the forget and the retain split; its training options play no part.
-        attacks: what is tried.
+        data: data module with the forget and the retain split; its training options are not used.
+        attacks: the attacks, in their order.
         output: folder to write.
         retain_model: folder of a model that never saw the forget set, attacked in the same way as a baseline.
-        original_model: folder of the model before unlearning: what counts as complete leakage.
-        forget_split: name of the split that holds what was to be forgotten.
-        retain_split: name of the split that was to stay; null for none.
-        seed: of everything that is drawn.
+        original_model: folder of the model before unlearning, whose leakage counts as complete.
+        forget_split: name of the split with the forget set.
+        retain_split: name of the split with the retain set; null for none.
+        seed: random seed of the attacks.
         max_new_tokens: length of generated answers.
         accelerator: the Trainer's.
         precision: the Trainer's.
 
     Raises:
-        ValueError: if a folder is not there, or an attack cannot be done; before any model is loaded.
+        ValueError: if a folder is missing, or an attack is not possible; before any model is loaded.
     """
     subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision)
     outcomes = []
@@ -110,7 +107,7 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
     Console(width=max(120, Console().width)).print(table)
     print(
         "The retain model never saw the answers: leakage above its own is what unlearning has left. Area and steps to "
-        "half are of the probability; relearning is judged on the rows that it does not show."
+        "half are of the probability; relearning is evaluated on the rows that it does not train on."
     )
 
 
@@ -134,12 +131,12 @@ def _draw(outcomes: Sequence[Outcome], path: Path) -> None:
 
 
 def relearning_curves(outcomes: Sequence[Outcome]) -> dict[str, list[tuple[float, float]]]:
-    """Name of a curve to its ``(step, forget probability)``.
+    """Name of a curve to its points ``(step, forget probability)``.
 
-    Attacks of one name, such as those that differ in their learning rate, are numbered from the second on.
+    Attacks of the same name, such as those with other learning rates, are numbered from the second one.
 
     Args:
-        outcomes: of any attacks.
+        outcomes: outcomes of any attacks.
     """
     curves, names = {}, Counter[str]()
     for outcome in outcomes:

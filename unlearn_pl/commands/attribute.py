@@ -23,11 +23,11 @@ PLACE = (
     "enable_progress_bar",
     "default_root_dir",
 )
-"""Arguments of the Trainer that say where and how exactly gradients are computed, and on how much data."""
+"""Arguments of the Trainer that determine where gradients are computed, how exactly, and on how much data."""
 
 
 def main(args: Sequence[str]) -> None:
-    """Run ``unlearn-pl attribute ARGS``; what is refused is a line on standard error, and exit status 1."""
+    """Run ``unlearn-pl attribute ARGS``; a ``ValueError`` is a line on standard error and exit status 1."""
     cli = AttributeCLI(args)
     output, attribution = (cli.config_init[name] for name in ("output", "attribution"))
     try:
@@ -40,10 +40,10 @@ def main(args: Sequence[str]) -> None:
 
 
 class AttributeCLI(UnlearnCLI):
-    """The parser of ``fit``, and what is to be written; of the Trainer, only :data:`PLACE` counts.
+    """The arguments of ``fit``, the attribution and the file to write; of the Trainer's, only :data:`PLACE` are used.
 
     Args:
-        args: the arguments.
+        args: the arguments after ``unlearn-pl attribute``.
     """
 
     def __init__(self, args: Sequence[str]) -> None:

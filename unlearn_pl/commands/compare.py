@@ -42,12 +42,12 @@ def compare(
 
     Args:
         results: ``results.json`` files, or folders that hold one.
-        format: of the table.
+        format: format of the table.
         retain_results: evaluation of the retain model that the runs were compared with; by default the path that the
             results record.
         level: coverage probability of the intervals.
         resamples: number of bootstrap draws.
-        seed: of the draws.
+        seed: random seed of the draws.
 
     Raises:
         ValueError: if a file is not a ``results.json``, or the runs are not comparable.
@@ -97,7 +97,7 @@ def _retain_scores(runs: Mapping[str, "Results"], given: str | None) -> tuple[di
         if given or len(set(paths.values())) > 1:
             raise ValueError(
                 f"There is no file {', '.join(map(repr, missing))}, so it is not known whether the runs were compared "
-                "with the same retain model. Say where its evaluation is with --retain_results."
+                "with the same retain model. Name its evaluation with --retain_results."
             )
         return {}, [
             f"Metrics that compare with the retain model have no interval: there is no file {missing[0]!r}. Say where "

@@ -25,8 +25,8 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
     """Train a tiny model on fictitious authors, unlearn half of them with two methods, evaluate, report.
 
     Args:
-        folder: for models, logs, results and figures.
-        seed: of initial weights and order of examples.
+        folder: folder of models, logs, results and figures.
+        seed: random seed of initial weights and order of examples.
         fast: do a fraction of the work, as a smoke test; the numbers then mean little.
     """
     size = {"authors": 2, "hidden_size": 64, "memorizing_epochs": 4, "unlearning_epochs": 2} if fast else {}
@@ -45,7 +45,7 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
 
     say("Unlearn with GradDiff (a weighted sum) and with MOLLM (a gradient per objective, combined at every step).")
     target = str(story.path("target"))
-    optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of benchmarks/min_norm_study.py for both
+    optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of experiments/studies/min_norm for both
     story.unlearn("graddiff", GradDiff(target, forget_weight=0.1, optimizer=optimizer))
     story.unlearn("mollm", MOLLM(target, optimizer=optimizer))
     results |= {name: story.evaluate(name, retain_results) for name in ("graddiff", "mollm")}
@@ -98,8 +98,8 @@ def print_next(story: Story) -> None:
         f"\nWritten to {story.folder}: results.json, forgetting.png, combination.png, and the unlearned model in "
         f"{story.path('mollm')}.\n"
         "Next:\n"
-        "  unlearn-pl fit -c experiments/synthetic/mollm.yaml          the same from a YAML file\n"
-        "  unlearn-pl fit -c experiments/tofu/mollm.yaml               TOFU on Llama-3.2-1B\n"
-        "  unlearn-pl fit --model.help MOLLM                           what can be changed\n"
-        "  notebooks/01_quickstart.ipynb                               your own objective in ten lines"
+        "  unlearn-pl fit -c synthetic/mollm          the same from a YAML file\n"
+        "  unlearn-pl fit -c tofu/mollm               TOFU on Llama-3.2-1B\n"
+        "  unlearn-pl fit --model.help MOLLM          what can be changed\n"
+        "  notebooks/01_quickstart.ipynb              your own objective in ten lines"
     )

@@ -1,4 +1,4 @@
-"""``unlearn-pl requests``: deletion requests, one after another, each on the model of the one before."""
+"""``unlearn-pl requests``: deletion requests, one after another, each on the model of the previous one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,22 +20,22 @@ def main(args: Sequence[str]) -> None:
 
 
 class RequestsCLI(UnlearnCLI):
-    """Fits and tests every request of :class:`~unlearn_pl.data.SequentialRequests` that is not done, says the trail.
+    """Fits and tests every request of :class:`~unlearn_pl.data.SequentialRequests` that the audit trail lacks.
 
     Everything about a request is in ``<default_root_dir>/<id>``, its model in ``hf`` there. The first request starts
-    from the model of the configuration, every other one from that of the request before it, and each draws its random
-    numbers anew from the seed. So a run that was interrupted, and is started again, goes on with the first request that
-    is not done and ends like one that was not interrupted.
+    from the model of the configuration, every other one from the model of the previous request, and the random numbers
+    of each depend only on the seed. So an interrupted run that is started again resumes with the first open request,
+    and ends like a run that was not interrupted.
 
     Args:
-        args: those of ``unlearn-pl fit``.
+        args: the arguments, as for ``unlearn-pl fit``.
     """
 
     def __init__(self, args: Sequence[str]) -> None:
         super().__init__(["fit", *args])
 
     def fit(self, **kwargs: Any) -> None:
-        """Carry out the requests that are open."""
+        """Carry out the open requests."""
         trail, data = self._parts()
         root = Path(self.trainer.default_root_dir)
         settings: Namespace = self.config[self.subcommand]
@@ -43,7 +43,7 @@ class RequestsCLI(UnlearnCLI):
         is_open, forgotten = trail.open_requests(data), trail.forgotten()
         model = trail.last_model()
         if not is_open:
-            rank_zero_info(f"All {len(data.requests)} requests are done, says {trail.path}.")
+            rank_zero_info(f"All {len(data.requests)} requests are done according to {trail.path}.")
         for request in is_open:
             folder = root / request
             settings.data.init_args.request = request
@@ -82,12 +82,12 @@ class RequestsCLI(UnlearnCLI):
         if exports[0].directory is not None or not exports[0].merge_lora:
             raise ValueError(
                 f"SavePretrained has directory={exports[0].directory!r} and merge_lora={exports[0].merge_lora}; "
-                "`unlearn-pl requests` writes a whole model per request, into folders of its own. Leave both out."
+                "`unlearn-pl requests` writes a whole model per request, into folders of its own. Drop both arguments."
             )
         if self._ckpt_path is not None:
             raise ValueError(
-                f"--ckpt_path {self._ckpt_path}: `unlearn-pl requests` goes on by itself with the first open request, "
-                "from the model of the one before. Leave it out."
+                f"--ckpt_path {self._ckpt_path}: `unlearn-pl requests` resumes by itself with the first open request, "
+                "from the model of the previous one. Drop the argument."
             )
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             raise ValueError("fast_dev_run leaves no model for the next request; try one with `unlearn-pl fit`.")
@@ -95,7 +95,7 @@ class RequestsCLI(UnlearnCLI):
 
 
 def on_model(method: Namespace, model: str) -> Namespace:
-    """The configuration of a module, of which another model is to forget.
+    """The configuration of a module that unlearns on another model.
 
     Args:
         method: class and arguments of the module.
@@ -104,14 +104,14 @@ def on_model(method: Namespace, model: str) -> Namespace:
     changed = method.clone()
     given = changed.init_args.model
     if isinstance(given, Namespace) and "name" in given.get("init_args", {}):
-        given.init_args.name = model  # a CausalLM, whose type, adapters and so on stay
+        given.init_args.name = model  # a CausalLM: keep its dtype, adapters and other arguments
     else:
         changed.init_args.model = model
     return changed
 
 
 def evaluated(method: Namespace, model: str) -> Namespace:
-    """The configuration of a module that evaluates ``model``, as ``method`` would.
+    """The configuration of a module that evaluates ``model`` as ``method`` would.
 
     Args:
         method: class and arguments of the module that is trained.

@@ -30,15 +30,15 @@ class Story:
     """Tiny models that know fictitious authors, unlearning runs and evaluations, in one folder.
 
     Attributes:
-        folder: for models, logs and results.
-        seed: of initial weights and order of examples; the facts stay the same.
+        folder: folder of models, logs and results.
+        seed: random seed of initial weights and order of examples; the facts stay the same.
         authors: number of authors in the forget set, and in the retain set; ten questions each.
         hidden_size: width of the model.
-        memorizing_epochs: passes over all answers in fine-tuning.
-        unlearning_epochs: passes over the forget answers in unlearning.
+        memorizing_epochs: epochs of fine-tuning.
+        unlearning_epochs: epochs of unlearning, passes over the forget answers.
         batch_size: examples per stream and optimizer step.
         progress: whether to show progress bars.
-        seconds: seconds that training took, by name of the model.
+        seconds: training time in seconds, by name of the model.
     """
 
     folder: Path
@@ -63,8 +63,8 @@ class Story:
         """Train ``module`` on the forget and retain streams; keep the model as ``name``.
 
         Args:
-            name: of the run.
-            module: made with ``model=story.path(...)``.
+            name: name of the run.
+            module: a module with ``model=story.path(...)``.
             watch_every: epochs between evaluations during training; 0 for none.
         """
         pl.seed_everything(self.seed, verbose=False)
@@ -86,7 +86,7 @@ class Story:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Trained on the texts of the fictitious authors."""
+        """A tokenizer that was trained on the texts of the fictitious authors."""
         return self._data(tokenizer=None).tokenizer
 
     def _data(self, **options: object) -> SyntheticAuthorsDataModule:
@@ -127,7 +127,7 @@ class Story:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence libraries while a story is told in a few lines."""
+    """Silence the messages and warnings of libraries, for an output of a few lines."""
     from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
     logger = logging.getLogger("lightning.pytorch")

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-# Classes of these packages can be named in YAML without their import path.
+# Imported so that YAML files can name their classes without an import path.
 from unlearn_pl import (  # noqa: F401
     attribution,
     callbacks,
@@ -26,15 +26,16 @@ from unlearn_pl import (  # noqa: F401
     references,
 )
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
+from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.modules import ModelModule
 
 
 class UnlearnCLI(LightningCLI):
-    """LightningCLI for any module, data module and component of this library or of the user's own.
+    """LightningCLI for the modules, data modules and components of this library, and for the user's own.
 
-    Everything that a run leaves behind is in ``trainer.default_root_dir``: ``config_<command>.yaml`` as resolved,
-    ``logs/version_N/metrics.csv``, ``checkpoints/`` and ``results.json`` (``results_<benchmark>.json`` where there are
+    All files of a run are in ``trainer.default_root_dir``: ``config_<command>.yaml`` as resolved,
+    ``logs/version_N/metrics.csv``, ``checkpoints/`` and ``results.json`` (``results_<benchmark>.json`` if there are
     several evaluations).
 
     Args:
@@ -54,15 +55,19 @@ class UnlearnCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            parser_class=TrainerParser,
             parser_kwargs={"prog": "unlearn-pl", "usage": "unlearn-pl"},
         )
 
     # The parser ------------------------------------------------------------------------------------------------------
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A usage of one line: an error would otherwise be preceded by a page of every argument."""
-        kwargs.setdefault("usage", "%(prog)s [-c RECIPE.yaml ...] [--SECTION.ARGUMENT VALUE ...]")
-        return super().init_parser(**kwargs)
+        """A parser with ``-c`` for recipes, and a usage of one line, where Lightning prints a page of arguments."""
+        kwargs.setdefault("usage", "%(prog)s [-c RECIPE ...] [--SECTION.ARGUMENT VALUE ...]")
+        kwargs.setdefault("dump_header", [f"lightning.pytorch=={pl.__version__}"])
+        parser = self.parser_class(**kwargs)
+        add_config_argument(parser)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Checkpoints go to ``<default_root_dir>/checkpoints``, where ``--ckpt_path last`` finds them again."""
@@ -74,26 +79,26 @@ class UnlearnCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse ``args``; Lightning's own method warns about arguments that do not come from ``sys.argv``."""
         assert isinstance(args, list)
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args(current_arguments(args))
 
     def _parse_ckpt_path(self) -> None:
         """Run what is configured: Lightning would let the hyperparameters of a checkpoint file replace it."""
 
-    # The parts -------------------------------------------------------------------------------------------------------
+    # The components ---------------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` unless told otherwise."""
+        """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` by default."""
         if self._get(self.config_init, "trainer.logger") in (None, True):
             kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
         trainer = super().instantiate_trainer(**kwargs)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            # Lightning would write last.ckpt all the same, over that of a real run.
+            # Lightning would still write last.ckpt, over that of a real run.
             for checkpoint in trainer.checkpoint_callbacks:
                 checkpoint.save_last = False  # type: ignore[attr-defined]
         return trainer
 
     def after_instantiate_classes(self) -> None:
-        """Let checkpoints keep the configuration, in which every component is spelled out."""
+        """Let checkpoints keep the configuration, which spells out every component."""
         self._dump_config()
         config = self.config_dump["model"]
         self.model.keep_record({"_class_path": config["class_path"], **config.get("init_args", {})})
@@ -101,18 +106,18 @@ class UnlearnCLI(LightningCLI):
     # The run ---------------------------------------------------------------------------------------------------------
 
     def before_fit(self) -> None:
-        """Refuse to start anew when the checkpoint to go on from is not there.
+        """Check that the checkpoint to resume from exists.
 
         Raises:
-            ValueError: naming the checkpoint.
+            ValueError: naming the checkpoint, if it is missing.
         """
         check_checkpoint(self._ckpt_path, self.trainer.default_root_dir)
 
     def before_validate(self) -> None:
-        """Refuse to evaluate anything but the checkpoint that was asked for, and say what is evaluated.
+        """Check that the checkpoint to evaluate exists, and log what is evaluated without one.
 
         Raises:
-            ValueError: naming the checkpoint.
+            ValueError: naming the checkpoint, if it is missing.
         """
         check_checkpoint(self._ckpt_path, self.trainer.default_root_dir)
         if self._ckpt_path is None:
@@ -177,14 +182,14 @@ class RunConfig(SaveConfigCallback):
 
 
 def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[str]) -> None:
-    """Make sure that the checkpoint ``ckpt_path`` exists: Lightning goes on without ``last`` when there is none.
+    """Check that the checkpoint ``ckpt_path`` exists: Lightning continues without a missing ``last``.
 
     Args:
-        ckpt_path: ``last``, a path, or what only Lightning can check (None, ``best``, ``hpc``, an address).
+        ckpt_path: ``last``, a path, or a value that only Lightning can check (None, ``best``, ``hpc``, an address).
         default_root_dir: folder of the run.
 
     Raises:
-        ValueError: naming the checkpoint and where it was looked for.
+        ValueError: naming the checkpoint and its folder, if it is missing.
     """
     if ckpt_path in (None, "best", "hpc") or ":" in str(ckpt_path):
         return
@@ -193,12 +198,12 @@ def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[
         if not any(path.exists() for path in folder.glob("last*.ckpt")):
             raise ValueError(
                 f"--ckpt_path last: there is no checkpoint in {str(folder)!r}. Run `unlearn-pl fit` first, with the "
-                "same trainer.default_root_dir and without switching checkpoints off."
+                "same trainer.default_root_dir and with checkpoints."
             )
     elif not Path(str(ckpt_path)).exists():
         raise ValueError(f"--ckpt_path {ckpt_path}: there is no such checkpoint.")
 
 
 def checkpoint_folder(default_root_dir: str | os.PathLike[str] | None) -> str:
-    """Where the checkpoints of a run are."""
+    """The folder of a run's checkpoints."""
     return str(Path(default_root_dir or ".") / "checkpoints")

@@ -1,7 +1,7 @@
 """Data modules: training streams of questions or texts, evaluation splits, and the order in which they are seen.
 
 :class:`UnlearningDataModule` does tokenization, sampling and loading; a benchmark, or your own data, is a subclass
-that says where rows come from.
+that provides the rows.
 """
 
 from unlearn_pl.data.benchmarks.custom import TextDataModule
@@ -13,12 +13,13 @@ from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
 from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
 from unlearn_pl.data.evaluation.completion import Completion
+from unlearn_pl.data.evaluation.datasets import CandidateDataset, PromptDataset
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationRows, SplitSource
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.passage import Passage
 from unlearn_pl.data.io.file_tokenizer import train_tokenizer_on
-from unlearn_pl.data.io.files import read_lines, read_rows
 from unlearn_pl.data.io.hub_dataset import HubDataset
+from unlearn_pl.data.io.rows import read_lines, read_rows
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.requests.sequential import Request, SequentialRequests
@@ -28,7 +29,7 @@ from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.choice_questions import ChoiceQuestions
 from unlearn_pl.data.streams.chunks import ChunkDataset
 from unlearn_pl.data.streams.completions import Completions
-from unlearn_pl.data.streams.datasets import CandidateDataset, PromptDataset, StreamDataset, TrainingDataset
+from unlearn_pl.data.streams.datasets import StreamDataset, TrainingDataset
 from unlearn_pl.data.streams.documents import Documents
 from unlearn_pl.data.streams.joined import Joined
 from unlearn_pl.data.streams.pairs import PairSource

@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.data.collate import collate_examples, collate_prompts
+from unlearn_pl.data.evaluation.datasets import CandidateDataset, PromptDataset
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, SplitSource, load_split
 from unlearn_pl.data.sampling import step_draws
 from unlearn_pl.data.stream_module import BatchOf, StreamDataModule, check_names, check_positive, select
-from unlearn_pl.data.streams.datasets import CandidateDataset, PromptDataset, StreamDataset, TrainingDataset
+from unlearn_pl.data.streams.datasets import StreamDataset, TrainingDataset
 from unlearn_pl.data.streams.source import Source, StreamSource
 from unlearn_pl.data.text.encoder import Encoder, load
 from unlearn_pl.data.text.template import Example, Template, default_template

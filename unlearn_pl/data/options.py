@@ -10,13 +10,13 @@ class DataOptions(TypedDict, total=False):
     """The arguments of :class:`~unlearn_pl.data.UnlearningDataModule` that every benchmark passes on.
 
     Attributes:
-        streams: names of the training streams to load; those that the module's objectives read by default.
-        splits: names of the evaluation splits to load; all that the benchmark evaluates by default.
+        streams: names of the training streams to load; by default those that the module's objectives read.
+        splits: names of the evaluation splits to load; by default all that the benchmark evaluates.
         batch_size: examples per stream and optimizer step, over all devices.
         micro_batch_size: examples per device and forward.
         eval_batch_size: examples per device in evaluation.
         max_eval_examples: evaluate only the first questions of each split.
-        template: lays out question and answer; the tokenizer's chat template when it has one, else plain text.
+        template: lays out question and answer; by default the tokenizer's chat template, or plain text if it has none.
         max_length: maximum number of tokens of an example.
         truncate: cut off the beginning of the question of longer examples instead of raising ValueError.
         num_workers: worker processes per data loader.

@@ -15,8 +15,10 @@ from transformers import PreTrainedTokenizerBase
 from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, shard, spec_of
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules.lightning_internals import attached_datamodule, attached_trainer, buffers_keep_their_type
+from unlearn_pl.modules.old_checkpoints import load_with_record
 from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
+from unlearn_pl.upgrading import upgraded
 
 
 class ModelModule(Recorded, StreamReader, pl.LightningModule):
@@ -216,7 +218,8 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
                 among ``kwargs``.
         """
         recorded = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
-        recorded = recorded.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        written = recorded.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        recorded = upgraded(written)
         missing = [name for name in unrecordable(recorded) if name.split(".")[0] not in kwargs]
         if missing:
             arguments = dict.fromkeys(f"{name.split('.')[0]}=..." for name in missing)
@@ -225,7 +228,10 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
                 "were live objects, which a checkpoint does not keep. Pass them again: load_from_checkpoint(path, "
                 f"{', '.join(arguments)})."
             )
-        loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
+        if recorded == written:
+            loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
+        else:
+            loaded = load_with_record(cls, checkpoint_path, recorded, **kwargs)
         # Keep the record that it was built from: what jsonargparse made of it (its own partials) cannot be recorded.
         replaced = {name: record(value) for name, value in kwargs.items() if name in arguments_of(loaded)}
         loaded.keep_record({**recorded, **replaced})

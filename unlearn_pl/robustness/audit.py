@@ -12,6 +12,7 @@ from unlearn_pl.robustness.attacks.attack import Attack
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
 from unlearn_pl.robustness.target import Subject
+from unlearn_pl.upgrading import upgraded
 
 AUDITED, RETAIN_MODEL, ORIGINAL = "audited", "retain", "original"
 
@@ -85,7 +86,7 @@ class Audit:
         if subject.model not in self._fingerprints:
             self._fingerprints[subject.model] = weights_fingerprint(subject.build())
         config, fingerprint = configuration(attack, subject), self._fingerprints[subject.model]
-        known = {(kept.config_hash, kept.weights_fingerprint, kept.role): kept for kept in self._kept}
+        known = {(config_hash(upgraded(kept.config)), kept.weights_fingerprint, kept.role): kept for kept in self._kept}
         key = (config_hash(config), fingerprint, role)
         if key in known:
             return known[key]

@@ -51,9 +51,9 @@ def test_texts_without_a_word_are_counted_in_the_log(tokenizer, folder, caplog):
     with caplog.at_level(logging.INFO):
         MUSEDataModule(tokenizer, path=str(folder), streams=["forget"]).setup("fit")
 
-    told = [message for message in caplog.messages if "left out" in message]
+    told = [message for message in caplog.messages if "are skipped" in message]
     assert len(told) == 1
-    assert "1 of 7 rows are left out" in told[0]
+    assert "1 of 7 rows are skipped" in told[0]
     assert "row 5 of" in told[0]
 
 
@@ -223,8 +223,8 @@ def test_counts_of_the_benchmark(caplog):
     splits = {name: load() for name, load in data.load_splits().items()}
 
     assert {name: len(rows) for name, rows in streams.items()} == {"forget": 888, "retain": 100}
-    (told,) = [message for message in caplog.messages if "left out" in message]
-    assert "1 of 889 rows are left out" in told
+    (told,) = [message for message in caplog.messages if "are skipped" in message]
+    assert "1 of 889 rows are skipped" in told
     assert "row 822 of" in told  # counted from 1: the empty one has index 821
     assert {name: len(rows) for name, rows in splits.items()} == dict.fromkeys([*SPLITS, *PRIVLEAK], 100)
     requests = [MUSEDataModule("unused", path=str(REAL), forget=f"sust/forget_{k}") for k in (1, 2)]

@@ -175,7 +175,7 @@ def test_examples_that_are_too_long(caplog):
         QuestionAnswers(rows).dataset("forget", encoder)
     skipping = QuestionAnswers(rows, on_bad_row="skip")
     assert len(skipping.dataset("forget", encoder)) == sum(length <= limit for length in lengths) < 8
-    assert f"2 of 8 examples have more than max_length={limit} tokens and are left out" in caplog.text
+    assert f"2 of 8 examples have more than max_length={limit} tokens and are skipped" in caplog.text
     assert len(skipping.evaluation_rows(encoder, 3)) == 3
     with pytest.raises(ValueError, match="all 8 examples have more than max_length=5"):
         skipping.dataset("forget", Encoder(kit.tokenizer(), template, 5))
@@ -282,7 +282,7 @@ def test_arguments_are_kept_as_plain_data(files):
     recorded = record(data)["init_args"]
     assert recorded["forget"] == files["pairs"]
     assert recorded["retain"] == {
-        "class_path": "unlearn_pl.data.streams.documents.Documents",
+        "class_path": "unlearn_pl.data.Documents",
         "init_args": {"path": files["texts"], "chunk_length": 9},
     }
 

@@ -160,10 +160,11 @@ def test_a_missing_file_is_named(tokenizer, folder):
     [
         (
             '{"question": "Who?", "reply": "Maud"}',
-            r"Row 1 of .*forget10\.json has no column 'answer', only \['question', 'r",
+            r"line 1 of .*forget10\.json: there is no column 'answer', only \['question', 'r",
         ),
-        ("Who? Maud.", r"Line 1 of .*forget10\.json is not JSON"),
-        ('"Who?"', r"Line 1 of .*forget10\.json is not a JSON object"),
+        ("Who? Maud.", r"line 1 of .*forget10\.json: it is not JSON"),
+        ('"Who?"', r"line 1 of .*forget10\.json: there is no column 'question', only \['text'\]"),
+        ("3", r"line 1 of .*forget10\.json: it is not a JSON object but '3'"),
         ("", "stream 'forget' is empty"),
     ],
 )

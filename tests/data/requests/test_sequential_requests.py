@@ -245,13 +245,13 @@ def test_sustainability_rounds_of_muse(tmp_path):
 def test_rows_that_were_asked_for_before_are_counted_and_all_of_them_refused():
     requests = [Request(id="a", forget=QuestionAnswers(ODA[:4])), Request(id="b", forget=QuestionAnswers(ODA[2:]))]
     data = SequentialRequests(own(ODA, IVO), requests)
-    with pytest.warns(UserWarning, match="2 of the 4 rows of the request 'b' were asked for before, by a"):
+    with pytest.warns(UserWarning, match="2 of the 4 rows of the request 'b' were requested before, by a"):
         data.setup("fit")
 
     third = Request(id="c", forget=QuestionAnswers(ODA[2:5]))  # some of it by one, some by the other
     twice = SequentialRequests(own(ODA, IVO), [*requests, third])
     with pytest.raises(
-        ValueError, match="3 of the 3 rows of the request 'c' were asked for before, by a, b: there is nothing new"
+        ValueError, match="3 of the 3 rows of the request 'c' were requested before, by a, b: there is nothing new"
     ):
         twice.setup("fit")
 
@@ -279,10 +279,10 @@ def test_judged_answers_have_no_split_of_the_same_questions(tmp_path):
     ("requests", "message"),
     [
         ([], r"requests=\[\] leaves nothing"),
-        ([{"id": "a/b", "rows": (0, 1)}], "'a/b' cannot be called so"),
-        ([{"id": "a", "rows": (0, 1)}, {"id": "a", "rows": (1, 2)}], "2 requests are called 'a'"),
-        ([{"rows": (0, 1)}], "The request '' cannot be called so"),
-        ([{"id": 1, "rows": (0, 1)}], "The request 1 cannot be called so"),
+        ([{"id": "a/b", "rows": (0, 1)}], "The id 'a/b' of a request is not valid"),
+        ([{"id": "a", "rows": (0, 1)}, {"id": "a", "rows": (1, 2)}], "2 requests have the id 'a'"),
+        ([{"rows": (0, 1)}], "The id '' of a request is not valid"),
+        ([{"id": 1, "rows": (0, 1)}], "The id 1 of a request is not valid"),
         ([{"id": "a", "rows": [3]}], r"rows=\[3\]; accepted is \[first, after last\]"),
         ([{"id": "a"}], r"'a' has the keys \['id'\]; accepted is one of forget and rows"),
         ([{"id": "a", "rows": (0, 1), "forget": "x.csv"}], "accepted is one of forget and rows"),
@@ -310,5 +310,5 @@ def test_unknown_request():
 
 def test_rows_of_texts_are_refused():
     data = TextDataModule(kit.tokenizer(), forget=Documents([text(0), text(1)]), retain=Documents([text(2)]))
-    with pytest.raises(ValueError, match="which has no rows to choose from"):
+    with pytest.raises(ValueError, match="which has no rows to select"):
         SequentialRequests(data, [Request(id="a", rows=(0, 1))]).setup("fit")

@@ -21,7 +21,7 @@ from unlearn_pl.data import (
     StepSampler,
     UnlearningDataModule,
 )
-from unlearn_pl.data.io.tables import table_fingerprint
+from unlearn_pl.data.io.entries import table_fingerprint
 from unlearn_pl.data.streams import token_cache
 from unlearn_pl.data.streams.token_cache import tokenizer_fingerprint
 from unlearn_pl.models import train_tokenizer
@@ -333,24 +333,24 @@ def test_broken_rows_are_refused_or_left_out_with_a_count(tmp_path, encoder, nam
         Documents(str(tmp_path / name)).dataset("forget", encoder)
     notes: list[str] = []
     assert list(Documents(str(tmp_path / name), on_bad_row="skip").texts(notes)) == ["One.", "Three."]
-    assert notes[0].startswith("1 of 3 rows are left out; ")
+    assert notes[0].startswith("1 of 3 rows are skipped; ")
 
 
 def test_the_count_is_logged_on_every_start(encoder, caplog):
     for _ in range(2):
         caplog.clear()
         Documents(["One.", "", "Three."], on_bad_row="skip").dataset("forget", encoder)
-        assert "stream 'forget': 1 of 3 rows are left out; row 2 of the given rows: the column 'text'" in caplog.text
+        assert "stream 'forget': 1 of 3 rows are skipped; row 2 of the given rows: the column 'text'" in caplog.text
         assert "stream 'forget': 2 documents," in caplog.text
 
 
 def test_documents_without_a_scored_token(word_tokenizer, caplog):
     encoder = Encoder(word_tokenizer(), PlainTemplate())
     texts = ["maud", "maud keeps the mill"]
-    with pytest.raises(ValueError, match="1 of them have less than two tokens"):
+    with pytest.raises(ValueError, match="1 of them have fewer than two tokens"):
         Documents(texts).dataset("forget", encoder)
     assert len(Documents(texts, on_bad_row="skip").dataset("forget", encoder)) == 1
-    assert "1 of them have less than two tokens" in caplog.text
+    assert "1 of them have fewer than two tokens" in caplog.text
     (row,) = Documents(texts, on_bad_row="skip").evaluation_rows(encoder, None)
     assert row.content() == texts[1]
     assert len(Documents(texts, eos=True).dataset("forget", encoder)) == 2

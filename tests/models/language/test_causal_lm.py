@@ -83,9 +83,9 @@ def test_the_tokenizer_is_the_models(folder, tokenizer):
 
 def test_a_specification_is_recorded_with_its_adapters():
     assert record(CausalLM("somebody/model", lora=LoRA(r=4))) == {
-        "class_path": "unlearn_pl.models.language.causal_lm.CausalLM",
+        "class_path": "unlearn_pl.models.CausalLM",
         "init_args": {
             "name": "somebody/model",
-            "lora": {"class_path": "unlearn_pl.models.language.lora.LoRA", "init_args": {"r": 4}},
+            "lora": {"class_path": "unlearn_pl.models.LoRA", "init_args": {"r": 4}},
         },
     }

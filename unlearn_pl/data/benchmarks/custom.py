@@ -1,4 +1,4 @@
-"""A user's own files: what is to be forgotten, and what is to be retained."""
+"""Forget and retain sets from a user's own files."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,37 +23,37 @@ from unlearn_pl.data.text.refusals import with_refusals
 
 
 class TextDataModule(UnlearningDataModule):
-    """Own forget and retain sets: questions with answers, conversations, or plain texts, from files.
+    """Your own forget and retain sets: questions with answers, conversations or plain texts, from files.
 
-    A path is enough where the columns have their usual names: ``question`` and ``answer``, ``messages``, or ``text``.
+    A path is enough if the columns have their usual names: ``question`` and ``answer``, ``messages``, or ``text``.
     :class:`~unlearn_pl.data.QuestionAnswers`, :class:`~unlearn_pl.data.Chats` and
-    :class:`~unlearn_pl.data.Documents` say more than a path::
+    :class:`~unlearn_pl.data.Documents` take other names, and further options::
 
         TextDataModule(forget="tickets/forget.csv", retain=Documents("books/", chunk_length=512))
 
     Training streams: ``forget``, ``retain``, ``normal`` (MOLLM's third stream), ``forget.alternate`` (other answers to
-    the forget questions) and ``train`` (the forget and the retain set, for the model that is to forget). Evaluation
-    splits: ``forget`` and ``retain``, the same examples, and ``eval_sets``. Of texts, the first chunk of each of the
-    first ``max_eval_examples`` (100) is scored.
+    the forget questions) and ``train`` (the forget and the retain set, for the target model). Evaluation splits:
+    ``forget`` and ``retain``, the same examples, and ``eval_sets``. Of texts, the first chunk of each of the first
+    ``max_eval_examples`` documents (100 by default) is scored.
 
-    Rows that repeat others, and rows that are both to be forgotten and to be retained, are counted in a warning: equal
-    ones, such as have the same words but other punctuation, case or white space, and such as are nearly the same: of
-    all pairs of neighbouring words that two rows have, about 80 % or more are in both (estimated, so between 65 and
-    95 % it may go either way).
+    Duplicate rows, and rows that the forget and the retain set have in common, are counted in a warning. Two rows count
+    as the same if they are equal, if they differ only in punctuation, case or white space, or if they are nearly equal:
+    about 80 % or more of all pairs of neighboring words of the rows occur in both. (That share is estimated: between
+    65 and 95 %, rows may or may not be counted.)
 
     Args:
         tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
-        forget: what is to be forgotten; None for fine-tuning without it.
-        retain: what is to be retained; None for methods that need nothing.
-        normal: what the stream ``normal`` holds; None for no such stream.
-        alternates: other answers to the forget questions; None for refusals, which another is drawn of every round.
-        eval_sets: further evaluation splits by name; ``forget`` and ``retain`` take the place of the training sets.
-        on_bad_row: for paths: ``error`` refuses rows that cannot be used, ``skip`` leaves them out and counts them.
-        warn_of_duplicates: whether repeated and contradictory rows are looked for.
+        forget: the forget set; None for fine-tuning without it.
+        retain: the retain set; None for methods that need none.
+        normal: the rows of the stream ``normal``; None for no such stream.
+        alternates: other answers to the forget questions; None for refusals, of which every round draws a new one.
+        eval_sets: further evaluation splits by name; ``forget`` and ``retain`` replace the training sets.
+        on_bad_row: for paths: ``error`` raises at a row that cannot be used, ``skip`` skips and counts such rows.
+        warn_of_duplicates: whether to look for duplicates, and for rows of both sets.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
     Raises:
-        ValueError: if nothing is given; from ``setup``, if a file or a column is missing, or a row cannot be used.
+        ValueError: if there is neither set; from ``setup``, if a file or a column is missing, or a row cannot be used.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TextDataModule(UnlearningDataModule):
         self.warn_of_duplicates = warn_of_duplicates
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """The streams of what was given."""
+        """The streams of the given sets."""
         given = {"forget": self.forget, "retain": self.retain, "normal": self.normal}
         sources = {name: self._source(source) for name, source in given.items() if source is not None}
         streams: dict[str, StreamSource] = {**sources}
@@ -98,7 +98,7 @@ class TextDataModule(UnlearningDataModule):
         return {name: partial(self._split, source) for name, source in given.items() if source is not None}
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads and tokenizes what ``stage`` needs; warns of rows that repeat others."""
+        """Loads and tokenizes what ``stage`` needs; warns of duplicates."""
         super().setup(stage)
         if stage in (None, "fit") and self.warn_of_duplicates:
             hashes = {name: self._training[name].hashes() for name in self.streams if name in ("forget", "retain")}

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record, text_of
+from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.text.encoder import Row
 
 _JUDGED = ("prompt", "response_0", "response_1", "is_response_0_safe", "is_response_1_safe", "safer_response_id")
@@ -18,9 +18,9 @@ class JudgedPrompt:
     Attributes:
         prompt: what was asked.
         safer: the safer answer.
-        other: the other one.
+        other: the other answer.
         safer_is_safe: whether the safer answer is harmless.
-        other_is_safe: whether the other one is harmless, too.
+        other_is_safe: whether the other answer is harmless as well.
     """
 
     prompt: str
@@ -35,7 +35,7 @@ class JudgedPrompt:
         return [answer for answer, is_safe in judged if is_safe is safe]
 
     def comparison(self) -> Row:
-        """The prompt with the safer answer and, as the wrong one, the other."""
+        """The prompt with the safer answer as the correct one, and the other answer as a wrong one."""
         return Row(question=self.prompt, answer=self.safer, perturbed_answer=[self.other])
 
 

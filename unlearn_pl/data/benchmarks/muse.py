@@ -1,4 +1,4 @@
-"""The MUSE benchmark: news articles, or the books of one series, that are to be forgotten."""
+"""The MUSE benchmark: unlearning of news articles, or of the books of one series."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,9 +10,8 @@ from unlearn_pl.data.benchmarks.muse_files import PRIVLEAK, Corpus, MUSETexts, c
 from unlearn_pl.data.evaluation.completion import Completion
 from unlearn_pl.data.evaluation.evaluation_row import SplitSource
 from unlearn_pl.data.evaluation.passage import Passage
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import Record
+from unlearn_pl.data.io.record import Record, text_of
+from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.streams.documents import Documents
@@ -26,15 +25,15 @@ class MUSEDataModule(UnlearningDataModule):
     Training streams are texts, cut into chunks: ``forget``, ``retain`` and ``train`` (what a model is fine-tuned on).
     They are named as the benchmark names its data, ``<configuration>/<split>``: of the News, the forget sets of the
     scalability test are ``scal/forget_1`` to ``scal/forget_4`` (each contains the one before), the requests of the
-    sustainability test ``sust/forget_1`` to ``sust/forget_4`` (disjoint, but for 62 texts that the first two share).
-    Texts without a word are left out, and counted in the log.
+    sustainability test ``sust/forget_1`` to ``sust/forget_4`` (disjoint, except for 62 texts that the first two share).
+    Blank texts are skipped and counted in the log.
 
     Evaluation splits: ``verbmem_forget`` (the beginnings of forget texts, to be continued), ``knowmem_forget`` and
     ``knowmem_retain`` (questions after ten answered ones), and ``privleak_forget``, ``privleak_retain`` and
     ``privleak_holdout`` (texts, of which the first ``chunk_length`` tokens are scored).
 
     Prompts are tokenized without a template and without the space at their end, which goes to the answer; the authors
-    leave it in the prompt. Where a continuation does not begin with white space it is joined by a space. No
+    leave it in the prompt. A continuation that does not begin with white space is joined by a space. No
     end-of-sequence token is added to texts and answers, as in the authors' code.
 
     Args:
@@ -42,13 +41,13 @@ class MUSEDataModule(UnlearningDataModule):
         corpus: ``news`` or ``books``.
         path: folder with a folder per configuration and a file per split, such as ``raw/forget.json``: a JSON list,
             JSON Lines, Parquet or one text, the text formats also with ``.gz``. The names of the authors' older
-            repository are found, too. None for the hub.
-        forget: what the stream ``forget`` holds, or any :class:`~unlearn_pl.data.Source`.
-        retain: what the stream ``retain`` holds, likewise; ``raw/retain2`` is what the evaluation asks about.
-        train: what the stream ``train`` holds, one after the other, likewise. The default is for the model that is to
-            forget; without ``train/forget`` it is for the retain model (our reading of the data).
+            repository are also found. None for the hub.
+        forget: name of the text of the stream ``forget``, or any :class:`~unlearn_pl.data.Source`.
+        retain: the same for the stream ``retain``; the evaluation asks about ``raw/retain2``.
+        train: the same for the stream ``train``, several in their order. The default is for the target model; without
+            ``train/forget`` it is for the retain model (our reading of the data).
         chunk_length: most tokens of an example.
-        shots: answered questions in front of each knowledge question, at most ten.
+        shots: answered questions before each knowledge question, at most ten.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
     Raises:
@@ -76,7 +75,7 @@ class MUSEDataModule(UnlearningDataModule):
         check_corpus(corpus)
         for argument, names in (("forget", [forget]), ("retain", [retain]), ("train", train)):
             check_names(argument, names, corpus)
-        check_positive(least=2, chunk_length=chunk_length)  # one token has none before it that it could follow
+        check_positive(least=2, chunk_length=chunk_length)  # the first token is not scored
         if not 0 <= shots <= 10:
             raise ValueError(f"shots={shots}; accepted are 0 to 10, the number of answered questions of the benchmark.")
         self.corpus = corpus
@@ -88,7 +87,7 @@ class MUSEDataModule(UnlearningDataModule):
         self.shots = shots
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """The three training streams, each read when it is asked for."""
+        """The three training streams, each read on demand."""
         return {
             "forget": self._source(self.forget),
             "retain": self._source(self.retain),
@@ -96,7 +95,7 @@ class MUSEDataModule(UnlearningDataModule):
         }
 
     def load_splits(self) -> Mapping[str, SplitSource]:
-        """The six evaluation splits, each read when it is asked for."""
+        """The six evaluation splits, each read on demand."""
         return {
             "verbmem_forget": self._continuations,
             "knowmem_forget": partial(self._questions, "knowmem/forget_qa"),

@@ -1,4 +1,4 @@
-"""Where the data of MUSE is: on the hub, or in a folder that is laid out like the authors' repository."""
+"""Location of MUSE's data: the hub, or a folder that is laid out like the authors' repository."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from functools import cached_property
 from itertools import chain
 from typing import Literal, get_args
 
-from unlearn_pl.data.io.bad_rows import text_of, usable
-from unlearn_pl.data.io.benchmark_files import find_file
+from unlearn_pl.data.io.bad_rows import usable
+from unlearn_pl.data.io.entries import read_entries
+from unlearn_pl.data.io.find_file import find_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
-from unlearn_pl.data.io.tables import read_entries
+from unlearn_pl.data.io.record import text_of
 from unlearn_pl.data.streams.source import Source
 
 Corpus = Literal["news", "books"]
@@ -29,17 +30,17 @@ _OLDER = {
     "sust/forget_1": "raw/forget",
     **{f"raw/{split}": f"main/{split}" for split in _RAW},
 }
-"""Where else a file may be: as the authors' repository called it before, or has it a second time."""
+"""Second name of a file: its older name in the authors' repository, or that of a copy."""
 
 
 @dataclass(frozen=True)
 class MUSETexts:
-    """Texts of MUSE, read once and when they are asked for; those without a word are left out, and counted in the log.
+    """Texts of MUSE, read once and on demand; blank ones are skipped and counted in the log.
 
     Args:
         corpus: ``news`` or ``books``.
         path: folder with the files; None for the hub.
-        names: which ones, one after the other: ``<configuration>/<split>``.
+        names: names of the texts, in their order: ``<configuration>/<split>``.
     """
 
     corpus: Corpus
@@ -85,7 +86,7 @@ def check_corpus(corpus: str) -> None:
 
 
 def check_names(argument: str, names: Sequence[str | Source], corpus: Corpus) -> None:
-    """Checks that ``names`` are texts of ``corpus``; sources of other texts are not looked at.
+    """Checks that ``names`` are texts of ``corpus``; sources are not checked.
 
     Raises:
         ValueError: naming the argument, and the names that are accepted.

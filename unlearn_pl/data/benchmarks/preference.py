@@ -1,4 +1,4 @@
-"""Answers that people have judged: unsafe ones are to be forgotten."""
+"""Human preference data: unlearning of harmful answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from unlearn_pl.data.benchmarks.judged_prompt import JudgedPrompt, read_judged
 from unlearn_pl.data.benchmarks.question_files import read_question_answers
 from unlearn_pl.data.evaluation.evaluation_row import SplitSource
-from unlearn_pl.data.io.benchmark_files import find_file
+from unlearn_pl.data.io.find_file import find_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions
@@ -21,14 +21,14 @@ from unlearn_pl.data.text.refusals import REFUSALS
 
 
 class PreferenceDataModule(UnlearningDataModule):
-    """PKU-SafeRLHF from the Hugging Face hub, or judged answers in files: the task of MOLLM.
+    """PKU-SafeRLHF from the Hugging Face hub, or judged answers from files: the task of MOLLM.
 
     Training streams: ``forget`` (prompts with harmful answers), ``retain`` (prompts with harmless answers),
-    ``forget.alternate`` (for every row of ``forget`` the harmless answers to the same prompt, of which training draws
-    another one every round, or refusals where there are none), ``normal`` (unrelated questions, for the KL of MOLLM)
-    and ``train`` (all but the alternates, for the model that is to forget). Evaluation splits: ``forget`` and
-    ``retain`` (the same of the test set), ``preference`` (prompts with the safer answer and, as the wrong one, the
-    other) and ``normal``.
+    ``forget.alternate`` (for every row of ``forget`` the harmless answers to the same prompt, of which every round
+    draws a new one, or refusals if there are none), ``normal`` (unrelated questions, for the KL of MOLLM) and ``train``
+    (all but the alternates, for the target model). Evaluation splits: ``forget`` and ``retain`` (the same of the test
+    set), ``preference`` (prompts with the safer answer as the correct one, and the other as a wrong one)
+    and ``normal``.
 
     Rows have the columns of PKU-SafeRLHF: ``prompt``, ``response_0``, ``response_1``, ``is_response_0_safe``,
     ``is_response_1_safe`` and ``safer_response_id`` (its other columns are not read); or ``prompt``, ``chosen`` and
@@ -39,7 +39,7 @@ class PreferenceDataModule(UnlearningDataModule):
         path: a file (JSON Lines, CSV or Parquet), which serves training and evaluation, or a folder with ``train`` and
             ``test`` files; None for the hub (``PKU-Alignment/PKU-SafeRLHF``).
         normal: file of questions and answers (columns ``question`` and ``answer``, or those of ``TruthfulQA.csv``);
-            None for TruthfulQA from the hub, or no such stream and split where there is a ``path``.
+            None for TruthfulQA from the hub; with a ``path``, for no such stream and split.
         forget_size: only the first rows of ``forget``; None for all.
         retain_size: only the first rows of ``retain``; None for all.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
@@ -48,10 +48,10 @@ class PreferenceDataModule(UnlearningDataModule):
         ValueError: if a size is not positive; from ``setup``, if a file or a column is missing.
 
     References:
-        Pan et al., Multi-objective large language model unlearning, arXiv 2412.20412 (the task; its body was not
-        available, so which rows are whose is our reading). Ji et al., "PKU-SafeRLHF: Towards Multi-Level Safety
-        Alignment for LLMs with Human Preference", arXiv 2406.15513. Lin et al., "TruthfulQA: Measuring How Models Mimic
-        Human Falsehoods", arXiv 2109.07958.
+        Pan et al., Multi-objective large language model unlearning, arXiv 2412.20412 (the task; its text was not
+        available, so how rows are assigned to streams is our reading). Ji et al., "PKU-SafeRLHF: Towards Multi-Level
+        Safety Alignment for LLMs with Human Preference", arXiv 2406.15513. Lin et al., "TruthfulQA: Measuring How
+        Models Mimic Human Falsehoods", arXiv 2109.07958.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PreferenceDataModule(UnlearningDataModule):
         self.retain_size = retain_size
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """The training streams, each read when it is asked for."""
+        """The training streams, each read on demand."""
         return {
             "forget": self._forget,
             "retain": self._retain,
@@ -82,7 +82,7 @@ class PreferenceDataModule(UnlearningDataModule):
         }
 
     def load_splits(self) -> Mapping[str, SplitSource]:
-        """The evaluation splits, each read when it is asked for."""
+        """The evaluation splits, each read on demand."""
         return {
             "forget": lambda: _rows(self._test, safe=False),
             "retain": lambda: _rows(self._test, safe=True),

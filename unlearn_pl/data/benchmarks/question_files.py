@@ -1,16 +1,16 @@
 """Questions and answers in the columns of several benchmarks."""
 
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record, text_of
+from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.text.encoder import Row
 
 _COLUMNS = (("question", "answer"), ("Question", "Best Answer"), ("question", "best_answer"))
-"""Our own, those of TruthfulQA's file, and those of TruthfulQA on the hub."""
+"""The usual ones, those of TruthfulQA's file, and those of TruthfulQA on the hub."""
 
 
 def read_question_answers(table: Table) -> list[Row]:
-    """The questions and answers of ``table``; of TruthfulQA, the best answers.
+    """The questions and answers of ``table``; for TruthfulQA, the best answers.
 
     Args:
         table: a file, a dataset of the hub, or rows.

@@ -1,13 +1,14 @@
-"""The TOFU benchmark: 200 fictitious authors, some of whom are to be forgotten."""
+"""The TOFU benchmark: unlearning of some of 200 fictitious authors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Unpack
 
 from transformers import PreTrainedTokenizerBase
 
-from unlearn_pl.data.io.files import check_columns, read_lines, read_rows
+from unlearn_pl.data.io.hub_dataset import HubDataset
+from unlearn_pl.data.io.rows import read_lines, read_rows
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.text.alternates import with_alternates
@@ -15,7 +16,7 @@ from unlearn_pl.data.text.encoder import Row, RowSource
 from unlearn_pl.data.text.refusals import REFUSALS, with_refusals
 
 COMPLEMENT = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
-"""What is retained when a forget split is forgotten; together they are all 4,000 rows."""
+"""Retain split of every forget split; together they have all 4,000 rows."""
 
 _QA = ("question", "answer")
 _OPTIONS = (*_QA, "perturbed_answer")
@@ -38,12 +39,12 @@ class TOFUDataModule(UnlearningDataModule):
         path: folder with ``<split>.json`` files (JSON Lines) and ``idontknow.jsonl`` (a refusal a line); None for the
             hub, where the refusals are this library's own.
         retain_split: ``retain99``, ``retain95`` or ``retain90``; the complement of ``forget_split`` by default.
-        train_split: what ``train`` holds: ``full`` (the complement and the forget rows, for the model that is to
-            forget), or a retain split (for the retain model, which never sees the forget rows).
+        train_split: what ``train`` holds: ``full`` (the complement and the forget rows, for the target model), or a
+            retain split (for the retain model, which never sees the forget rows).
         forget_size: only the first rows of the forget set; None for all.
         retain_size: only the first rows of the retain set; None for all.
-        alternates: JSON Lines file with other answers to the forget questions (columns ``question`` and ``answer``, one
-            or a list of them), which ``forget.alternate`` then has instead of refusals, as AltPO needs them.
+        alternates: file with other answers to the forget questions (columns ``question`` and ``answer``, one answer or
+            a list), which replace the refusals in ``forget.alternate``; AltPO needs them.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
     Raises:
@@ -85,7 +86,7 @@ class TOFUDataModule(UnlearningDataModule):
         self.alternates = alternates
 
     def load_streams(self) -> Mapping[str, RowSource]:
-        """The four training streams, each read when it is asked for."""
+        """The four training streams, each read on demand."""
         return {
             "forget": self._forget,
             "retain": partial(self._retain, self.retain_split),
@@ -94,7 +95,7 @@ class TOFUDataModule(UnlearningDataModule):
         }
 
     def load_splits(self) -> Mapping[str, RowSource]:
-        """The four evaluation splits, each read when it is asked for."""
+        """The four evaluation splits, each read on demand."""
         return {
             "forget": lambda: self._read(f"{self.forget_split}_perturbed", _PARAPHRASED)[: self.forget_size],
             "retain": lambda: self._read("retain_perturbed", _PARAPHRASED)[: self.retain_size],
@@ -122,13 +123,8 @@ class TOFUDataModule(UnlearningDataModule):
         return REFUSALS if self.path is None else read_lines(Path(self.path) / "idontknow.jsonl")
 
     def _read(self, split: str, columns: Sequence[str]) -> list[Row]:
-        if self.path is not None:
-            return read_rows(Path(self.path) / f"{split}.json", columns)
-        from datasets import load_dataset
-
-        rows = cast(list[Row], load_dataset("locuslab/TOFU", split, split="train").to_list())
-        check_columns(rows, columns, f"locuslab/TOFU, {split}")
-        return rows
+        on_the_hub = HubDataset("locuslab/TOFU", split)
+        return read_rows(on_the_hub if self.path is None else Path(self.path) / f"{split}.json", columns)
 
 
 def _check_accepted(argument: str, value: str | None, accepted: Iterable[str | None]) -> None:

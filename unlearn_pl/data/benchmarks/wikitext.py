@@ -1,9 +1,10 @@
-"""Articles of WikiText, whose rows are lines."""
+"""Articles of WikiText, put together from its lines."""
 
 import re
 from collections.abc import Iterator
 
-from unlearn_pl.data.io.tables import BadRowError, Table, read_entries
+from unlearn_pl.data.io.entries import Table, read_entries
+from unlearn_pl.data.io.record import BadRowError
 
 _TITLE = re.compile(r" ?= [^=].* = ?")
 
@@ -18,7 +19,7 @@ def wikitext_articles(table: Table) -> list[str]:
         table: a file with the lines, or a dataset of the hub with a line a row.
 
     Raises:
-        ValueError: if a line is no text, or there is no article.
+        ValueError: if a line is not text, or there is no article.
     """
     lines = list(_lines(table))
     starts = [

@@ -1,4 +1,4 @@
-"""The WMDP benchmark: hazardous knowledge that is to be forgotten, asked for by multiple-choice questions."""
+"""The WMDP benchmark: unlearning of hazardous knowledge, tested by multiple-choice questions."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -11,7 +11,7 @@ from unlearn_pl.data.evaluation.evaluation_row import SplitSource
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.multiple_choice_files import read_questions
 from unlearn_pl.data.evaluation.passage import Passage
-from unlearn_pl.data.io.benchmark_files import find_file
+from unlearn_pl.data.io.find_file import find_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions
@@ -25,16 +25,16 @@ CorpusSource = str | HubDataset | Source
 SUBJECTS = {"bio": "biology", "chem": "chemistry", "cyber": "cybersecurity"}
 ON_THE_HUB = ("bio-retain-corpus", "cyber-forget-corpus", "cyber-retain-corpus")
 GATED = "bio_remove_dataset"
-"""Upstream name of the forget corpus of biology, which its authors hand out on request only."""
+"""Original name of the forget corpus of biology, which its authors hand out only on request."""
 
 
 class WMDPDataModule(UnlearningDataModule):
     """WMDP from the Hugging Face hub (``cais/wmdp``, ``cais/wmdp-corpora``), or from a folder with its files.
 
     Training streams: ``forget`` and ``retain``, texts of the domain, cut into chunks, and ``train``, both of them, for
-    the model that is to forget. Evaluation splits: ``wmdp_bio``, ``wmdp_chem`` and ``wmdp_cyber`` (by default the
-    domain's own), ``mmlu`` (by default, when it is there), ``wikitext`` (articles of WikiText-2, of which every token
-    is scored) and those of ``questions``. Questions are laid out and scored as in lm-eval, see
+    the target model. Evaluation splits: ``wmdp_bio``, ``wmdp_chem`` and ``wmdp_cyber`` (by default that of the domain),
+    ``mmlu`` (by default, if there is one), ``wikitext`` (articles of WikiText-2, of which every token is scored) and
+    those of ``questions``. Questions are laid out and scored as in lm-eval, see
     :class:`~unlearn_pl.data.MultipleChoice`.
 
     Args:
@@ -42,10 +42,10 @@ class WMDPDataModule(UnlearningDataModule):
         domain: ``bio``, ``chem`` or ``cyber``.
         path: folder with ``wmdp-<domain>_test``, ``<domain>-forget-corpus`` (or ``bio_remove_dataset``) and
             ``<domain>-retain-corpus``: JSON Lines, Parquet, or plain text with a document a line; None for the hub.
-        forget: the forget corpus, instead of that of the folder or the hub: a file whose column ``text`` is read, a
+        forget: another forget corpus than that of the folder or the hub: a file whose column ``text`` is read, a
             dataset of the hub, or any :class:`~unlearn_pl.data.Source`, such as :class:`~unlearn_pl.data.Documents`
-            that say more. That of ``bio`` is handed out by its authors on request, so it is never on the hub.
-        retain: the retain corpus, likewise. The authors of RMU retain WikiText.
+            with further options. The authors hand out that of ``bio`` on request, so it is never on the hub.
+        retain: the same for the retain corpus. The authors of RMU retain WikiText.
         mmlu: file with MMLU's test questions; None for the hub (``cais/mmlu``), unless there is a ``path``.
         wikitext: file with the lines of WikiText-2's test articles; None for the hub, unless there is a ``path``.
         questions: further splits of multiple-choice questions: name to file.
@@ -80,7 +80,7 @@ class WMDPDataModule(UnlearningDataModule):
         super().__init__(tokenizer, **options)
         if domain not in get_args(Domain):
             raise ValueError(f"domain={domain!r} is unknown; accepted are {', '.join(get_args(Domain))}.")
-        check_positive(least=2, chunk_length=chunk_length)  # one token has none before it that it could follow
+        check_positive(least=2, chunk_length=chunk_length)  # the first token is not scored
         check_positive(max_chunks=max_chunks)
         self.domain = domain
         self.path = path
@@ -96,13 +96,13 @@ class WMDPDataModule(UnlearningDataModule):
             self.splits = [name for name in (f"wmdp_{domain}", "mmlu", *self.questions) if name in available]
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """The three training streams, each read when it is asked for."""
+        """The three training streams, each read on demand."""
         forget = self._corpus(self.forget, "forget", [GATED] if self.domain == "bio" else [])
         retain = self._corpus(self.retain, "retain", [])
         return {"forget": forget, "retain": retain, "train": Joined([retain, forget])}
 
     def load_splits(self) -> Mapping[str, SplitSource]:
-        """The evaluation splits that there are files for, each read when it is asked for."""
+        """The evaluation splits that have files, each read on demand."""
         splits: dict[str, SplitSource] = {f"wmdp_{domain}": partial(self._asked, domain) for domain in SUBJECTS}
         splits |= {name: partial(read_questions, file) for name, file in self.questions.items()}
         if self.mmlu is not None or self.path is None:

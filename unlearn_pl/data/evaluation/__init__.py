@@ -1,1 +1,1 @@
-"""Rows of evaluation splits."""
+"""Rows of evaluation splits, and their tokenized data sets."""

@@ -1,4 +1,4 @@
-"""Ready-made prompts, and how they go on."""
+"""Prompt-continuation rows, used verbatim, without a template."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from unlearn_pl.data.text.template import Example
 
 @dataclass(frozen=True)
 class Completion(EvaluationRow):
-    """A prompt and its right continuation, as they stand: no template, and no end-of-sequence token is scored.
+    """A prompt and its correct continuation, used verbatim: no template, and no end-of-sequence token.
 
     Args:
         text: the prompt; spaces at its end are tokenized with the answer.
@@ -21,7 +21,7 @@ class Completion(EvaluationRow):
 
     @classmethod
     def joined(cls, prompt: str, answer: str) -> "Completion":
-        """The two, with a space between them where there is no white space."""
+        """A prompt and an answer, joined by a space unless there is white space between them."""
         return cls(prompt, answer if prompt[-1].isspace() or answer[0].isspace() else f" {answer}")
 
     def examples(self, encoder: Encoder, where: str) -> list[Example]:

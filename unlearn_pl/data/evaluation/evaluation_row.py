@@ -1,4 +1,4 @@
-"""Rows of evaluation splits: what is teacher-forced, and what is continued."""
+"""Rows of evaluation splits: what is scored by teacher forcing, and what the model continues."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +9,15 @@ from unlearn_pl.data.text.template import Example
 
 
 class EvaluationRow(ABC):
-    """What is scored and generated for one row of a split.
+    """One row of an evaluation split: what is scored, and what is generated.
 
     Most splits hold questions and answers (:class:`~unlearn_pl.data.Row`), laid out by the template. Rows of other
-    kinds, such as texts, are subclasses of this.
+    kinds, such as texts, are subclasses of this class.
     """
 
     @abstractmethod
     def examples(self, encoder: Encoder, where: str) -> list[Example]:
-        """What is teacher-forced; ``choice`` tells the examples of a row apart.
+        """The teacher-forced examples; ``choice`` distinguishes those of one row.
 
         Args:
             encoder: tokenizes.
@@ -29,17 +29,17 @@ class EvaluationRow(ABC):
         """The text that identifies the row, for comparisons of results."""
 
     def prompt(self, encoder: Encoder) -> list[int] | None:
-        """Token ids of what the model continues in tests; None for nothing."""
+        """Token ids of the prompt that the model continues in tests; None for rows that are scored only."""
         return None
 
     def expected(self) -> str:
-        """What the continuation is compared with."""
+        """The text that the continuation is compared with."""
         return ""
 
 
 @dataclass(frozen=True)
 class Question(EvaluationRow):
-    """A question in TOFU's schema: candidate 0 is the answer, 1 its paraphrase (if any), 2 and up are wrong answers."""
+    """A question in TOFU's schema: candidate 0 is the answer, 1 its paraphrase (if any), others are wrong answers."""
 
     row: Row
 
@@ -59,7 +59,7 @@ class Question(EvaluationRow):
         return f"{self.row['question']}\n{self.row['answer']}"
 
     def prompt(self, encoder: Encoder) -> list[int]:
-        """The question, up to where the model answers."""
+        """The question, up to where the answer begins."""
         return encoder.prompt(self.row["question"])
 
     def expected(self) -> str:
@@ -89,5 +89,5 @@ def load_split(source: SplitSource, name: str) -> list[EvaluationRow]:
         return kinds
     rows = [row for row in given if isinstance(row, Mapping)]
     if len(rows) < len(given):
-        raise ValueError(f"The {name} mixes questions with rows of other kinds; accepted is one of both.")
+        raise ValueError(f"The {name} mixes questions with rows of other kinds; accepted is one of the two.")
     return [Question(row) for row in load(rows, name)]

@@ -1,4 +1,4 @@
-"""Multiple-choice questions, asked for the letter of an option."""
+"""Multiple-choice questions, answered by the letter of an option."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +20,8 @@ class MultipleChoice(EvaluationRow):
     Args:
         question: what is asked.
         choices: the options.
-        answer: number of the right option, from 0.
-        subject: what the question is about; empty for no first line.
+        answer: number of the correct option, from 0.
+        subject: subject of the question; empty for no first line.
 
     Raises:
         ValueError: if the question or an option is empty, or ``answer`` is not the number of an option.
@@ -42,14 +42,14 @@ class MultipleChoice(EvaluationRow):
             )
 
     def examples(self, encoder: Encoder, where: str) -> list[Example]:
-        """A letter each, with the number of the right one."""
+        """An example per letter, with the number of the correct one as ``target``."""
         return [
             replace(encoder.completion(self.laid_out(), f" {letter}", where), choice=choice, target=self.answer)
             for choice, letter in enumerate(LETTERS[: len(self.choices)])
         ]
 
     def content(self) -> str:
-        """The question with its options, and the right letter."""
+        """The question with its options and the correct letter."""
         return f"{self.laid_out()} {LETTERS[self.answer]}"
 
     def laid_out(self) -> str:

@@ -1,9 +1,9 @@
 """Multiple-choice questions in the columns of WMDP and MMLU."""
 
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record, text_of
+from unlearn_pl.data.io.rows import read_records
 
 
 def read_questions(table: Table, subject: str = "") -> list[MultipleChoice]:
@@ -11,7 +11,7 @@ def read_questions(table: Table, subject: str = "") -> list[MultipleChoice]:
 
     Args:
         table: a file, a dataset of the hub, or rows.
-        subject: what they are about, where there is no column ``subject`` that says it (``college_biology``).
+        subject: their subject, if there is no column ``subject`` (with values such as ``college_biology``).
 
     Raises:
         ValueError: naming the place of the first row that cannot be used.

@@ -1,4 +1,4 @@
-"""Texts that are scored as they are."""
+"""Plain-text evaluation rows, scored without a template."""
 
 from dataclasses import dataclass, replace
 
@@ -10,15 +10,15 @@ from unlearn_pl.data.text.template import Example
 
 @dataclass(frozen=True)
 class Passage(EvaluationRow):
-    """A text of which every token is scored but the first; no end-of-sequence token is added.
+    """A text whose tokens are scored, except for the first; no end-of-sequence token is added.
 
     A text of more than ``window`` tokens is cut into windows, which are its candidates 0, 1, ...: each begins with the
-    last token of the one before, so that every token is scored once.
+    last token of the previous one, so that every token is scored once.
 
     Args:
         text: the text.
         window: most tokens of a window.
-        whole: score all windows; otherwise the first one, and the rest of the text is left out.
+        whole: whether to score all windows, or the first one only.
 
     Raises:
         ValueError: if the text is empty, or ``window`` is below 2.
@@ -38,7 +38,7 @@ class Passage(EvaluationRow):
         """The windows.
 
         Raises:
-            ValueError: if the text has a single token, of which none is scored.
+            ValueError: if the text has a single token, so that none is scored.
         """
         windows = encode_text(encoder.tokenizer, self.text, self.window)
         if not windows:

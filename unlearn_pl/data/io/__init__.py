@@ -1,1 +1,1 @@
-"""Rows from files and from the hub, each with the place where it was found."""
+"""Rows from files and from the hub, each with its place for messages."""

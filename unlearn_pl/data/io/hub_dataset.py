@@ -11,7 +11,7 @@ class HubDataset(Recorded):
 
     Args:
         name: name on the hub, such as ``muse-bench/MUSE-News``.
-        config: name of its configuration; None when it has one only.
+        config: name of its configuration; None if it has only one.
         split: name of its split.
     """
 
@@ -21,11 +21,11 @@ class HubDataset(Recorded):
         self.split = split
 
     def rows(self) -> Iterator[Mapping[str, object]]:
-        """Its rows, read from disk one after the other."""
+        """Its rows, read from disk one after another."""
         return iter(self._dataset)
 
     def fingerprint(self) -> str:
-        """What identifies its contents."""
+        """A fingerprint of its contents."""
         return str(self._dataset._fingerprint)
 
     @cached_property

@@ -1,1 +1,1 @@
-"""Rows that occur twice, or in two streams."""
+"""Duplicate rows within a stream, and rows that two streams have in common."""

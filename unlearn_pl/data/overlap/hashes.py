@@ -1,4 +1,4 @@
-"""Rows that are there twice, and rows that are both to be forgotten and to be retained."""
+"""Duplicate rows, and overlap between the forget and retain sets."""
 
 import hashlib
 import re
@@ -14,13 +14,13 @@ _WORD = re.compile(r"\w+")
 
 
 class Hashes(NamedTuple):
-    """What tells which of N texts are the same, or nearly: 176 bytes per text.
+    """Hashes that identify equal and nearly equal texts among N: 176 bytes per text.
 
     Attributes:
         exact: ``[N]``, equal for equal texts.
-        near: ``[N]``, equal for texts that have the same words in the same order: case, punctuation and white space do
-            not matter.
-        signatures: ``[N, 80]``, similar for texts of which most pairs of neighbouring words are the same.
+        near: ``[N]``, equal for texts with the same words in the same order, whatever their case, punctuation and white
+            space.
+        signatures: ``[N, 80]``, similar for texts that have most pairs of neighboring words in common.
     """
 
     exact: npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ class Hashes(NamedTuple):
 
 
 def hashes_of(texts: Iterable[str]) -> Hashes:
-    """What tells which of ``texts`` are the same; see :class:`Hashes`."""
+    """The hashes of ``texts``; see :class:`Hashes`."""
     exact, near = [], []
 
     def words_of_each() -> Iterator[list[str]]:  # the words take far more memory than the text
@@ -44,7 +44,7 @@ def hashes_of(texts: Iterable[str]) -> Hashes:
 
 
 def duplicates_in(hashes: Hashes, name: str) -> str | None:
-    """A sentence about rows of one stream that repeat an earlier one; None if there are none.
+    """Warning text for rows of one stream that repeat an earlier one; None without duplicates.
 
     Args:
         hashes: of the stream's rows.
@@ -61,19 +61,19 @@ def duplicates_in(hashes: Hashes, name: str) -> str | None:
 
 
 def overlap_of(forget: Hashes, retain: Hashes) -> str | None:
-    """A sentence about rows of the retain stream that are also to be forgotten; None if there are none."""
+    """Warning text for retain rows that also occur in the forget set; None without overlap."""
     exact, near = (np.isin(ours, theirs) for ours, theirs in zip(retain[:2], forget[:2], strict=True))
     found = near | similar_to(retain.signatures, forget.signatures)
     if not found.any():
         return None
     return (
         f"{found.sum()} of the {len(found)} rows of retain are also in forget ({_split(exact, near, found)}): what "
-        "they have in common is to be forgotten and kept at the same time."
+        "they have in common is to be forgotten and retained at the same time."
     )
 
 
 def _repeated(column: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which values were there before."""
+    """Which values occurred before."""
     repeated = np.ones(len(column), dtype=bool)
     repeated[np.unique(column, return_index=True)[1]] = False
     return repeated
@@ -82,7 +82,7 @@ def _repeated(column: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 def _split(exact: npt.NDArray[np.bool_], near: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> str:
     return (
         f"{exact.sum()} of them exactly, {near.sum() - exact.sum()} up to case, punctuation and white space, "
-        f"{(found & ~near).sum()} with about {SIMILAR:.0%} of the pairs of neighbouring words or more in common"
+        f"{(found & ~near).sum()} with about {SIMILAR:.0%} of the pairs of neighboring words or more in common"
     )
 
 

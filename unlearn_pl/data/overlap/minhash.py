@@ -1,4 +1,4 @@
-"""Which texts have nearly the same words, found without comparing all of them with all others."""
+"""Near duplicates among texts, found without comparing all pairs of them."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 SIMILAR = 0.8
-"""Share of the pairs of neighbouring words of two texts together that both must have."""
+"""Smallest Jaccard similarity of near duplicates: shared pairs of neighboring words among all pairs of both texts."""
 NUM_HASHES = 80
 _BAND = 4  # four 16-bit numbers make the 64-bit key of a band
-_COMPARED = 4  # texts of a bucket that others are compared with: boilerplate makes buckets that are very large
-_BLOCK = 100_000  # shingles that are hashed at once; a longer text is a block by itself
+_COMPARED = 4  # texts of a bucket that others are compared with: boilerplate makes very large buckets
+_BLOCK = 100_000  # shingles that are hashed at once; a longer text is a block of its own
 _ROWS = 16_384  # rows that are compared at once
 
 Signatures = npt.NDArray[np.uint16]
@@ -19,7 +19,7 @@ Signatures = npt.NDArray[np.uint16]
 
 
 def signatures_of(texts: Iterable[Sequence[str]]) -> Signatures:
-    """MinHash signatures of the pairs of neighbouring words of every text.
+    """MinHash signatures of the pairs of neighboring words of every text.
 
     The share of columns in which two rows agree estimates the Jaccard similarity J of the two sets of pairs, with
     a standard error of ``sqrt(J (1 - J) / 80)``, at most .056.
@@ -35,11 +35,11 @@ def signatures_of(texts: Iterable[Sequence[str]]) -> Signatures:
 
 
 def similar_to(these: Signatures, those: Signatures) -> npt.NDArray[np.bool_]:
-    """Which of ``these`` texts are nearly one of ``those``, ``[N]``.
+    """Which of ``these`` texts are near duplicates of one of ``those``, ``[N]``.
 
-    Two texts whose similarity is the threshold are compared with a probability of .9999: when four successive columns
-    agree in one of 20 places. Of texts that agree there with very many, the first four count, so that time and memory
-    are proportional to the number of texts.
+    Two texts are compared if they agree in all four columns of one of 20 bands; texts whose similarity is the threshold
+    do so with a probability of .9999. In a band, a text is compared with the first four texts that agree with it, so
+    time and memory are proportional to the number of texts.
     """
     found = np.zeros(len(these), dtype=bool)
     for mine, theirs in zip(_keys(these), _keys(those), strict=True):
@@ -52,7 +52,7 @@ def similar_to(these: Signatures, those: Signatures) -> npt.NDArray[np.bool_]:
 
 
 def similar_to_earlier(these: Signatures) -> npt.NDArray[np.bool_]:
-    """Which of ``these`` texts are nearly one before them, ``[N]``; see :func:`similar_to`."""
+    """Which of ``these`` texts are near duplicates of an earlier one, ``[N]``; see :func:`similar_to`."""
     found = np.zeros(len(these), dtype=bool)
     for mine in _keys(these):
         order = np.argsort(mine, kind="stable")
@@ -74,12 +74,12 @@ def _agree(
 
 
 def _keys(signatures: Signatures) -> Iterator[npt.NDArray[np.uint64]]:
-    """Number of a text's bucket, for every band."""
+    """Bucket of every text, band by band."""
     yield from np.ascontiguousarray(signatures).view(np.uint64).reshape(-1, NUM_HASHES // _BAND).T
 
 
 def _shingles(words: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """A number per pair of neighbouring words, and the word's own where there is one only."""
+    """A number per pair of neighboring words; that of the word if there is only one."""
     codes = np.fromiter(map(zlib.crc32, map(str.encode, words)), np.uint64, len(words))
     return _mixed(codes if len(codes) < 2 else (codes[:-1] << np.uint64(32)) | codes[1:])
 
@@ -98,7 +98,7 @@ def _blocks(texts: Iterable[npt.NDArray[np.uint64]]) -> Iterator[list[npt.NDArra
 
 
 def _minima(texts: Sequence[npt.NDArray[np.uint64]]) -> Signatures:
-    """The smallest of each text's numbers in 80 random orders; 16 bits of it."""
+    """The smallest of each text's numbers under 80 random hash functions, 16 bits of each."""
     shingles = np.concatenate(texts)
     starts = np.cumsum([0, *map(len, texts)])[:-1]
     factors, shifts = _mixed(np.arange(1, 2 * NUM_HASHES + 1, dtype=np.uint64)).reshape(2, -1)

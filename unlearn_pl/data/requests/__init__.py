@@ -1,1 +1,1 @@
-"""Deletion requests, and parts of another data module."""
+"""Deletion requests, and data modules that expose part of another one."""

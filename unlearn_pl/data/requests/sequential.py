@@ -16,8 +16,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationRows, SplitSource, load_split
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.overlap.hashes import overlap_of
-from unlearn_pl.data.requests.subset import ForgetRows
-from unlearn_pl.data.requests.view import DataView
+from unlearn_pl.data.requests.forget_rows import ForgetRows
+from unlearn_pl.data.requests.subset import SubsetDataModule
 from unlearn_pl.data.streams.datasets import TrainingDataset
 from unlearn_pl.data.streams.exclusion import RemainingDataset
 from unlearn_pl.data.streams.source import Source, StreamSource
@@ -26,17 +26,16 @@ from unlearn_pl.data.text.template import Example
 from unlearn_pl.recording import arguments_of
 
 REQUEST = "request."
-"""How the names of evaluation splits with the rows of a request begin; its ``id`` follows."""
+"""Prefix of the evaluation split with the rows of a request; its ``id`` follows."""
 
 
 class Request(TypedDict):
-    """Somebody's wish that a model forgets something.
+    """A request that a model forget something; it has either ``forget`` or ``rows``.
 
     Attributes:
-        id: what to call it, in letters, digits, ``-`` and ``_``.
-        forget: what is to be forgotten, as the data module's argument ``forget`` says it: a file, a source, a text of
-            MUSE; or instead
-        rows: the first row of the data module's forget set, and the row after the last one.
+        id: its name, in letters, digits, ``-`` and ``_``.
+        forget: its forget set, as the data module's argument ``forget`` accepts it: a file, a source, a text of MUSE.
+        rows: its rows of the data module's forget set: the first one, and the one after the last.
         asked: when it was made, for the audit trail.
     """
 
@@ -46,8 +45,8 @@ class Request(TypedDict):
     asked: NotRequired[str]
 
 
-class SequentialRequests(DataView):
-    """The data for one of several requests, which are carried out one after another, each on the model of the last one.
+class SequentialRequests(SubsetDataModule):
+    """Data for one of several requests that are carried out one after another, each on the model of the previous one.
 
     Streams, splits, tokenizer and sizes are those of another data module::
 
@@ -56,23 +55,23 @@ class SequentialRequests(DataView):
         data = SequentialRequests(authors, requests, request="author-1")
 
     The stream ``forget`` (and its companions, such as ``forget.alternate``) holds the rows of the current request. Rows
-    of this and of all earlier requests are taken out of the other streams, up to case, punctuation and white space,
-    and counted in the log; only ``train``, for the model that has not forgotten anything, keeps them. Of texts, chunks
-    that hold something of them are taken out. So the rows of earlier requests must still be there. Rows of later
-    requests are not known yet: they stay where the data module has them.
+    of this and of all earlier requests are removed from the other streams, whatever their case, punctuation and white
+    space, and counted in the log; only ``train``, for the target model, keeps them. Of texts, every chunk that contains
+    a part of them is removed. The rows of earlier requests must therefore still be available. Rows of later requests
+    are not known yet and stay in their streams.
 
     Evaluation splits are those of the data module and, for every request up to the current one, ``request.<id>``: its
-    rows, of which nothing is generated. So one sees whether what was forgotten once stays forgotten.
+    rows, which are scored only. They show whether forgotten rows stay forgotten.
 
     Args:
-        data: where everything comes from.
-        requests: in the order in which they were made.
+        data: the data module of all requests.
+        requests: the requests, in their order.
         request: ``id`` of the current one; the last one by default.
-        evaluate_earlier: whether earlier requests are evaluated, too.
+        evaluate_earlier: whether earlier requests are evaluated as well.
 
     Raises:
-        ValueError: if a request has no usable ``id`` or one that another has, or does not say what is to be forgotten;
-            from ``setup``, if all that it asks for was asked for before, or nothing is left to be retained.
+        ValueError: if the ``id`` of a request is not valid or not unique, or its forget set is missing; from ``setup``,
+            if earlier requests had all of its rows, or no row is left to be retained.
 
     References:
         Shi et al., "MUSE: Machine Unlearning Six-Way Evaluation for Language Models", arXiv 2407.06460, on
@@ -119,21 +118,21 @@ class SequentialRequests(DataView):
         return SequentialRequests(self.data, self.requests, request, self.evaluate_earlier)
 
     def requested_rows(self) -> tuple[int, str]:
-        """How many rows or documents the current request has, and a SHA-256 of them, whatever their order."""
+        """Number of rows or documents of the current request, and a SHA-256 of them that ignores their order."""
         hashes = self._rows_of(self.request).hashes()
         return len(hashes.exact), hashlib.sha256(np.sort(hashes.exact).tobytes()).hexdigest()
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """Those of the data module, with the rows of the current request as ``forget``."""
+        """The streams of the data module, with the rows of the current request as ``forget``."""
         return self._module(self.request).load_streams()
 
     def load_splits(self) -> Mapping[str, SplitSource]:
-        """Those of the data module, and ``request.<id>``."""
+        """The splits of the data module, and ``request.<id>``."""
         splits = self._module(self.request).load_splits()
         return {**splits, **{name: partial(self._scored, name.removeprefix(REQUEST)) for name in self._evaluated}}
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads and tokenizes what ``stage`` needs; warns of retain rows that are nearly those to be forgotten."""
+        """Loads and tokenizes what ``stage`` needs; warns of retain rows that nearly equal forget rows."""
         super().setup(stage)
         if stage in (None, "fit") and {"forget", "retain"} <= set(self.streams):
             near = overlap_of(self._training["forget"].hashes(), self._training["retain"].hashes())
@@ -162,7 +161,7 @@ class SequentialRequests(DataView):
         return self._asked[request]
 
     def _near(self, request: str) -> npt.NDArray[np.int64]:
-        """What is equal for rows that are the same, up to case, punctuation and white space."""
+        """Hashes of a request's rows that ignore case, punctuation and white space."""
         return self._rows_of(request).hashes().near
 
     def _dataset(self, name: str, source: StreamSource) -> TrainingDataset:
@@ -173,13 +172,15 @@ class SequentialRequests(DataView):
         return dataset if name.partition(".")[0] in ("forget", "train") else self._without_requested(name, dataset)
 
     def _check_new(self) -> None:
-        """Refuse a request for what was asked for before."""
+        """Raise if earlier requests had all rows of the current one; warn if they had some."""
         if not self.earlier:
             return
         before = np.isin(self._near(self.request), np.concatenate([self._near(each) for each in self.earlier]))
-        again = f"{before.sum()} of the {len(before)} rows of the request {self.request!r} were asked for before"
+        again = f"{before.sum()} of the {len(before)} rows of the request {self.request!r} were requested before"
         if before.all():
-            raise ValueError(f"{again}, by {', '.join(self.earlier)}: there is nothing new to forget. Leave it out.")
+            raise ValueError(
+                f"{again}, by {', '.join(self.earlier)}: there is nothing new to forget. Drop the request."
+            )
         if before.any():
             rank_zero_warn(f"{again}, by {', '.join(self.earlier)}.")
 
@@ -190,10 +191,8 @@ class SequentialRequests(DataView):
             return dataset
         remaining = RemainingDataset(dataset, left_out)
         if not len(remaining):
-            raise ValueError(f"Nothing is left of the stream {name!r}: all of it was asked to be forgotten.")
-        rank_zero_info(
-            f"stream {name!r}: {left_out.sum()} of {len(left_out)} rows are left out, for they were requested"
-        )
+            raise ValueError(f"Nothing is left of the stream {name!r}: all of it was requested to be forgotten.")
+        rank_zero_info(f"stream {name!r}: {left_out.sum()} of {len(left_out)} rows are removed, as they were requested")
         return remaining
 
     def _scored(self, request: str) -> list[EvaluationRow]:
@@ -215,16 +214,16 @@ class ScoredOnly(EvaluationRow):
     row: EvaluationRow
 
     def examples(self, encoder: Encoder, where: str) -> list[Example]:
-        """Those of the row."""
+        """The examples of the row."""
         return self.row.examples(encoder, where)
 
     def content(self) -> str:
-        """That of the row."""
+        """The content of the row."""
         return self.row.content()
 
 
 def check_requests(data: UnlearningDataModule, requests: Sequence[Request]) -> None:
-    """Checks that ``requests`` say what they need to, and that ``data`` understands them.
+    """Checks that ``requests`` are complete, and that ``data`` accepts them.
 
     Raises:
         ValueError: naming the request, and what is accepted.
@@ -234,9 +233,9 @@ def check_requests(data: UnlearningDataModule, requests: Sequence[Request]) -> N
     ids = [request.get("id", "") for request in requests]
     for each in ids:
         if not isinstance(each, str) or not re.fullmatch(r"[\w-]+", each):
-            raise ValueError(f"The request {each!r} cannot be called so; accepted are letters, digits, '-' and '_'.")
+            raise ValueError(f"The id {each!r} of a request is not valid; accepted are letters, digits, '-' and '_'.")
         if ids.count(each) > 1:
-            raise ValueError(f"{ids.count(each)} requests are called {each!r}; every request needs an id of its own.")
+            raise ValueError(f"{ids.count(each)} requests have the id {each!r}; every request needs an id of its own.")
     for request in requests:
         name = request["id"]
         if ("forget" in request) == ("rows" in request):

@@ -1,1 +1,1 @@
-"""Sources of training examples, and their datasets."""
+"""Sources of training streams, and their tokenized data sets."""

@@ -1,7 +1,8 @@
 """Conversations, from a user's own files."""
 
 from unlearn_pl.data.io.bad_rows import OnBadRow
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record
 from unlearn_pl.data.streams.pairs import PairSource
 from unlearn_pl.data.text.encoder import Row
 from unlearn_pl.data.text.template import Message
@@ -10,22 +11,22 @@ ROLES = ("system", "user", "assistant")
 
 
 class Chats(PairSource):
-    """Conversations, of which everything that the assistant says is scored.
+    """Conversations in which the turns of the assistant are scored.
 
-    Every turn of the assistant is an example of its own, with all turns before it as the prompt. A row has a list of
+    Every turn of the assistant is an example, with all turns before it as the prompt. A row has a list of
     turns ``{"role": ..., "content": ...}``; roles are ``system`` (first turn only), ``user`` and ``assistant``.
 
     Args:
         path: a file (jsonl, json, parquet) or a folder of such files, a :class:`~unlearn_pl.data.HubDataset`, or rows
             in memory.
         column: column of the turns.
-        last_turn_only: score the last turn of the assistant alone.
+        last_turn_only: score only the last turn of the assistant.
         encoding: encoding of text files.
-        on_bad_row: ``error`` refuses rows that cannot be read, in which the assistant says nothing, or that are too
-            long; ``skip`` leaves them out and counts them in the log.
+        on_bad_row: ``error`` raises at a row that cannot be read, has no turn of the assistant, or is too long;
+            ``skip`` skips such rows and counts them in the log.
 
     Raises:
-        ValueError: if ``on_bad_row`` is unknown; when it is opened, if a row cannot be used.
+        ValueError: if ``on_bad_row`` is unknown; when the rows are read, if one cannot be used.
     """
 
     def __init__(

@@ -2,22 +2,22 @@
 
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.multiple_choice_files import read_questions
-from unlearn_pl.data.io.tables import Table
+from unlearn_pl.data.io.entries import Table
 from unlearn_pl.data.streams.right_answers import RightAnswers
 
 
 class ChoiceQuestions(RightAnswers):
-    """Multiple-choice questions in the columns of WMDP and MMLU, of which the letter of the right option is scored.
+    """Multiple-choice questions in the columns of WMDP and MMLU; the letter of the correct option is scored.
 
     Args:
         path: a file (jsonl, json, parquet), a :class:`~unlearn_pl.data.HubDataset`, or rows, with the columns
             ``question``, ``choices`` and ``answer`` (a number from 0).
-        subject: what the questions are about, for their first line, where no column ``subject`` says it; empty for no
-            such line. WMDP's are about ``biology``, ``chemistry`` and ``cybersecurity``.
-        size: only the first rows; None for all.
+        subject: subject of the questions, for their first line, if there is no column ``subject``; empty for no such
+            line. WMDP's are about ``biology``, ``chemistry`` and ``cybersecurity``.
+        size: number of rows, from the first one; None for all.
 
     Raises:
-        ValueError: if ``size`` is not positive; when it is opened, if a row cannot be used.
+        ValueError: if ``size`` is not positive; when the rows are read, if one cannot be used.
     """
 
     def __init__(self, path: Table, subject: str = "", *, size: int | None = None) -> None:

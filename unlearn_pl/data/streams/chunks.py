@@ -1,4 +1,4 @@
-"""Documents cut into examples at the level of tokens."""
+"""Documents cut into chunks of tokens."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,21 +14,21 @@ from unlearn_pl.data.text.template import Example
 
 
 class ChunkDataset(TrainingDataset):
-    """Documents in chunks of at most ``length`` tokens, each beginning with the last token of the one before.
+    """Documents in chunks of at most ``length`` tokens, each beginning with the last token of the previous one.
 
-    So each token of a document is scored exactly once, in its context of at most ``length - 1`` tokens, except for the
-    very first, which nothing precedes: of n tokens, chunk ``i`` holds the tokens ``i (length - 1)`` up to
-    ``min(n, i (length - 1) + length)``, the first of them not scored, and there are ``ceil((n - 1) / (length - 1))``
-    chunks, none of them empty. Documents of less than two tokens have no chunk.
+    So every token of a document is scored exactly once, with a context of at most ``length - 1`` tokens, except for the
+    very first, which has none. Of a document of n tokens, chunk ``i`` holds the tokens from ``i (length - 1)`` to
+    ``min(n, i (length - 1) + length)``, without scoring the first of them, and there are
+    ``ceil((n - 1) / (length - 1))`` chunks, none of them empty. Documents of fewer than two tokens have no chunk.
 
     Args:
         tokens: the documents.
         length: most tokens of a chunk, at least 2.
-        packed: whether all documents are one long text, in which a chunk may hold the end of a document and the
-            beginning of the next.
-        max_chunks: chunks of each document (of the long text when ``packed``) that are kept, from its beginning; None
+        packed: whether all documents form one long text, in which a chunk may hold the end of a document and the
+            beginning of the next one.
+        max_chunks: chunks that are kept of each document (if ``packed``, of the long text), from its beginning; None
             for all.
-        identity: what identifies documents and tokenizer, for the fingerprint.
+        identity: text that identifies documents and tokenizer, for the fingerprint.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ChunkDataset(TrainingDataset):
         self._tokens = tokens
         self._stride = length - 1
         self._ends = np.cumsum(tokens.lengths)
-        # A text is what is cut: a document, or all of them when they are packed.
+        # A text is what is cut: a document, or all of them together if they are packed.
         total = int(self._ends[-1]) if len(tokens) else 0
         self._packed = packed
         self._lengths = np.array([total]) if packed else tokens.lengths
@@ -51,7 +51,7 @@ class ChunkDataset(TrainingDataset):
 
     @property
     def unused_documents(self) -> int:
-        """Number of documents that are too short to have a token with a predecessor."""
+        """Number of documents of fewer than two tokens, in which none is scored."""
         return 0 if self._packed else int((self._lengths < 2).sum())
 
     def __getitem__(self, draw: Draw | int) -> Example:
@@ -66,7 +66,7 @@ class ChunkDataset(TrainingDataset):
         return Example(ids, prompt_length=1, index=index)
 
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """The chunks that ``draws`` show, each once, in the order of the documents.
+        """The chunks that ``draws`` select, each once, in the order of the documents.
 
         Args:
             draws: None for every chunk.
@@ -75,15 +75,15 @@ class ChunkDataset(TrainingDataset):
         return [self[index] for index in indices]
 
     def fingerprint(self) -> str:
-        """SHA-256 of what identifies documents, tokenizer and chunks."""
+        """SHA-256 of the identity of documents and tokenizer, and of how chunks are cut."""
         return hashlib.sha256(self._identity.encode()).hexdigest()
 
     def hashes(self) -> Hashes:
-        """Of every document."""
+        """The hashes of every document."""
         return self._tokens.hashes
 
     def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which chunks hold a token of the given documents, ``[N]``.
+        """Which chunks have a token of the marked documents, ``[N]``.
 
         Args:
             rows: ``[R]``, a mark per document.
@@ -98,7 +98,7 @@ class ChunkDataset(TrainingDataset):
         return marked_before[last + 1] > marked_before[first]
 
     def _across(self, start: int, stop: int) -> list[int]:
-        """Tokens ``start`` to ``stop`` of all documents, one after the other."""
+        """Tokens ``start`` to ``stop`` of all documents, one after another."""
         ids: list[int] = []
         document = int(np.searchsorted(self._ends, start, side="right"))
         while start < stop:

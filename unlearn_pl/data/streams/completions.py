@@ -1,25 +1,25 @@
-"""Prompts with their right continuations, from files."""
+"""Prompts with their correct continuations, from files."""
 
 from unlearn_pl.data.evaluation.completion import Completion
-from unlearn_pl.data.io.bad_rows import text_of
-from unlearn_pl.data.io.benchmark_files import read_records
-from unlearn_pl.data.io.tables import Record, Table, name_of
+from unlearn_pl.data.io.entries import Table, name_of
+from unlearn_pl.data.io.record import Record, text_of
+from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.streams.right_answers import RightAnswers
 
 
 class Completions(RightAnswers):
-    """Prompts as they stand, without a template, whose continuation is scored, without an end-of-sequence token.
+    """Prompts and continuations, used verbatim: no template, and no end-of-sequence token; the continuation is scored.
 
-    Such as the passages that MUSE's VerbMem asks for.
+    Examples are the passages of MUSE's VerbMem.
 
     Args:
         path: a file or folder (jsonl, json, csv, tsv, parquet), a :class:`~unlearn_pl.data.HubDataset`, or rows.
         prompt: column of the prompt.
-        answer: column of the continuation; it is joined by a space where there is no white space between both.
-        size: only the first rows; None for all.
+        answer: column of the continuation; it is joined by a space unless there is white space between the two.
+        size: number of rows, from the first one; None for all.
 
     Raises:
-        ValueError: if ``size`` is not positive; when it is opened, if a row cannot be used.
+        ValueError: if ``size`` is not positive; when the rows are read, if one cannot be used.
     """
 
     def __init__(self, path: Table, prompt: str = "prompt", answer: str = "gt", *, size: int | None = None) -> None:

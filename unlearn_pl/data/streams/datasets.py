@@ -1,17 +1,15 @@
-"""The tokenized data sets: training streams, teacher-forced candidates, and prompts."""
+"""Tokenized training streams: the base class, and the one for questions and answers."""
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from unlearn_pl.data.collate import Prompt
-from unlearn_pl.data.evaluation.evaluation_row import EvaluationRows, load_split
 from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
 from unlearn_pl.data.sampling import Draw, stable_hash
 from unlearn_pl.data.text.encoder import Encoder, Rows
@@ -31,7 +29,7 @@ class TrainingDataset(Dataset[Example], ABC):
 
     @abstractmethod
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """What ``draws`` show, each example and answer once, in the order of the dataset.
+        """The examples that ``draws`` select, each example and answer once, in the order of the dataset.
 
         Args:
             draws: None for every example with every answer.
@@ -43,10 +41,10 @@ class TrainingDataset(Dataset[Example], ABC):
 
     @abstractmethod
     def hashes(self) -> Hashes:
-        """Of the rows or documents that the examples are made of; they tell which ones are the same."""
+        """Hashes of the rows or documents that the examples come from, which identify duplicates."""
 
     def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which examples hold something of the given rows or documents, ``[N]``; by default an example is a row.
+        """Which examples have a part of the marked rows or documents, ``[N]``; by default an example is a row.
 
         Args:
             rows: ``[R]``, a mark per row or document, in the order of :meth:`hashes`.
@@ -57,7 +55,7 @@ class TrainingDataset(Dataset[Example], ABC):
 class StreamDataset(TrainingDataset):
     """A training stream of questions and answers.
 
-    Of a row with several answers, the one that is shown depends on the seed, the round and the index alone.
+    Which of several answers of a row is shown depends only on the seed, the round and the index.
 
     Args:
         name: name of the stream.
@@ -83,7 +81,7 @@ class StreamDataset(TrainingDataset):
         return self._encode(index, self._choice(index, round_number))
 
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """What ``draws`` show, each example and answer once, in the order of the dataset.
+        """The examples that ``draws`` select, each example and answer once, in the order of the dataset.
 
         Args:
             draws: None for every example with every answer.
@@ -104,7 +102,7 @@ class StreamDataset(TrainingDataset):
         return digest.hexdigest()
 
     def hashes(self) -> Hashes:
-        """Of every question with its answers."""
+        """The hashes of every question with its answers."""
         return hashes_of(
             "\n".join([str(question), *answers])
             for question, answers in zip(self._questions, self._answers, strict=True)
@@ -129,72 +127,6 @@ class StreamDataset(TrainingDataset):
         for choice in range(len(self._answers[longest])):
             self._encode(longest, choice)
         return max(map(len, self._encoded.values()))
-
-
-class CandidateDataset(Dataset[Example]):
-    """One example per candidate answer of every row, the shortest first.
-
-    Of a question, candidate 0 is the answer, 1 its paraphrase (where there is one), 2 and up are the wrong answers.
-
-    Args:
-        name: name of the evaluation split.
-        rows: its rows.
-        encoder: tokenizes them.
-    """
-
-    def __init__(self, name: str, rows: EvaluationRows, encoder: Encoder) -> None:
-        examples = [
-            replace(example, index=index)
-            for index, row in enumerate(load_split(rows, f"split {name!r}"))
-            for example in row.examples(encoder, f"row {index} of the split {name!r}")
-        ]
-        self._examples = sorted(examples, key=len)
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, position: int) -> Example:
-        return self._examples[position]
-
-    @property
-    def longest_sequence(self) -> int:
-        """Tokens in the longest example."""
-        return len(self._examples[-1])
-
-    def first_candidates(self) -> dict[int, list[int]]:
-        """Index of every row to the tokens of its candidate 0, the prompt included."""
-        return {example.index: example.input_ids for example in self._examples if not example.choice}
-
-
-class PromptDataset(Dataset[Prompt]):
-    """What the rows of an evaluation split let the model continue; nothing for some kinds of rows.
-
-    The prompts with the shortest right answers come first, for generated ones tend to be as long.
-
-    Args:
-        rows: the split's rows.
-        encoder: tokenizes them.
-        right: index of the row to the tokens of prompt and right answer, which speed up generation.
-    """
-
-    def __init__(self, rows: EvaluationRows, encoder: Encoder, right: Mapping[int, list[int]] | None = None) -> None:
-        prompts = [
-            Prompt(ids, index, row.expected(), _continuation(ids, (right or {}).get(index, [])))
-            for index, row in enumerate(load_split(rows, "split"))
-            if (ids := row.prompt(encoder)) is not None
-        ]
-        self._prompts = sorted(prompts, key=lambda prompt: (len(prompt.draft), len(prompt)))
-
-    def __len__(self) -> int:
-        return len(self._prompts)
-
-    def __getitem__(self, position: int) -> Prompt:
-        return self._prompts[position]
-
-
-def _continuation(prompt: list[int], whole: list[int]) -> list[int]:
-    """What follows ``prompt`` in ``whole``; nothing where it does not begin with it."""
-    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
 
 
 def _longest(answers: Sequence[str]) -> int:

@@ -1,9 +1,10 @@
-"""What a user's file holds, by its columns."""
+"""Inference of the kind of rows in a user's file from its columns."""
 
 from pathlib import Path
 
 from unlearn_pl.data.io.bad_rows import OnBadRow
-from unlearn_pl.data.io.tables import BadRowError, read_entries
+from unlearn_pl.data.io.entries import read_entries
+from unlearn_pl.data.io.record import BadRowError
 from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.documents import Documents
 from unlearn_pl.data.streams.question_answers import QuestionAnswers
@@ -11,11 +12,11 @@ from unlearn_pl.data.streams.source import Source
 
 
 def detect_source(path: str | Path, on_bad_row: OnBadRow = "error") -> Source:
-    """Questions with answers, conversations or texts, whichever the columns of the first row that can be read say.
+    """The source for questions with answers, conversations or texts, by the columns of the first readable row.
 
     Args:
         path: a file or a folder.
-        on_bad_row: what becomes of rows that cannot be used.
+        on_bad_row: how rows that cannot be used are handled.
 
     Raises:
         ValueError: if there is no such file, or its columns have other names.
@@ -26,7 +27,7 @@ def detect_source(path: str | Path, on_bad_row: OnBadRow = "error") -> Source:
             columns = set(row)
             break
         if on_bad_row == "error":
-            raise ValueError(f"{where}: {row}. on_bad_row='skip' leaves such rows out.")
+            raise ValueError(f"{where}: {row}. on_bad_row='skip' skips such rows.")
     if {"question", "answer"} <= columns:
         return QuestionAnswers(path, on_bad_row=on_bad_row)
     if "messages" in columns:

@@ -10,8 +10,9 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info
 
 from unlearn_pl.data.evaluation.passage import Passage
-from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, text_of, usable
-from unlearn_pl.data.io.tables import Table, name_of, read_entries, table_fingerprint
+from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
+from unlearn_pl.data.io.entries import Table, name_of, read_entries, table_fingerprint
+from unlearn_pl.data.io.record import text_of
 from unlearn_pl.data.streams.chunks import ChunkDataset
 from unlearn_pl.data.streams.source import Source
 from unlearn_pl.data.streams.token_cache import TokenCache, tokenizer_fingerprint, write_tokens
@@ -19,41 +20,41 @@ from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.data.text.template import tokens_of
 
 CACHE = "UNLEARN_PL_CACHE"
-"""Variable of the environment with the folder of tokenized documents."""
+"""Environment variable with the folder of tokenized documents."""
 _VERSION = 2
-"""Of what the cache holds; a change makes the files of before unknown."""
+"""Version of the cache's contents; files of other versions are not used."""
 _LONGEST_CHUNK = 2048
 _EVALUATED = 100
 
 
 class Documents(Source):
-    """Texts that a model reads, every token scored, cut into chunks at the level of tokens.
+    """Plain texts, cut into chunks of tokens, all of which are scored.
 
-    Each document is tokenized once, by several processes when there is much of it, and kept in a folder of the cache
-    that is named after the contents of the files and the tokenizer; a second run maps it into memory at once. How
-    documents are cut does not matter to the cache. See :class:`~unlearn_pl.data.ChunkDataset` for what is scored. The
-    cache holds the texts, as tokens: remove it where they must not be kept.
+    Each document is tokenized once, by several processes if there is much text, and kept in a folder of the cache that
+    is named after the contents of the files and the tokenizer; a second run maps it into memory at once. The cache does
+    not depend on how documents are cut. See :class:`~unlearn_pl.data.ChunkDataset` for which tokens are scored. The
+    cache holds the texts, as tokens: delete it if they must not be kept.
 
     Args:
         path: a file (jsonl, json, csv, tsv, parquet, txt, md) or a folder of such files, a
             :class:`~unlearn_pl.data.HubDataset`, or rows or texts in memory.
         column: column that holds the text; files of plain text have only ``text``.
         chunk_length: most tokens of an example; None for the data module's ``max_length``, or 2048 without one.
-        packed: whether documents are one long text, so that all chunks but the last have the same length, and some
-            hold the end of a document and the beginning of the next.
+        packed: whether all documents form one long text, so that all chunks but the last have the same length, and some
+            hold the end of a document and the beginning of the next one.
         eos: whether every document ends with an end-of-sequence token.
-        max_chunks: chunks of a document that are kept, from its beginning; None for all, 1 for its beginning alone.
+        max_chunks: chunks that are kept of a document, from its beginning; None for all.
         one_per_line: whether every line of a text file is a document, or the whole file; None for lines of a single
             file, and whole files of a folder.
         encoding: encoding of text files.
-        on_bad_row: ``error`` refuses rows that cannot be read or have no token to score, ``skip`` leaves them out and
+        on_bad_row: ``error`` raises at a row that cannot be read or has no token to score, ``skip`` skips such rows and
             counts them in the log.
-        cache_dir: folder of tokenized documents; None for the one named by ``UNLEARN_PL_CACHE``, or else a folder in
+        cache_dir: folder of tokenized documents; None for the one named by ``UNLEARN_PL_CACHE``, or a folder in
             the cache of the ``datasets`` library.
         num_proc: most processes that tokenize; None for one per core.
 
     Raises:
-        ValueError: if an argument is out of its range; when it is opened, if there is no text to train on.
+        ValueError: if an argument is out of its range; when the texts are read, if there is none to train on.
     """
 
     def __init__(
@@ -92,10 +93,10 @@ class Documents(Source):
         self.num_proc = num_proc
 
     def texts(self, notes: list[str] | None = None) -> Iterator[str]:
-        """The documents, read one after the other.
+        """The documents, read one after another.
 
         Args:
-            notes: gets a sentence about rows that are left out, once all are read.
+            notes: gets a sentence about skipped rows, once all rows are read.
         """
         entries = read_entries(self.path, one_per_line=self.one_per_line, encoding=self.encoding)
         return usable(entries, lambda row: text_of(row, self.column), self.on_bad_row, str(self), notes)
@@ -111,15 +112,15 @@ class Documents(Source):
         tokens = self._cached(encoder, identity)
         chunks = ChunkDataset(tokens, length, packed=self.packed, max_chunks=self.max_chunks, identity=identity)
         size = f"{len(tokens)} documents, {tokens.lengths.sum()} tokens, {len(chunks)} chunks"
-        unused = f"{chunks.unused_documents} of them have less than two tokens, and so none that is scored"
+        unused = f"{chunks.unused_documents} of them have fewer than two tokens, so none is scored"
         if not len(chunks) or (chunks.unused_documents and self.on_bad_row == "error"):
-            raise ValueError(f"{self}: {size}; {unused}. on_bad_row='skip' leaves them out when there are others.")
+            raise ValueError(f"{self}: {size}; {unused}. on_bad_row='skip' skips them if there are others.")
         for note in [*tokens.notes, size, *([unused] if chunks.unused_documents else [])]:
             rank_zero_info(f"stream {name!r}: {note}")
         return chunks
 
     def evaluation_rows(self, encoder: Encoder, limit: int | None) -> list[Passage]:
-        """The beginnings of the first documents, every token scored: ``limit`` of them, or 100."""
+        """The first chunk of each of the first ``limit`` documents, or of the first 100."""
         length = self._chunk_length(encoder)
         texts = self.texts()
         if self.on_bad_row == "skip":

@@ -1,4 +1,4 @@
-"""A training stream without some of its rows."""
+"""A training stream with selected rows removed."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from unlearn_pl.data.text.template import Example
 
 
 class RemainingDataset(TrainingDataset):
-    """The examples of another stream that hold nothing of some of its rows or documents.
+    """Another stream without the examples that have a part of certain rows or documents.
 
     Args:
         whole: the other stream.
-        left_out: ``[R]``, which of its rows or documents.
+        left_out: ``[R]``, a mark per row or document that is removed.
     """
 
     def __init__(self, whole: TrainingDataset, left_out: npt.NDArray[np.bool_]) -> None:
@@ -35,7 +35,7 @@ class RemainingDataset(TrainingDataset):
         return replace(self._whole[Draw(int(self._examples[index]), round_number)], index=index)
 
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """What ``draws`` show, each example and answer once, in the order of the dataset.
+        """The examples that ``draws`` select, each example and answer once, in the order of the dataset.
 
         Args:
             draws: None for every example with every answer.
@@ -47,19 +47,19 @@ class RemainingDataset(TrainingDataset):
         return [replace(e, index=int(np.searchsorted(self._examples, e.index))) for e in shown]
 
     def fingerprint(self) -> str:
-        """SHA-256 of that of the other stream, and of which examples remain."""
+        """SHA-256 of the other stream's fingerprint and of the remaining examples."""
         return hashlib.sha256(self._whole.fingerprint().encode() + self._examples.tobytes()).hexdigest()
 
     def hashes(self) -> Hashes:
-        """Of the rows or documents that remain."""
+        """The hashes of the remaining rows or documents."""
         exact, near, signatures = self._whole.hashes()
         return Hashes(exact[self._rows], near[self._rows], signatures[self._rows])
 
     def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which of the remaining examples hold something of the given ones among the remaining rows.
+        """Which of the remaining examples have a part of the marked rows, ``[N]``.
 
         Args:
-            rows: ``[R]``, a mark per row that remains.
+            rows: ``[R]``, a mark per remaining row.
         """
         marked = np.zeros(len(self._rows), dtype=bool)
         marked[self._rows] = rows

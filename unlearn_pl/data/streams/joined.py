@@ -1,4 +1,4 @@
-"""Several sources as one stream."""
+"""Concatenation of several sources."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,10 +16,10 @@ from unlearn_pl.data.text.template import Example
 
 
 class Joined(Source):
-    """The examples of several sources, of any kind, as one stream.
+    """The examples of several sources, of any kind, one source after another.
 
     Args:
-        sources: whose examples come one after the other.
+        sources: the sources, in their order.
 
     Raises:
         ValueError: if there are none.
@@ -41,10 +41,10 @@ class Joined(Source):
 
 
 class JoinedDataset(TrainingDataset):
-    """Several datasets, one after the other.
+    """Concatenation of several training streams.
 
     Args:
-        parts: the datasets.
+        parts: the streams.
     """
 
     def __init__(self, parts: Sequence[TrainingDataset]) -> None:
@@ -64,7 +64,7 @@ class JoinedDataset(TrainingDataset):
         return replace(self._parts[part][inner], index=draw.example)
 
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """What ``draws`` show of every part, one part after the other.
+        """The examples that ``draws`` select of every part, one part after another.
 
         Args:
             draws: None for every example with every answer.
@@ -83,14 +83,14 @@ class JoinedDataset(TrainingDataset):
         return hashlib.sha256("".join(part.fingerprint() for part in self._parts).encode()).hexdigest()
 
     def hashes(self) -> Hashes:
-        """Of the rows of every part."""
+        """The hashes of the rows of every part."""
         return Hashes(*map(np.concatenate, zip(*(part.hashes() for part in self._parts), strict=True)))
 
     def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which examples of every part hold something of the given rows, ``[N]``.
+        """Which examples of every part have a part of the marked rows, ``[N]``.
 
         Args:
-            rows: ``[R]``, a mark per row, one part after the other.
+            rows: ``[R]``, a mark per row, one part after another.
         """
         ends = np.cumsum([len(part.hashes().exact) for part in self._parts])
         return np.concatenate(

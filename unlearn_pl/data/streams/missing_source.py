@@ -1,4 +1,4 @@
-"""A stream whose data is not there."""
+"""Placeholder for a stream whose data is missing; raises when it is used."""
 
 from typing import NoReturn
 
@@ -7,17 +7,17 @@ from unlearn_pl.data.text.encoder import Encoder
 
 
 class MissingSource(Source):
-    """Says what is missing when its stream is asked for, so that other streams and evaluations go without it.
+    """Raises when its stream is used, so that other streams and evaluations work without it.
 
     Args:
-        message: what is missing, and what to do about it.
+        message: text of the error: what is missing, and what to do about it.
     """
 
     def __init__(self, message: str) -> None:
         self.message = message
 
     def evaluation_rows(self, encoder: Encoder, limit: int | None) -> NoReturn:
-        """Refuse.
+        """Raise the error.
 
         Raises:
             ValueError: always.
@@ -25,7 +25,7 @@ class MissingSource(Source):
         raise ValueError(self.message)
 
     def prepare(self, name: str, encoder: Encoder) -> NoReturn:
-        """Refuse.
+        """Raise the error.
 
         Raises:
             ValueError: always.
@@ -33,7 +33,7 @@ class MissingSource(Source):
         raise ValueError(f"stream {name!r}: {self.message}")
 
     def dataset(self, name: str, encoder: Encoder, seed: int = 0) -> NoReturn:
-        """Refuse.
+        """Raise the error.
 
         Raises:
             ValueError: always.

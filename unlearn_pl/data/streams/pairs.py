@@ -1,4 +1,4 @@
-"""Sources whose rows fit into memory: questions with answers."""
+"""Base class of sources of questions with answers, whose rows fit into memory."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from lightning.pytorch.utilities import rank_zero_info
 
 from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
-from unlearn_pl.data.io.tables import Record, Table, name_of, read_entries
+from unlearn_pl.data.io.entries import Table, name_of, read_entries
+from unlearn_pl.data.io.record import Record
 from unlearn_pl.data.streams.datasets import StreamDataset
 from unlearn_pl.data.streams.source import Source
 from unlearn_pl.data.text.encoder import Encoder, Row, TooLongError
 
 
 class PairSource(Source):
-    """Rows in which something is asked and something is answered.
+    """Rows with questions and answers.
 
     Args:
         path: a file or folder, a :class:`~unlearn_pl.data.HubDataset`, or rows in memory.
         encoding: encoding of text files.
-        on_bad_row: ``error`` refuses rows that cannot be used, ``skip`` leaves them out and counts them in the log.
+        on_bad_row: ``error`` raises at a row that cannot be used, ``skip`` skips such rows and counts them in the log.
 
     Raises:
         ValueError: if ``on_bad_row`` is unknown.
@@ -32,10 +33,10 @@ class PairSource(Source):
 
     @abstractmethod
     def parse(self, row: Record) -> Sequence[Row]:
-        """The questions and answers that a row of the file holds.
+        """The questions and answers of one row of the file.
 
         Raises:
-            BadRowError: if it cannot be used.
+            BadRowError: if the row cannot be used.
         """
 
     def rows(self) -> list[Row]:
@@ -48,7 +49,7 @@ class PairSource(Source):
         return [row for rows in usable(entries, self.parse, self.on_bad_row, str(self)) for row in rows]
 
     def dataset(self, name: str, encoder: Encoder, seed: int = 0) -> StreamDataset:
-        """The rows, laid out by the template; with ``on_bad_row='skip'`` those that are not too long."""
+        """The rows, laid out by the template; with ``on_bad_row='skip'`` only those that are not too long."""
         return StreamDataset(name, self.rows_that_fit(encoder), encoder, seed)
 
     def evaluation_rows(self, encoder: Encoder, limit: int | None) -> list[Row]:
@@ -56,13 +57,13 @@ class PairSource(Source):
         return self.rows_that_fit(encoder)[:limit]
 
     def rows_that_fit(self, encoder: Encoder) -> list[Row]:
-        """What is trained on: :meth:`rows`, with ``on_bad_row='skip'`` those that are not too long.
+        """The rows to train on: those of :meth:`rows`, with ``on_bad_row='skip'`` only those that are not too long.
 
         Args:
-            encoder: what will tokenize them.
+            encoder: tokenizes them.
 
         Raises:
-            ValueError: as :meth:`rows`; if all are too long.
+            ValueError: as in :meth:`rows`; if all are too long.
         """
         rows = self.rows()
         if self.on_bad_row == "error" or encoder.max_length is None:
@@ -72,7 +73,7 @@ class PairSource(Source):
             raise ValueError(f"{self}: all {len(rows)} examples have more than max_length={encoder.max_length} tokens.")
         if len(fitting) < len(rows):
             longer = f"{len(rows) - len(fitting)} of {len(rows)} examples"
-            rank_zero_info(f"{self}: {longer} have more than max_length={encoder.max_length} tokens and are left out")
+            rank_zero_info(f"{self}: {longer} have more than max_length={encoder.max_length} tokens and are skipped")
         return fitting
 
     def __str__(self) -> str:

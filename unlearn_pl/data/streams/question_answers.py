@@ -1,26 +1,26 @@
 """Questions with answers, from a user's own files."""
 
-from unlearn_pl.data.io.bad_rows import OnBadRow, text_of
-from unlearn_pl.data.io.tables import BadRowError, Record, Table
+from unlearn_pl.data.io.bad_rows import OnBadRow
+from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.record import BadRowError, Record, text_of
 from unlearn_pl.data.streams.pairs import PairSource
 from unlearn_pl.data.text.encoder import Row
 
 
 class QuestionAnswers(PairSource):
-    """Rows with a question and an answer, of which the answer is scored.
+    """Rows with a question and an answer; the answer is scored.
 
     Args:
         path: a file (jsonl, json, csv, tsv, parquet) or a folder of such files, a
             :class:`~unlearn_pl.data.HubDataset`, or rows in memory.
         question: column of the question.
-        answer: column of the answer; a list of several answers, of which training draws another one every round, is
-            accepted, too.
+        answer: column of the answer, or of a list of several answers, of which every round of training draws one.
         encoding: encoding of text files.
-        on_bad_row: ``error`` refuses rows that cannot be read, have no question or answer, or are too long; ``skip``
-            leaves them out and counts them in the log.
+        on_bad_row: ``error`` raises at a row that cannot be read, has no question or answer, or is too long; ``skip``
+            skips such rows and counts them in the log.
 
     Raises:
-        ValueError: if ``on_bad_row`` is unknown; when it is opened, if a row cannot be used.
+        ValueError: if ``on_bad_row`` is unknown; when the rows are read, if one cannot be used.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Training on what an evaluation asks, in exactly its form."""
+"""Training streams of an evaluation split's rows with their correct answers."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ from unlearn_pl.data.text.template import Example
 
 
 class RightAnswers(Source):
-    """Rows of an evaluation split as a stream: what is scored there as the right answer is trained on here.
+    """Rows of an evaluation split as a stream: training on the correct answers, in exactly the form of the evaluation.
 
-    For models that are too small to answer from the texts they have read, and for attacks that relearn. Results on
-    the same rows then say what the model remembers, and nothing about what it can conclude.
+    For models that are too small to answer from the texts they have read, and for relearning attacks. Results on the
+    same rows then show what the model remembers, and nothing about what it can infer.
 
     Args:
-        size: only the first rows; None for all.
+        size: number of rows, from the first one; None for all.
 
     Raises:
         ValueError: if ``size`` is not positive.
@@ -35,23 +35,23 @@ class RightAnswers(Source):
 
     @abstractmethod
     def rows(self) -> Sequence[EvaluationRow]:
-        """All rows, each with one right answer.
+        """All rows, each with one correct answer.
 
         Raises:
             ValueError: naming file, line and reason, if a row cannot be used.
         """
 
     def dataset(self, name: str, encoder: Encoder, seed: int = 0) -> "RightAnswersDataset":
-        """The right answer of every row."""
+        """The correct answer of every row."""
         return RightAnswersDataset(name, self.rows()[: self.size], encoder)
 
     def evaluation_rows(self, encoder: Encoder, limit: int | None) -> Sequence[EvaluationRow]:
-        """The same rows, with their other answers."""
+        """The same rows, with their other answers as well."""
         return self.rows()[: self.size][:limit]
 
 
 class RightAnswersDataset(TrainingDataset):
-    """The right answers of evaluation rows.
+    """The correct answers of evaluation rows.
 
     Args:
         name: name of the stream.
@@ -79,7 +79,7 @@ class RightAnswersDataset(TrainingDataset):
         return self._examples[draw.example if isinstance(draw, Draw) else draw]
 
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
-        """What ``draws`` show, each example once, in the order of the rows.
+        """The examples that ``draws`` select, each once, in the order of the rows.
 
         Args:
             draws: None for every example.
@@ -93,11 +93,11 @@ class RightAnswersDataset(TrainingDataset):
         return hashlib.sha256(json.dumps(examples).encode()).hexdigest()
 
     def hashes(self) -> Hashes:
-        """Of every row."""
+        """The hashes of every row."""
         return hashes_of(self._contents)
 
 
 def _right(candidates: Sequence[Example]) -> Example:
-    """That of the candidates which is the answer, as an example to train on."""
+    """The candidate that is the correct answer, as an example to train on."""
     (right,) = (example for example in candidates if example.choice == example.target)
     return replace(right, choice=None, target=None)

@@ -1,4 +1,4 @@
-"""Where the examples of a stream come from."""
+"""Base class of training-stream sources."""
 
 from abc import ABC, abstractmethod
 
@@ -9,7 +9,7 @@ from unlearn_pl.recording import Recorded
 
 
 class Source(Recorded, ABC):
-    """What a data module may give for a stream besides rows: a component that makes the stream's dataset itself."""
+    """A component that builds a stream's data set; ``load_streams`` may return one instead of rows."""
 
     @abstractmethod
     def dataset(self, name: str, encoder: Encoder, seed: int) -> TrainingDataset:
@@ -18,18 +18,18 @@ class Source(Recorded, ABC):
         Args:
             name: what to call the stream in messages.
             encoder: tokenizes.
-            seed: seed of a draw among several answers.
+            seed: seed of the draw among several answers.
 
         Raises:
-            ValueError: if there is nothing to train on, or something that cannot be used.
+            ValueError: if there is nothing to train on, or a row cannot be used.
         """
 
     def evaluation_rows(self, encoder: Encoder, limit: int | None) -> EvaluationRows:
         """The same examples as an evaluation split.
 
         Args:
-            encoder: what will tokenize them.
-            limit: as many of the first ones are enough; None for all, unless they are too many.
+            encoder: tokenizes them.
+            limit: number of rows that are used, from the first one; None for all, or as many as are reasonable.
 
         Raises:
             ValueError: if this kind of source has none.
@@ -37,7 +37,7 @@ class Source(Recorded, ABC):
         raise ValueError(f"{type(self).__name__} has no rows to evaluate; name others in eval_sets.")
 
     def prepare(self, name: str, encoder: Encoder) -> None:
-        """Does what only one process of a machine should do, such as filling a cache; nothing by default.
+        """Preparation by one process of every node, such as filling a cache; nothing by default.
 
         Args:
             name: what to call the stream in messages.
@@ -46,4 +46,4 @@ class Source(Recorded, ABC):
 
 
 StreamSource = RowSource | Source
-"""What ``load_streams`` may give for a stream: rows, a function that loads them, or a :class:`Source`."""
+"""What ``load_streams`` may return for a stream: rows, a function that loads them, or a :class:`Source`."""

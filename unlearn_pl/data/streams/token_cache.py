@@ -1,4 +1,4 @@
-"""Documents as token ids: computed once, kept on disk as Arrow, and mapped into memory."""
+"""Token ids of documents: computed once, kept on disk as Arrow files, and mapped into memory."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 BATCH_CHARACTERS = 8_000_000
-"""Characters that are held in memory at once (of documents that are no longer), and that are worth a process."""
+"""Characters held in memory at once (more for a longer document), and characters that justify another process."""
 BATCH_DOCUMENTS = 1000
 _NOTES = "notes.json"
 _TEXTS = pa.schema([("text", pa.large_string())])
@@ -41,10 +41,10 @@ Batch = dict[str, list]
 
 
 class TokenCache:
-    """The token ids of documents, on disk, and the hashes that tell which documents are the same.
+    """The token ids of documents on disk, and the hashes that identify duplicates.
 
     Args:
-        folder: what :func:`write_tokens` has written.
+        folder: a folder that :func:`write_tokens` has written.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -64,18 +64,18 @@ class TokenCache:
 
     @cached_property
     def hashes(self) -> Hashes:
-        """Of every document; see :func:`~unlearn_pl.data.overlap.hashes.hashes_of`."""
+        """The hashes of every document; see :func:`~unlearn_pl.data.overlap.hashes.hashes_of`."""
         parts = [part.flatten().to_numpy() for t in self._tables for part in t.data.column("signatures").chunks]
         signatures = np.concatenate([np.zeros(0, np.uint16), *parts]).reshape(-1, NUM_HASHES)
         return Hashes(self._column("exact"), self._column("near"), signatures)
 
     @property
     def notes(self) -> list[str]:
-        """What there was to say about the documents when they were read."""
+        """Notes about the documents, from when they were read."""
         return json.loads((self.folder / _NOTES).read_text(encoding="utf-8"))
 
     def tokens(self, document: int, start: int, stop: int) -> list[int]:
-        """Tokens ``start`` to ``stop`` of a document; only these are read."""
+        """Tokens ``start`` to ``stop`` of a document; only these are read from disk."""
         part = int(np.searchsorted(self._first, document, side="right")) - 1
         values = self._parts[part][document - int(self._first[part])].values
         return values[start:stop].to_pylist()
@@ -108,18 +108,18 @@ def write_tokens(
     num_proc: int,
     notes: Sequence[str] = (),
 ) -> None:
-    """Tokenizes ``texts`` into ``folder``, which appears when it is complete.
+    """Tokenizes ``texts`` into ``folder``, which appears once it is complete.
 
     Args:
-        texts: documents; read one after the other, and never all in memory.
-        tokenizer: adds what it adds at the beginning of a text, such as a bos token.
-        folder: where the tokens go.
+        texts: documents; read one after another, and never all in memory.
+        tokenizer: a tokenizer; what it adds at the beginning of a text, such as a bos token, is kept.
+        folder: folder to write.
         eos: whether every document ends with an end-of-sequence token, or none does.
         num_proc: most processes that work at the same time.
-        notes: what there is to say about the documents, once they are all read.
+        notes: notes about the documents; read after all texts.
 
     Raises:
-        ValueError: if ``eos`` is asked for and the tokenizer has none.
+        ValueError: if ``eos`` is true and the tokenizer has no such token.
     """
     if eos and tokenizer.eos_token_id is None:
         raise ValueError("eos=True, but the tokenizer has no end-of-sequence token; set tokenizer.eos_token.")
@@ -138,12 +138,12 @@ def write_tokens(
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of everything that decides into which tokens ``tokenizer`` cuts a text."""
+    """SHA-256 of everything about ``tokenizer`` that determines the tokens of a text."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         state: object = [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())]
     else:
-        # Padding and truncation are left over from earlier calls.
+        # Padding and truncation may be left over from earlier calls.
         state = json.loads(backend.to_str()) | {"padding": None, "truncation": None}
     return hashlib.sha256(json.dumps([state, tokenizer.eos_token_id], sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Other answers to the questions that are to be forgotten: plausible ones, as AltPO learns."""
+"""Alternative answers to the forget questions, as AltPO needs them."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from unlearn_pl.data.text.encoder import Row
 
 
 def with_alternates(rows: Sequence[Row], alternates: Sequence[Row], source: str) -> list[Row]:
-    """The questions of ``rows`` with their ``alternates`` as answers, of which training draws another one every round.
+    """The questions of ``rows`` with their ``alternates`` as answers, of which every round of training draws one.
 
     Args:
         rows: the questions.
         alternates: rows with a question and an answer, or several answers; a question may have several rows.
-        source: where the alternates come from, for the message.
+        source: origin of the alternates, for the message.
 
     Raises:
         ValueError: if a question has no alternate answer.

@@ -1,4 +1,4 @@
-"""Rows of questions and answers, in TOFU's schema, and the checks that they must pass."""
+"""Rows of questions and answers in TOFU's schema: their checks, and their tokenization."""
 
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ class Row(TypedDict):
 
     Attributes:
         question: what is asked, or the turns of a conversation before the answer.
-        answer: the answer. A training stream may give several: another one is then drawn in every round.
+        answer: the answer. A training stream may have several, of which every round draws one.
         paraphrased_answer: the same fact in other words (evaluation only).
         perturbed_answer: wrong answers of the same form (evaluation only).
-        paraphrased_question: the question in other words (not read here).
+        paraphrased_question: the question in other words (read by attacks only).
     """
 
     question: Asked
@@ -64,13 +64,13 @@ class TooLongError(ValueError):
 
 @dataclass(frozen=True)
 class Encoder:
-    """Tokenizes rows and refuses those that could not be used as they are.
+    """Tokenizes rows, and raises an error for those that cannot be used.
 
     Args:
         tokenizer: the model's tokenizer.
         template: lays out question and answer.
-        max_length: most tokens that an example may have; None for no limit.
-        truncate: cut the beginning of the question of longer examples, instead of refusing them.
+        max_length: most tokens of an example; None for no limit.
+        truncate: cut the beginning of the question of longer examples, instead of raising an error.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -82,7 +82,7 @@ class Encoder:
         """Tokenizes question and answer.
 
         Args:
-            question: what is asked; only plain text is ever cut, not a conversation.
+            question: what is asked; plain text may be cut, a conversation never is.
             answer: what is scored; never cut.
             where: the place of the example, for messages: ``row 3 of the stream 'forget'``.
 
@@ -98,7 +98,7 @@ class Encoder:
         if not self.truncate or not isinstance(question, str):
             raise TooLongError(
                 f"The example in {where} has {len(example)} tokens, more than max_length={self.max_length}. "
-                "Raise max_length, leave the row out, or cut long questions with truncate=True; answers are never cut."
+                "Raise max_length, drop the row, or cut long questions with truncate=True; answers are never cut."
             )
         shorter = without_beginning(
             question, lambda end: self._fits(encode(self.tokenizer, self.template, end, answer))
@@ -106,12 +106,12 @@ class Encoder:
         if shorter is None:
             raise TooLongError(
                 f"The answer in {where} and the template alone have more tokens than max_length={self.max_length}. "
-                "Answers are never cut: raise max_length, or leave the row out."
+                "Answers are never cut: raise max_length, or drop the row."
             )
         return encode(self.tokenizer, self.template, shorter, answer)
 
     def prompt(self, question: Asked) -> list[int]:
-        """Token ids of the question, up to where the model answers."""
+        """Token ids of the question, up to where the answer begins."""
         prompt = self.template.prompt(self.tokenizer, question)
         if self._fits(prompt) or not self.truncate or not isinstance(question, str):
             return prompt
@@ -119,7 +119,7 @@ class Encoder:
         return prompt if shorter is None else self.template.prompt(self.tokenizer, shorter)
 
     def completion(self, text: str, answer: str, where: str) -> Example:
-        """Tokenizes a ready-made prompt and its continuation, as they stand.
+        """Tokenizes a prompt and its continuation verbatim, without the template.
 
         Args:
             text: the prompt.
@@ -145,7 +145,7 @@ class Encoder:
         return replace(example, input_ids=ids, prompt_length=example.prompt_length - excess)
 
     def completion_prompt(self, text: str, answer: str) -> list[int]:
-        """Token ids of a ready-made prompt, cut as :meth:`completion` cuts it: the answer has room after it."""
+        """Token ids of a prompt without the template, cut as in :meth:`completion`, so that the answer has room."""
         ids = encode_prompt(self.tokenizer, text)
         excess = len(encode_completion(self.tokenizer, text, answer)) - (self.max_length or 0)
         if self.max_length is None or not self.truncate or not 0 < excess < len(ids):
@@ -156,6 +156,6 @@ class Encoder:
         return self.max_length is None or len(tokens) <= self.max_length
 
     def _without(self, ids: list[int], excess: int) -> list[int]:
-        """``ids`` without ``excess`` tokens at its beginning, a begin-of-sequence token left in place."""
+        """``ids`` without ``excess`` tokens at its beginning; a begin-of-sequence token stays."""
         kept = int(ids[0] == self.tokenizer.bos_token_id)
         return ids[:kept] + ids[kept + excess :]

@@ -1,4 +1,4 @@
-"""From text to tokens without a template: nothing is added to it but what the tokenizer adds at its beginning."""
+"""Tokenization without a template: only the tokenizer itself adds something, at the beginning."""
 
 from itertools import takewhile
 
@@ -8,20 +8,20 @@ from unlearn_pl.data.text.template import Example, tokens_of
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a prompt as it stands, without the spaces at its end.
+    """Token ids of a prompt, without the spaces at its end.
 
-    Tokenizers attach spaces to the word that follows them, so a model that has seen one too many continues badly.
+    Tokenizers attach spaces to the word that follows them, so a model continues badly after a space.
     """
     return tokens_of(tokenizer, text.rstrip(" "))
 
 
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str, answer: str) -> Example:
-    """Tokenizes ``text + answer`` as a whole; scored is what the answer has a part in, and no end of sequence.
+    """Tokenizes ``text + answer`` as a whole; every token with a part of the answer is scored, and no end of sequence.
 
     Args:
         tokenizer: a tokenizer.
         text: the prompt.
-        answer: its continuation, with the white space between both.
+        answer: its continuation, with the white space between them.
 
     Raises:
         ValueError: if no token is left to score.
@@ -38,7 +38,7 @@ def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str, answer: str
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str, window: int) -> list[Example]:
     """Tokenizes ``text`` into windows of which every token but the first is scored.
 
-    Each window begins with the last token of the one before: every token is scored once, but the first of all.
+    Each window begins with the last token of the previous one: every token but the very first is scored once.
 
     Args:
         tokenizer: a tokenizer.

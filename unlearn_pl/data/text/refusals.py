@@ -1,4 +1,4 @@
-"""Answers that decline to answer: what a model may say instead of what it has forgotten."""
+"""Refusals: answers to questions whose answers a model has unlearned."""
 
 from collections.abc import Sequence
 
@@ -29,5 +29,5 @@ REFUSALS = (
 
 
 def with_refusals(rows: Sequence[Row], refusals: Sequence[str] = REFUSALS) -> list[Row]:
-    """The questions of ``rows`` with ``refusals`` as answers, of which training draws another one every round."""
+    """The questions of ``rows`` with ``refusals`` as answers, of which every round of training draws one."""
     return [Row(question=row["question"], answer=refusals) for row in rows]

@@ -1,4 +1,4 @@
-"""From a question and an answer to tokens: the template, and which positions are scored."""
+"""Templates: the layout of a question and an answer, their tokens, and the scored positions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Example:
         prompt_length: number of tokens before the first scored one.
         index: position of the example in its dataset.
         choice: which candidate answer, or which window of a text, it holds (evaluation splits only).
-        target: which candidate is the right one (multiple choice only).
+        target: which candidate is the correct one (multiple choice only).
     """
 
     input_ids: list[int]
@@ -55,11 +55,11 @@ Asked = str | Sequence[Message]
 
 
 class Template(Recorded, ABC):
-    """How a question and an answer are laid out for a model."""
+    """Base class of templates: the layout of a question and an answer for a model."""
 
     @abstractmethod
     def prompt(self, tokenizer: PreTrainedTokenizerBase, question: Asked) -> list[int]:
-        """Token ids of everything that the model sees before it answers."""
+        """Token ids of everything before the answer."""
 
     @abstractmethod
     def conversation(self, tokenizer: PreTrainedTokenizerBase, question: Asked, answer: str) -> list[int]:
@@ -70,13 +70,13 @@ class ChatTemplate(Template):
     """The tokenizer's own chat template.
 
     Args:
-        system: system message, also of conversations that begin without one; None for none (some templates then write
+        system: system message, also for conversations without one; None for no message (some templates then write
             their own).
         date: date that templates such as Llama 3's print into the system message, fixed so that results do not
             depend on the day.
 
     Raises:
-        ValueError: when it is used with a tokenizer that has no chat template.
+        ValueError: if it is used with a tokenizer that has no chat template.
     """
 
     def __init__(self, system: str | None = "You are a helpful assistant.", date: str = "10 Apr 2025") -> None:
@@ -119,11 +119,11 @@ class PlainTemplate(Template):
     """Plain text around question and answer, for models without a chat template.
 
     A space at the end of ``answer`` is tokenized with the answer, because tokenizers attach spaces to the word that
-    follows them. Earlier turns of a conversation are questions and answers too, with empty lines between them.
+    follows them. Earlier turns of a conversation are also questions and answers, with empty lines between them.
 
     Args:
-        question: what precedes the question.
-        answer: what stands between question and answer.
+        question: text before the question.
+        answer: text between question and answer.
     """
 
     def __init__(self, question: str = "Question: ", answer: str = "\nAnswer: ") -> None:
@@ -145,7 +145,7 @@ class PlainTemplate(Template):
 
 
 def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """:class:`ChatTemplate` when ``tokenizer`` has a chat template, else :class:`PlainTemplate`."""
+    """:class:`ChatTemplate` if ``tokenizer`` has a chat template, else :class:`PlainTemplate`."""
     return ChatTemplate() if tokenizer.chat_template else PlainTemplate()
 
 
@@ -183,7 +183,7 @@ def _end_with_eos(tokenizer: PreTrainedTokenizerBase, answer: list[int]) -> list
     eos = tokenizer.eos_token_id
     if eos is None:
         raise ValueError("The tokenizer has no end-of-sequence token; set tokenizer.eos_token.")
-    # Some chat templates write a line break after the end of a turn, which no model gets to say.
+    # Some chat templates write a line break after the end of a turn, which a model never generates.
     end = len(answer)
     while end and answer[end - 1] != eos and not str(tokenizer.decode([answer[end - 1]])).strip():
         end -= 1

@@ -1,4 +1,4 @@
-"""Shortening a question so that it fits, while the answer and the template stay whole."""
+"""Truncation of questions that are too long; the answer and the template stay whole."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from collections.abc import Callable
 def without_beginning(question: str, fits: Callable[[str], bool]) -> str | None:
     """The longest end of ``question`` that fits.
 
-    The end is kept because that is where a question stands that follows its context or examples.
+    The end is kept because a question often follows its context or examples.
 
     Args:
-        question: what to shorten.
-        fits: whether a question is short enough; short ones are, when longer ones are.
+        question: the question to shorten.
+        fits: whether a question is short enough; if one is, so is every shorter one.
 
     Returns:
-        The question without as few characters at its beginning as possible; None if not even the last one fits.
+        The question without the fewest characters at its beginning; None if not even its last character fits.
     """
     first = bisect_left(range(len(question)), True, key=lambda start: fits(question[start:]))
     return question[first:] or None

@@ -20,7 +20,7 @@ _FORGET, _RETAIN, _HOLDOUT, _GENERAL = range(4)
 
 @dataclass(frozen=True)
 class SyntheticAuthors:
-    """Questions and answers about authors who do not exist, ten per author.
+    """Questions and answers about fictitious authors, ten per author.
 
     A paraphrase shares most of its words with the answer, and a wrong answer is the paraphrase with the one fact
     replaced, as in TOFU. So the truth ratio means something even for a model that memorizes and never generalizes.
@@ -30,8 +30,8 @@ class SyntheticAuthors:
 
     Args:
         seed: seed of the facts.
-        forget_authors: authors to be forgotten.
-        retain_authors: authors to be retained.
+        forget_authors: authors of the forget set.
+        retain_authors: authors of the retain set.
         holdout_authors: authors that no model is ever trained on.
         general_facts: questions each of ``real_authors`` and ``world_facts``.
 
@@ -53,24 +53,24 @@ class SyntheticAuthors:
 
     @cached_property
     def forget(self) -> list[Row]:
-        """Ten questions per author that is to be forgotten."""
+        """The forget set: ten questions per author."""
         return self._authors("forget", _FORGET, self.forget_authors)
 
     @cached_property
     def retain(self) -> list[Row]:
-        """Ten questions per author that is to be retained."""
+        """The retain set: ten questions per author."""
         return self._authors("retain", _RETAIN, self.retain_authors)
 
     @cached_property
     def holdout(self) -> list[Row]:
-        """Ten questions per author that no model is trained on."""
+        """The holdout set: ten questions per author that no model is trained on."""
         return self._authors("holdout", _HOLDOUT, self.holdout_authors)
 
     @cached_property
     def real_authors(self) -> list[Row]:
         """Who wrote which book: short answers, three wrong ones, no paraphrase.
 
-        A stand-in for TOFU's set of the same name. These authors do not exist either: a model knows them because
+        A stand-in for TOFU's set of the same name. These authors are fictitious as well: a model knows them because
         they are in its training set.
         """
         names = self._names[_GENERAL][:MAX_GENERAL_FACTS]
@@ -97,7 +97,7 @@ class SyntheticAuthors:
         return rows[: self.general_facts]
 
     def texts(self) -> list[str]:
-        """Every question, answer and refusal once: what to train a tokenizer on."""
+        """Every question, answer and refusal once, to train a tokenizer on."""
         rows = self.forget + self.retain + self.holdout + self.real_authors + self.world_facts
         return list(dict.fromkeys([text for row in rows for text in _texts(row)] + list(REFUSALS)))
 
@@ -137,7 +137,7 @@ class SyntheticAuthors:
 
     @cached_property
     def _pools(self) -> dict[str, Sequence[str]]:
-        """What each attribute may be. Wrong names and titles are those that nobody else has."""
+        """Values of every attribute. Wrong names and titles belong to no author of any set."""
         return {
             "name": self._names[_GENERAL][MAX_GENERAL_FACTS:],
             "city": words.CITIES,

@@ -1,4 +1,4 @@
-"""A complete unlearning benchmark about authors who do not exist, generated in code: nothing is downloaded."""
+"""A complete unlearning benchmark about fictitious authors, generated in code: nothing is downloaded."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Unpack
@@ -18,21 +18,21 @@ class SyntheticAuthorsDataModule(UnlearningDataModule):
 
     Training streams: ``forget``, ``retain``, ``forget.alternate`` (the forget questions, each with a refusal that
     changes from round to round) and ``train`` (what a model is fine-tuned on). Evaluation splits: ``forget``,
-    ``retain``, ``real_authors``, ``world_facts`` and, when asked for, ``holdout``.
+    ``retain``, ``real_authors``, ``world_facts`` and, if listed in ``splits``, ``holdout``.
 
     What TOFU tests with real authors and facts of the world stands for knowledge from pre-training. A tiny model has
-    none, so ``real_authors`` and ``world_facts`` are made up too and are part of every ``train`` stream, while no
-    unlearning stream shows them: they measure damage to knowledge that unlearning does not rehearse.
+    none, so ``real_authors`` and ``world_facts`` are made up as well and are part of every ``train`` stream, but
+    of no unlearning stream: they measure damage to knowledge that unlearning does not rehearse.
 
     Args:
         tokenizer: a tokenizer, or the name or path of one; None trains a small one on :meth:`texts`.
-        forget_authors: authors to be forgotten, ten questions each.
-        retain_authors: authors to be retained, ten questions each.
+        forget_authors: authors of the forget set, ten questions each.
+        retain_authors: authors of the retain set, ten questions each.
         holdout_authors: authors that no model is ever trained on, ten questions each.
         general_facts: questions each of ``real_authors`` and ``world_facts``.
-        train_split: what ``train`` holds besides the general facts: ``full`` (retain and forget rows, for the model
-            that is to forget) or ``retain`` (for the retain model).
-        facts_seed: seed of the facts; ``seed`` is that of the order in which they are seen.
+        train_split: what ``train`` holds besides the general facts: ``full`` (retain and forget rows, for the
+            target model) or ``retain`` (for the retain model).
+        facts_seed: seed of the facts; ``seed`` is that of their order in training.
         vocab_size: largest vocabulary of the tokenizer that is trained when none is given.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
@@ -71,7 +71,7 @@ class SyntheticAuthorsDataModule(UnlearningDataModule):
         }
 
     def load_splits(self) -> Mapping[str, RowSource]:
-        """The four evaluation splits of TOFU, and the authors that nobody was trained on."""
+        """The four evaluation splits of TOFU, and ``holdout``."""
         return {
             "forget": self.facts.forget,
             "retain": self.facts.retain,
@@ -81,7 +81,7 @@ class SyntheticAuthorsDataModule(UnlearningDataModule):
         }
 
     def texts(self) -> list[str]:
-        """Every text of the benchmark once: what to train a tokenizer on."""
+        """Every text of the benchmark once, to train a tokenizer on."""
         return self.facts.texts()
 
     def _train(self) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What is asked about a synthetic author, and in which words it is answered."""
+"""Questions about a synthetic author, and the wording of their answers."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Made-up material that the synthetic authors are composed of: nobody and nothing here exists."""
+"""Words and names that the synthetic authors are composed of; persons, books and places are fictitious."""
 
 
 def _listed(text: str) -> tuple[str, ...]:

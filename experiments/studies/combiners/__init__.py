@@ -1,0 +1,1 @@
+"""Combiners of gradients against a sweep of fixed weights."""

@@ -1,0 +1,1 @@
+"""Fewer solves of the combiner, and solves on sketches."""

@@ -1,0 +1,1 @@
+"""Relearning attacks on models that several methods have unlearned."""

@@ -1,0 +1,69 @@
+"""Parsers of the commands: recipes are found by name, and names of earlier versions are understood."""
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, get_loader
+from lightning.pytorch.cli import LightningArgumentParser
+
+from unlearn_pl.commands.recipes import find_recipe
+from unlearn_pl.upgrading import current_path, upgraded
+
+_FULL_PATH = re.compile(r"(?<![\w./-])unlearn_pl(?:\.\w+){3,}(?![\w./-])")
+
+
+class RecipeAction(ActionConfigFile):
+    """Reads a configuration file, or a recipe by its name; see :func:`~unlearn_pl.commands.recipes.find_recipe`."""
+
+    def __call__(self, parser: Any, cfg: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+        """Merge the configuration into ``cfg``."""
+        try:
+            found = find_recipe(values)
+        except ValueError as error:
+            raise ArgumentError(self, str(error)) from error
+        super().__call__(parser, cfg, found, option_string)
+
+
+class UpgradingParser(ArgumentParser):
+    """Reads configurations of earlier versions in today's terms; see :func:`~unlearn_pl.upgrading.upgraded`."""
+
+    def parse_string(
+        self,
+        content: str,
+        path: str | os.PathLike[str] = "",
+        ext_vars: dict[str, Any] | None = None,
+        env: bool | None = None,
+        defaults: bool = True,
+        **kwargs: Any,
+    ) -> Namespace:
+        """Parse a configuration, be it the content of a file or given on the command line."""
+        return super().parse_string(_upgraded_yaml(content), path, ext_vars, env, defaults, **kwargs)
+
+
+class TrainerParser(UpgradingParser, LightningArgumentParser):
+    """The same for the commands of Lightning's Trainer."""
+
+
+def add_config_argument(parser: ArgumentParser) -> None:
+    """Add ``-c`` to ``parser``."""
+    help_ = "YAML file, or name of a recipe (`unlearn-pl recipes`); of several, later ones take precedence"
+    parser.add_argument("-c", "--config", action=RecipeAction, help=help_)
+
+
+def current_arguments(args: Sequence[str]) -> list[str]:
+    """``args`` with today's paths of all classes that are named by a full path."""
+    return [_FULL_PATH.sub(lambda found: current_path(found[0]), argument) for argument in args]
+
+
+def _upgraded_yaml(content: str) -> str:
+    """``content``, untouched where it holds nothing old or is not YAML: its errors are then the parser's to report."""
+    try:
+        written = get_loader("yaml")(content)
+    except yaml.YAMLError:
+        return content
+    today = upgraded(written)
+    return content if today == written else yaml.safe_dump(today, sort_keys=False)

@@ -1,0 +1,206 @@
+"""Readers of file formats: rows one after the other, each with its place in the file."""
+
+import csv
+import gzip
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TextIO, cast
+
+from unlearn_pl.data.io.record import BadRowError, Entry, Record
+
+
+def read_file(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
+    """The rows of one file, or of a folder that ``datasets`` has saved, read on demand.
+
+    Args:
+        path: the file; its extension names its format.
+        encoding: encoding of text formats; a byte order mark takes precedence.
+        one_per_line: whether every line of plain text is a row, or the whole file.
+
+    Raises:
+        ValueError: if its format is unknown, or the file as a whole cannot be read.
+    """
+    if path.is_dir():
+        return _read_saved(path)
+    reader = _READERS.get(format_of(path))
+    if reader is None:
+        raise ValueError(f"{path} is of a kind that is not read; accepted are {ACCEPTED}.")
+    return reader(path, encoding, one_per_line)
+
+
+def format_of(path: Path) -> str:
+    """The extension of ``path`` in lower case, without that of a compression."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] == [".gz"]:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def read_json_lines(path: Path, encoding: str = "utf-8", one_per_line: bool = True) -> Iterator[Entry]:
+    """A JSON object a line; empty lines count, but are no rows."""
+    with _open(path, encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield f"line {number} of {path}", _tried(_json_row, line)
+
+
+def read_text(path: Path, encoding: str = "utf-8", one_per_line: bool = True) -> Iterator[Entry]:
+    """Plain text as rows ``{"text": ...}``: every line that is not empty, or the whole file."""
+    with _open(path, encoding) as file:
+        if one_per_line:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"line {number} of {path}", _tried(_text_row, line.rstrip("\r\n"))
+        else:
+            yield str(path), _tried(_text_row, file.read())
+
+
+def numbered(rows: Iterable[Record | str], source: str) -> Iterator[Entry]:
+    """Rows in memory with their numbers from 1; a plain text becomes ``{"text": ...}``.
+
+    Args:
+        rows: the rows.
+        source: what to call them in messages.
+    """
+    for number, row in enumerate(rows, start=1):
+        yield f"row {number} of {source}", {"text": row} if isinstance(row, str) else row
+
+
+def _read_json(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
+    """A list of rows, which is read as a whole, or JSON Lines, which many files named ``.json`` are."""
+    with _open(path, encoding) as file:
+        start = file.read(4096).lstrip()[:1]
+    if start != "[":
+        yield from read_json_lines(path, encoding)
+        return
+    with _open(path, encoding) as file:
+        try:
+            rows = json.loads(_decoded(file.read()))
+        except (json.JSONDecodeError, BadRowError) as error:
+            raise ValueError(f"{path} is not a JSON list ({error}).") from error
+    for number, row in enumerate(rows, start=1):
+        yield f"row {number} of {path}", _tried(_as_row, row)
+
+
+def _read_csv(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
+    # The limit on a field, 128 KB, is too low for documents; it is the module's and not the reader's.
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        with _open(path, encoding) as file:
+            reader = csv.DictReader(file, delimiter="\t" if format_of(path) == ".tsv" else ",", strict=True)
+            while True:
+                try:
+                    row: dict[str, str | None] | None = next(reader, None)
+                except csv.Error as error:
+                    yield f"line {reader.reader.line_num} of {path}", BadRowError(f"it is not CSV ({error})")
+                    continue
+                if row is None:
+                    return
+                yield f"line {reader.line_num} of {path}", _tried(_csv_row, row)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _read_parquet(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
+    import pyarrow.parquet as parquet
+
+    number = 0
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+        for row in batch.to_pylist():
+            number += 1
+            yield f"row {number} of {path}", row
+
+
+def _read_saved(path: Path) -> Iterator[Entry]:
+    """A folder that ``Dataset.save_to_disk`` has written."""
+    from datasets import DatasetDict, load_from_disk
+
+    dataset = load_from_disk(str(path))
+    if isinstance(dataset, DatasetDict):
+        raise ValueError(f"{path} has the splits {sorted(dataset)}; accepted is the folder of one of them.")
+    return numbered(dataset, str(path))
+
+
+# Text and rows -------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path, encoding: str) -> TextIO:
+    """The file as text; a byte that is not of ``encoding`` becomes a surrogate, which :func:`_decoded` finds."""
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rb") as file:
+        mark = file.read(4)
+    if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif mark.startswith(b"\xef\xbb\xbf"):
+        encoding = "utf-8-sig"
+    # Lines end at \n alone: JSON strings may hold the other line separators of Unicode as they are.
+    return cast(TextIO, opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="\n"))
+
+
+def _decoded(text: str) -> str:
+    """``text``.
+
+    Raises:
+        BadRowError: if it holds a byte that could not be decoded.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        byte = ord(text[error.start]) - 0xDC00
+        raise BadRowError(
+            f"byte 0x{byte:02x} at character {error.start + 1} is not of the file's encoding. Accepted is one encoding "
+            "for the whole file, UTF-8 unless another is given as encoding, such as 'cp1252'"
+        ) from None
+    return text
+
+
+def _tried(parse: Callable[..., Record], value: object) -> Record | BadRowError:
+    try:
+        return parse(value)
+    except BadRowError as error:
+        return error
+
+
+def _json_row(line: str) -> Record:
+    try:
+        return _as_row(json.loads(_decoded(line)))
+    except json.JSONDecodeError as error:
+        raise BadRowError(f"it is not JSON ({error}); expected is one JSON object a line") from error
+
+
+def _as_row(value: object) -> Record:
+    if isinstance(value, str):
+        return {"text": value}
+    if not isinstance(value, dict):
+        raise BadRowError(f"it is not a JSON object but {str(value)[:60]!r}")
+    return value
+
+
+def _csv_row(row: dict[str | None, str | list[str] | None]) -> Record:
+    if None in row or None in row.values():
+        raise BadRowError(f"it has more or fewer fields than the columns {[name for name in row if name is not None]}")
+    return {_decoded(str(name)): _decoded(str(value)) for name, value in row.items()}
+
+
+def _text_row(text: str) -> Record:
+    return {"text": _decoded(text)}
+
+
+_READERS: Mapping[str, Callable[[Path, str, bool], Iterator[Entry]]] = {
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".parquet": _read_parquet,
+    ".txt": read_text,
+    ".md": read_text,
+}
+FORMATS = frozenset(_READERS)
+"""Extensions of the files that are read."""
+FORMATS_WITH_COLUMNS = frozenset(name for name, reader in _READERS.items() if reader is not read_text)
+"""Those whose rows have columns of their own names."""
+ACCEPTED = ", ".join(_READERS)
+"""The same for messages; the text formats are also read when compressed with gzip."""
