@@ -14,7 +14,8 @@ import yaml
 
 import unlearn_pl
 from tests.documents import DOCUMENTS, PAGES, ROOT, anchors, blocks, continued, links, shell_lines
-from unlearn_pl.cli import main
+from unlearn_pl.cli import COMMANDS as COMMANDS_OF_THIS_LIBRARY
+from unlearn_pl.cli import TRAINER_COMMANDS, main
 
 WITH_CODE = [page for page in PAGES if blocks("python", page)]
 WITH_COMMANDS = [*PAGES, "experiments/README.md", "benchmarks/README.md"]
@@ -108,8 +109,8 @@ COMMANDS = [shlex.split(line)[1:] for line in shell_lines(*WITH_COMMANDS) if lin
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_commands_are_accepted(folder, arguments, capsys):
-    asks_for_help = any("help" in argument for argument in arguments)
-    question = [] if asks_for_help else ["--help"] if arguments[0] == "demo" else ["--print_config"]
+    runs_at_once = arguments[0] == "recipes" or any("help" in argument for argument in arguments)
+    question = [] if runs_at_once else ["--help"] if arguments[0] == "demo" else ["--print_config"]
     code = exit_code([*arguments, *question])
     output = capsys.readouterr()
     assert code in (0, None), output.err
@@ -135,6 +136,11 @@ def test_every_line_of_a_bash_block_is_checked():
                 assert (ROOT / path).is_file(), path
             case _:
                 assert words[0] in ("mkdir",), words
+
+
+def test_the_page_on_the_command_line_lists_every_command():
+    listed = re.findall(r"^\| `(\w+)` \|", DOCUMENTS["docs/command_line.md"], re.MULTILINE)
+    assert sorted(listed) == sorted(TRAINER_COMMANDS | COMMANDS_OF_THIS_LIBRARY)
 
 
 def leaves(node: Any, key: str = "") -> Iterator[str]:
