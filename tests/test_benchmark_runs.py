@@ -12,6 +12,7 @@ from unlearn_pl.results import read_results
 ROOT = Path(__file__).parents[1] / "experiments"
 METHODS = {"mollm": [], "npo": ["-c", str(ROOT / "methods" / "npo_tiny.yaml")]}
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+SELDOM = ["--trainer.check_val_every_n_epoch=10"]  # a validation takes longer than an epoch of training
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization"),  # see test_cli.py
@@ -40,7 +41,7 @@ def here(data, tmp_path, monkeypatch) -> Path:
 
 def evaluated(folder: str, *arguments: str) -> dict[str, float]:
     """Fit, then the metrics of ``test``."""
-    given = [*arguments, *QUIET, f"--trainer.default_root_dir={folder}"]
+    given = [*arguments, *QUIET, *SELDOM, f"--trainer.default_root_dir={folder}"]
     main(["fit", *given])
     main(["test", *given, "--ckpt_path=last"])
     return read_results(f"{folder}/results.json").metrics

@@ -1,7 +1,9 @@
 """Two gloo ranks that live as long as the test session: starting a process costs more than most cases."""
 
 import os
+import queue
 import socket
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -30,17 +32,29 @@ class RankPool:
 
     def run(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """``[function(*args) on rank 0, on rank 1]``; an exception on any rank is raised here with its traceback."""
-        for queue in self._tasks:
-            queue.put((function, args))
-        outcomes = [queue.get(timeout=TIMEOUT_S) for queue in self._results]
+        for tasks in self._tasks:
+            tasks.put((function, args))
+        outcomes = [self._outcome(rank) for rank in range(len(self._results))]
         for rank, (failed, value) in enumerate(outcomes):
             if failed:
                 raise AssertionError(f"rank {rank}:\n{value}")
         return [value for _, value in outcomes]
 
+    def _outcome(self, rank: int) -> tuple[bool, Any]:
+        """What ``rank`` answers; an error at once where some rank has ended, for the others may wait for it."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                return self._results[rank].get(timeout=1.0)
+            except queue.Empty:
+                ended = {n: p.exitcode for n, p in enumerate(self._processes) if not p.is_alive()}
+                if ended:
+                    raise AssertionError(f"Ranks have ended, with the exit codes {ended}.") from None
+        raise AssertionError(f"rank {rank} has not answered for {TIMEOUT_S} s.")
+
     def close(self) -> None:
-        for queue in self._tasks:
-            queue.put(None)
+        for tasks in self._tasks:
+            tasks.put(None)
         for process in self._processes:
             process.join(timeout=10)
             process.kill()
