@@ -19,7 +19,7 @@ FAILS_IN_STEP = 3
 class FailsOnRank1(GradDiff):
     """Meets a failure of the machine."""
 
-    failure = sys.argv[2]
+    failure: str
 
     def view(self, stream, batch):
         if self.windows_closed == FAILS_IN_STEP and self.global_rank == 1:
@@ -34,6 +34,7 @@ def main() -> None:
     torch.set_num_threads(1)
     saving = ModelCheckpoint(sys.argv[1], filename="{step}", every_n_train_steps=1, save_last=True, save_top_k=1)
     module = FailsOnRank1(kit.model(), combiner=MinNorm())
+    module.failure = sys.argv[2]
     trainer = kit.trainer(
         max_steps=8, devices=2, strategy="ddp", enable_checkpointing=True, callbacks=[saving], max_epochs=4
     )

@@ -34,7 +34,7 @@ def train(method: str, strategy_name: str, devices: int, micro_batch_size: int, 
         kit.model(dtype=torch.float64), folder, optimizer=SGD, schedule=Constant(), gradient_clip_val=0.5
     )
     cls = type(module)
-    module.__class__ = type(cls.__name__, (Recorded, cls), {})
+    module.__class__ = type(f"Recorded{cls.__name__}", (Recorded, cls), {})
     authors = dict.fromkeys(("forget_authors", "retain_authors", "holdout_authors"), 2)
     data = SyntheticAuthorsDataModule(
         kit.tokenizer(), **authors, general_facts=2, batch_size=8, micro_batch_size=micro_batch_size, splits=[]
