@@ -44,7 +44,7 @@ class SavePretrained(pl.Callback):
         if isinstance(data, StreamProvider):
             tokenizer = data.text_tokenizer()
         else:  # a plain LightningDataModule may hold one, too
-            tokenizer = data.tokenizer if hasattr(data, "tokenizer") else None
+            tokenizer = data.tokenizer if data is not None and hasattr(data, "tokenizer") else None
         save_pretrained(cast(nn.Module, pl_module.model), self.path(trainer), tokenizer, self.merge_lora)
 
     def path(self, trainer: pl.Trainer) -> Path:
