@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from unlearn_pl.data.io.entries import table_fingerprint
+from unlearn_pl.data.io.entries import Table, table_fingerprint
 from unlearn_pl.data.io.in_memory import kept, rows_of
 from unlearn_pl.recording import UNRECORDABLE, Recorded
 
@@ -24,10 +24,11 @@ def described(table: Any) -> Any:
     """
     if table is None or isinstance(table, str | Path | Recorded):
         return table
-    if isinstance(table, Iterator) or not isinstance(rows := kept(table), Sized):
+    rows = None if isinstance(table, Iterator) else kept(table)
+    if not isinstance(rows, Sized):
         return {UNRECORDABLE: f"a live {type(table).__name__}"}
     count = sum(1 for _ in rows_of(rows)) if isinstance(rows, Mapping) else len(rows)
-    return {UNRECORDABLE: f"{count} rows in memory, SHA-256 {table_fingerprint(rows)}"}
+    return {UNRECORDABLE: f"{count} rows in memory, SHA-256 {table_fingerprint(cast(Table, rows))}"}
 
 
 def with_described(arguments: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
