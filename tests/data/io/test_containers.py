@@ -77,11 +77,6 @@ def test_several_splits_are_named(monkeypatch):
         read_rows(HubDataset("somebody/questions", split=None))
 
 
-def test_a_folder_with_one_split_is_read(tmp_path):
-    datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS)).save_to_disk(str(tmp_path / "saved"))
-    assert read_rows(tmp_path / "saved") == ROWS
-
-
 @pytest.mark.parametrize("given", [ROWS[0], {"question": ["Who?"], "answer": []}, {}])
 def test_a_dictionary_without_rows(given):
     with pytest.raises(ValueError, match=r"with the keys \[.*\] holds no rows; accepted are a list of rows, and col"):

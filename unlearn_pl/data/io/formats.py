@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO, cast
 
-from unlearn_pl.data.io.in_memory import check_unique, kept
+from unlearn_pl.data.io.in_memory import check_unique
 from unlearn_pl.data.io.record import BadRowError, Entry, Record
 
 
@@ -151,9 +151,9 @@ def _read_saved(path: Path) -> Iterator[Entry]:
     from datasets import DatasetDict, load_from_disk
 
     dataset = load_from_disk(str(path))
-    if isinstance(dataset, DatasetDict) and len(dataset) > 1:
+    if isinstance(dataset, DatasetDict):
         raise ValueError(f"{path} has the splits {sorted(dataset)}; accepted is the folder of one of them.")
-    return numbered(kept(dataset), str(path))
+    return numbered(dataset, str(path))
 
 
 # Text and rows -------------------------------------------------------------------------------------------------------
