@@ -51,7 +51,7 @@ def rows_of(table: Iterable[Any] | Mapping[str, Any]) -> Iterable[Any]:
     if hasattr(given, "iter_rows"):  # Polars
         return given.iter_rows(named=True)
     if hasattr(given, "to_pylist"):  # Arrow
-        check_unique(given.column_names, "the given table")
+        check_unique(getattr(given, "column_names", ()), "the given table")
         return given.to_pylist()
     if _is_frame(given):
         check_unique(list(given.columns), "the given data frame")
