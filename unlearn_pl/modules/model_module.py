@@ -16,7 +16,7 @@ from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, s
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules.lightning_internals import attached_datamodule, attached_trainer, buffers_keep_their_type
 from unlearn_pl.modules.old_checkpoints import load_with_record
-from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
+from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded
 
@@ -220,14 +220,7 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         recorded = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
         written = recorded.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
         recorded = upgraded(written)
-        missing = [name for name in unrecordable(recorded) if name.split(".")[0] not in kwargs]
-        if missing:
-            arguments = dict.fromkeys(f"{name.split('.')[0]}=..." for name in missing)
-            raise ValueError(
-                f"{checkpoint_path} was written by a {recorded.get('_class_path', cls.__name__)} whose {missing} "
-                "were live objects, which a checkpoint does not keep. Pass them again: load_from_checkpoint(path, "
-                f"{', '.join(arguments)})."
-            )
+        check_given_again(checkpoint_path, recorded.get("_class_path", cls.__name__), recorded, kwargs)
         if recorded == written:
             loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
         else:
