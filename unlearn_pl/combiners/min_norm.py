@@ -16,8 +16,8 @@ from unlearn_pl.types import Role
 class MinNorm(GramianCombiner):
     """``argmin_lambda |sum_k lambda_k g_k / n_k|^2`` over the simplex, solved exactly: MGDA.
 
-    The step descends every active objective: those with a positive weight equally steeply in units of their ``n_k``, the
-    others more steeply. With ``l2``, only directions count, and the scale of a loss gives no advantage. On raw
+    The step descends every active objective: those with a positive weight equally steeply in units of their ``n_k``,
+    the others more steeply. With ``l2``, only directions count, and the scale of a loss gives no advantage. On raw
     gradients (``none``), the shortest, that of a nearly converged objective, takes nearly all the weight.
 
     Weights from a small batch are noisy, and biased toward objectives whose gradient is short by chance. With
