@@ -3,6 +3,7 @@
 import copy
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +48,12 @@ def save_pretrained(
         merge_lora: merge the adapters into the weights and write a plain model; otherwise write the adapters alone.
 
     Raises:
-        ValueError: if ``directory`` holds anything but an earlier export.
+        ValueError: if ``directory`` holds anything but an earlier export, or holds the base model that the adapters
+            alone would need.
     """
     check_export_directory(directory)
+    if has_adapter(model) and not merge_lora:
+        _check_base_remains(model, directory)
     weights = full_state_dict(model)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
         with _replacing(Path(directory).absolute()) as folder:
@@ -78,11 +82,23 @@ def check_export_directory(directory: str | Path) -> None:
         )
 
 
+def _check_base_remains(model: "PeftModel", directory: str | Path) -> None:
+    base = model.peft_config[model.active_adapter].base_model_name_or_path
+    if base and Path(base).is_dir() and Path(base).resolve() == Path(directory).resolve():
+        raise ValueError(
+            f"the adapters alone cannot be written to {str(directory)!r}: it holds the base model that they need; "
+            "name another folder, or use merge_lora=True"
+        )
+
+
 def _write(model: nn.Module, weights: dict[str, Tensor], folder: Path, merge_lora: bool) -> None:
     if merge_lora and has_adapter(model):
         weights = _merged(model, weights)
         model = model.get_base_model()
-    cast("PreTrainedModel", model).save_pretrained(str(folder), state_dict=weights)
+    with warnings.catch_warnings():
+        # peft compares the vocabulary with the base model's config.json, which adapter folders and GGUF files lack.
+        warnings.filterwarnings("ignore", message="Could not find a config file in")
+        cast("PreTrainedModel", model).save_pretrained(str(folder), state_dict=weights)
 
 
 def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> dict[str, Tensor]:

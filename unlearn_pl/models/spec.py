@@ -118,6 +118,18 @@ class ModelSpec(Recorded, ABC):
         """
         return
 
+    def check_tokenizer(self, model: nn.Module, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Check that the model has an embedding of every token that the data may hold; by default does nothing.
+
+        Args:
+            model: the model, as built.
+            tokenizer: the tokenizer of the data.
+
+        Raises:
+            ValueError: naming the tokens.
+        """
+        return
+
     def tokenizer(self) -> "PreTrainedTokenizerBase | None":
         """The tokenizer that comes with the model; None if there is none."""
         return None

@@ -65,6 +65,9 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         if attached_trainer(self) is not None:
             data = self.stream_data
             self.spec.check(self.model, self.objective_needs(), 0 if data is None else data.longest_sequence)
+            tokenizer = None if data is None else data.text_tokenizer()
+            if tokenizer is not None:
+                self.spec.check_tokenizer(self.model, tokenizer)
         self._shard(self.model)
 
     def objective_needs(self) -> Mapping[str, Needs]:

@@ -1,7 +1,9 @@
+import json
 import sys
 
 import pytest
 import torch
+import transformers
 
 from unlearn_pl.models import CausalLM, LoRA
 from unlearn_pl.recording import record
@@ -38,7 +40,61 @@ def test_the_model_comes_ready_for_training_with_the_weights_stored(folder, tiny
 
 def test_the_attention_kernels_are_those_asked_for(folder):
     assert CausalLM(folder).build().config._attn_implementation == "sdpa"
+    assert CausalLM(folder, attn_implementation="sdpa").build().config._attn_implementation == "sdpa"
     assert CausalLM(folder, attn_implementation="eager").build().config._attn_implementation == "eager"
+
+
+SMALL = {"vocab_size": 64, "n_layer": 1, "n_head": 2}
+WITHOUT_SDPA = [
+    transformers.MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=64),
+    transformers.BloomConfig(hidden_size=16, **SMALL),
+    transformers.GPTJConfig(n_embd=16, rotary_dim=4, **SMALL),
+    transformers.MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4),
+]
+
+
+@pytest.mark.parametrize("config", WITHOUT_SDPA, ids=lambda config: config.model_type)
+def test_architectures_without_the_usual_kernels_load_by_name(config, tmp_path):
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(tmp_path)
+    loaded = CausalLM(str(tmp_path)).build()
+    assert all(torch.equal(p, q) for p, q in zip(loaded.parameters(), model.parameters(), strict=True))
+
+
+def test_the_revision_and_the_trust_reach_model_and_tokenizer(folder, monkeypatch):
+    seen = {}
+
+    def spy(name, kind):
+        plain = kind.from_pretrained.__func__
+
+        def from_pretrained(cls, *args, **options):
+            seen[name] = {key: options.get(key) for key in ("revision", "trust_remote_code")}
+            return plain(cls, *args, **options)
+
+        monkeypatch.setattr(kind, "from_pretrained", classmethod(from_pretrained))
+
+    spy("model", transformers.AutoModelForCausalLM)
+    spy("tokenizer", transformers.AutoTokenizer)
+    for options in ({}, {"revision": "v1.0", "trust_remote_code": True}):
+        spec = CausalLM(folder, **options)
+        spec.build(), spec.tokenizer()
+        expected = {"revision": None, "trust_remote_code": False} | options
+        assert seen == {"model": expected, "tokenizer": expected}
+
+
+def test_code_of_a_repository_is_run_only_when_trusted(tmp_path, tiny_model):
+    tiny_model().save_pretrained(tmp_path)
+    (tmp_path / "own.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class OwnConfig(LlamaConfig):\n    model_type = 'own'\n"
+        "class Own(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    file = tmp_path / "config.json"
+    code = {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.Own"}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | code))
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        CausalLM(str(tmp_path)).build()
+    assert type(CausalLM(str(tmp_path), trust_remote_code=True).build()).__name__ == "Own"
 
 
 @pytest.mark.parametrize("lora", [None, LoRA(r=2)])

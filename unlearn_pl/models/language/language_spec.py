@@ -1,7 +1,7 @@
 """What every causal language model has in common, wherever it comes from."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -22,6 +22,9 @@ from unlearn_pl.types import (
     label_mask,
     right_answers,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class LanguageSpec(ModelSpec):
@@ -62,8 +65,8 @@ class LanguageSpec(ModelSpec):
         Raises:
             ValueError: naming both lengths, or the objective and the layers that there are.
         """
-        config = getattr(model, "config", None)
-        context = getattr(config, "max_position_embeddings", None)
+        config = _text_config(model)
+        context = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
         if context is not None and longest > context:
             raise ValueError(
                 f"The longest sequence has {longest} tokens, but the model's context is {context}. "
@@ -78,6 +81,54 @@ class LanguageSpec(ModelSpec):
                     f"layers. Accepted: 0 (the embedding) to {layers}."
                 )
 
+    def check_tokenizer(self, model: nn.Module, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Check that every token that texts, their padding or the chat template can hold has an embedding.
+
+        Other special tokens may lack one: the tokenizers of some text models list the image tokens of their family.
+
+        Raises:
+            ValueError: naming the tokens and both numbers.
+        """
+        known = _num_embeddings(model)
+        if known is None or len(tokenizer) <= known:
+            return
+        beyond = {name: id for name, id in tokenizer.get_vocab().items() if id >= known}
+        missing = sorted((name for name in beyond if _is_used(name, tokenizer)), key=beyond.__getitem__)
+        if missing:
+            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+            raise ValueError(
+                f"The tokenizer has {len(tokenizer)} tokens, but the model has {known} embeddings; without one are "
+                f"{', '.join(map(repr, missing[:8]))}{more}. Use the tokenizer of the model, or enlarge the model with "
+                "resize_token_embeddings and save it."
+            )
+
     def memory_shape(self, model: nn.Module) -> ModelShape | None:
         """The sizes of a decoder, where its configuration names them."""
         return ModelShape.of(model)
+
+
+def _text_config(model: nn.Module) -> object:
+    """The configuration of the language model, which multimodal configurations hold as a part."""
+    config = getattr(model, "config", None)
+    return config.get_text_config() if config is not None and hasattr(config, "get_text_config") else config
+
+
+def _num_embeddings(model: nn.Module) -> int | None:
+    """Rows of the input embedding; None if they are not known."""
+    try:
+        embedding = model.get_input_embeddings()  # type: ignore[operator]
+    except (AttributeError, NotImplementedError):
+        return None
+    return cast(int | None, getattr(embedding, "num_embeddings", None))
+
+
+def _is_used(token: str, tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether ``token`` may occur in encoded examples: in texts, around them, or from the chat template."""
+    if token not in tokenizer.all_special_tokens and token not in _added_specials(tokenizer):
+        return True
+    around = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token)
+    return token in around or token in str(tokenizer.chat_template or "")
+
+
+def _added_specials(tokenizer: "PreTrainedTokenizerBase") -> set[str]:
+    return {str(added.content) for added in tokenizer.added_tokens_decoder.values() if added.special}

@@ -4,6 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from unlearn_pl.models.language.adapter_folders import tokenizer_location
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -32,17 +34,31 @@ def resolve(name: str) -> tuple[str, str | None]:
     return hub_id, None
 
 
-def load_tokenizer(name: str, gguf_file: str | None = None) -> "PreTrainedTokenizerFast":
+def load_tokenizer(
+    name: str, gguf_file: str | None = None, revision: str | None = None, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerFast":
     """The tokenizer of the model called ``name``; it pads with the end-of-sequence token if it has no other.
 
     Args:
-        name: any name that :func:`resolve` accepts.
+        name: any name that :func:`resolve` accepts. A folder with an adapter and without a tokenizer has that of its
+            base model.
         gguf_file: GGUF file in that folder or repository with the tokenizer.
+        revision: branch, tag or commit of the Hub repository.
+        trust_remote_code: whether to run Python code that the repository brings along.
     """
     from transformers import AutoTokenizer
 
     path, found = resolve(name)
-    tokenizer = AutoTokenizer.from_pretrained(path, gguf_file=gguf_file or found)
+    gguf_file = gguf_file or found
+    if gguf_file is None:
+        name, revision = tokenizer_location(path, revision)
+        path, gguf_file = resolve(name)
+    tokenizer = AutoTokenizer.from_pretrained(
+        path,
+        gguf_file=gguf_file,
+        trust_remote_code=trust_remote_code,
+        **({} if revision is None else {"revision": revision}),
+    )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return cast("PreTrainedTokenizerFast", tokenizer)
