@@ -74,6 +74,7 @@ class CausalLM(LanguageSpec):
             dtype=dtype,
             attn_implementation=self.attn_implementation,
             gguf_file=gguf_file,
+            use_safetensors=True if gguf_file is None else None,  # pickles could run code
             quantization_config=self.lora.quantization() if isinstance(self.lora, QLoRA) else None,
         )
         if gguf_file is not None:

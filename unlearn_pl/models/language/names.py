@@ -42,7 +42,7 @@ def load_tokenizer(name: str, gguf_file: str | None = None) -> "PreTrainedTokeni
     from transformers import AutoTokenizer
 
     path, found = resolve(name)
-    tokenizer = AutoTokenizer.from_pretrained(path, gguf_file=gguf_file or found)
+    tokenizer = AutoTokenizer.from_pretrained(path, gguf_file=gguf_file or found, trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return cast("PreTrainedTokenizerFast", tokenizer)
