@@ -188,6 +188,7 @@ def test_a_class_of_the_users_own(tmp_path, capsys):
     assert config["model"]["init_args"]["objectives"]["retain"]["class_path"] == "own_losses.Doubled"
 
 
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")  # has a list of its own
 @pytest.mark.parametrize("path", ["os.system", "subprocess.call", "subprocess.Popen"])
 def test_an_optimizer_that_is_none_is_not_called(path, tmp_path, capsys):
     optimizer = {"class_path": path, "init_args": {"command" if path == "os.system" else "args": "touch ran"}}
