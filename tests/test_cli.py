@@ -188,6 +188,28 @@ def test_a_class_of_the_users_own(tmp_path, capsys):
     assert config["model"]["init_args"]["objectives"]["retain"]["class_path"] == "own_losses.Doubled"
 
 
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")  # has a list of its own
+@pytest.mark.parametrize("path", ["os.system", "subprocess.call", "subprocess.Popen"])
+def test_an_optimizer_that_is_none_is_not_called(path, tmp_path, capsys):
+    optimizer = {"class_path": path, "init_args": {"command" if path == "os.system" else "args": "touch ran"}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"model": {"init_args": {"optimizer": optimizer}}}))
+    with pytest.raises(SystemExit):
+        main(["fit", *PRESET, "-c", str(tmp_path / "a.yaml"), f"--trainer.default_root_dir={tmp_path}"])
+    assert not (tmp_path / "ran").exists()
+    if path != "subprocess.Popen":  # a class that is no optimizer is the parser's to refuse
+        assert f"optimizer is '{path}'; accepted: a subclass of torch.optim.Optimizer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [("--ckpt_path=http://127.0.0.1:9/a.ckpt", "Download it first"), ("--weights_only=false", "whatever code a check")],
+)
+def test_checkpoints_that_could_run_code_are_not_loaded(argument, told, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["test", *UNLEARNING, f"--trainer.default_root_dir={tmp_path}", argument])
+    assert told in capsys.readouterr().err
+
+
 # What a run leaves behind ---------------------------------------------------------------------------------------------
 
 

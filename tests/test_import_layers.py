@@ -44,7 +44,7 @@ ORDERS = {
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}],
     "metrics": [{REST}, {"tofu"}],
-    "modules": [{REST}, {"presets"}],
+    "modules": [{"safety"}, {REST}, {"presets"}],
     "robustness": [
         {"audit_data", "leakage", "curve", "questions", "target", "outcome"},
         {"relearning_sets", "quantizers", "paraphrasers"},

@@ -86,3 +86,20 @@ def test_lightning_counts_batches_as_the_data_module_needs_it():
     module, trainer = OneWeight(), kit.trainer(max_epochs=2)
     trainer.fit(module, torch.utils.data.DataLoader(torch.arange(3.0)))
     assert trainer.fit_loop.epoch_loop.batch_progress.total.completed == 6
+
+
+def test_a_strategy_checks_the_paths_that_it_loads(tmp_path):
+    """``Strategy.load_checkpoint`` is the one way to a checkpoint, and is given the path."""
+    seen = []
+    torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+    strategy = kit.trainer().strategy
+    for _ in range(2):
+        internals.load_checked(strategy, seen.append)
+    assert strategy.load_checkpoint(tmp_path / "a.ckpt", weights_only=True) == {"state_dict": {}}
+    assert seen == [tmp_path / "a.ckpt"]
+
+
+def test_hyperparameters_have_former_names():
+    """``CHECKPOINT_PAST_HPARAMS_KEYS``: Lightning builds from these, too."""
+    checkpoint = {"hparams": {"a": 1, "b": 1}, "module_arguments": {"b": 2, "c": 2}, "hyper_parameters": {"c": 3}}
+    assert internals.written_record(checkpoint) == {"a": 1, "b": 2, "c": 3}

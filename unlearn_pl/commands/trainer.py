@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
@@ -29,6 +30,9 @@ from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.safety.local_checkpoints import check_local
+from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
+from unlearn_pl.modules.safety.recorded_classes import find
 
 
 class UnlearnCLI(LightningCLI):
@@ -80,6 +84,10 @@ class UnlearnCLI(LightningCLI):
         """Parse ``args``; Lightning's own method warns about arguments that do not come from ``sys.argv``."""
         assert isinstance(args, list)
         self.config = parser.parse_args(current_arguments(args))
+        try:
+            check_safe(self.config[self.config["subcommand"]] if "subcommand" in self.config else self.config)
+        except ValueError as error:
+            parser.error(str(error))
 
     def _parse_ckpt_path(self) -> None:
         """Run what is configured: Lightning would let the hyperparameters of a checkpoint file replace it."""
@@ -179,6 +187,28 @@ class RunConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams({"config": yaml.safe_load(text)})
+
+
+def check_safe(config: Namespace) -> None:
+    """Check the parts of a configuration that could run code other than by building the classes that it names.
+
+    Args:
+        config: the parsed configuration of one command.
+
+    Raises:
+        ValueError: for an optimizer that is none, for a checkpoint at an address, and for ``weights_only: false``.
+    """
+    optimizer = config.get("model.init_args.optimizer")
+    if isinstance(optimizer, Namespace):
+        check_optimizer_path(find(optimizer.class_path), optimizer.class_path)
+    elif optimizer is not None:
+        check_optimizer_path(optimizer, f"{optimizer.__module__}.{optimizer.__qualname__}")
+    check_local(config.get("ckpt_path"))
+    if config.get("weights_only") is False:
+        raise ValueError(
+            "weights_only: false would run whatever code a checkpoint holds. Load it once in Python, in a process that "
+            "may run that code, and save what you need of it with torch.save as tensors and plain data."
+        )
 
 
 def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[str]) -> None:

@@ -3,12 +3,14 @@
 Each name has a test in ``tests/modules/test_lightning_internals.py`` that says what breaks without it.
 """
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import nn
 
@@ -41,6 +43,31 @@ def tensor_parallel_size(strategy: ModelParallelStrategy) -> int | str:
 def set_data_parallel_size(strategy: ModelParallelStrategy, size: int) -> None:
     """Set the number of ranks that see different examples, once it is known."""
     strategy._data_parallel_size = size
+
+
+def load_checked(strategy: Strategy, check: Callable[[object], None]) -> None:
+    """Let ``strategy`` call ``check`` with the path of every checkpoint before it reads it.
+
+    No hook of the module is told the path: Lightning keeps it to itself until the file has been unpickled.
+    """
+    load = strategy.load_checkpoint
+    if getattr(load, "func", None) is not _checked_load:
+        strategy.load_checkpoint = functools.partial(_checked_load, load, check)  # type: ignore[method-assign]
+
+
+def _checked_load(
+    load: Callable[..., dict[str, Any]], check: Callable[[object], None], checkpoint_path: object, **kwargs: Any
+) -> dict[str, Any]:
+    check(checkpoint_path)
+    return load(checkpoint_path, **kwargs)
+
+
+def written_record(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that Lightning would build a module from, those under their former names included."""
+    found: dict[str, Any] = {}
+    for key in (*CHECKPOINT_PAST_HPARAMS_KEYS, pl.LightningModule.CHECKPOINT_HYPER_PARAMS_KEY):
+        found.update(checkpoint.get(key, {}))
+    return found
 
 
 @contextmanager

@@ -14,8 +14,16 @@ from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, shard, spec_of
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
-from unlearn_pl.modules.lightning_internals import attached_datamodule, attached_trainer, buffers_keep_their_type
+from unlearn_pl.modules.lightning_internals import (
+    attached_datamodule,
+    attached_trainer,
+    buffers_keep_their_type,
+    load_checked,
+    written_record,
+)
 from unlearn_pl.modules.old_checkpoints import load_with_record
+from unlearn_pl.modules.safety.local_checkpoints import check_local
+from unlearn_pl.modules.safety.recorded_classes import check_record
 from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded
@@ -57,6 +65,11 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         """The data module, if it is a :class:`~unlearn_pl.types.StreamProvider`."""
         data = self.datamodule
         return data if isinstance(data, StreamProvider) else None
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Let the Trainer load checkpoints from files only; this is the first hook that Lightning calls."""
+        load_checked(self.trainer.strategy, check_local)
+        return []
 
     def configure_model(self) -> None:
         """Build the model and, on a device mesh, shard it, unless that was done; check that the data fits it."""
@@ -208,22 +221,29 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         self.save_hyperparameters(hyperparameters, logger=True)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, *, allow: Sequence[str] = (), **kwargs: Any
+    ) -> Self:
         """Build the module that a checkpoint was written by, components included, and load its weights.
+
+        A checkpoint is untrusted input: before anything is built, every class that it names must fit its argument, and
+        be in this library, PyTorch, transformers or a module that is imported already.
 
         Args:
             checkpoint_path: a ``.ckpt`` file.
+            allow: further packages whose modules may be imported and whose classes may be built.
             kwargs: arguments that replace recorded ones, or that could not be recorded; also those of Lightning
                 (``map_location``, ``strict``, ...).
 
         Raises:
             ValueError: naming every argument that was a live object when the checkpoint was written and is not
-                among ``kwargs``.
+                among ``kwargs``; naming a class that does not fit its argument or is not imported; for an address.
         """
-        recorded = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
-        written = recorded.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        check_local(checkpoint_path)
+        written = written_record(torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True))
         recorded = upgraded(written)
         check_given_again(checkpoint_path, recorded.get("_class_path", cls.__name__), recorded, kwargs)
+        check_record({name: value for name, value in recorded.items() if name not in kwargs}, allow)
         if recorded == written:
             loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)
         else:

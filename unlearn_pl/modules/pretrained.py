@@ -21,4 +21,4 @@ class PretrainedModule(ModelModule):
         """
         if self.trainer.state.fn == TrainerFn.FITTING:
             raise ValueError("PretrainedModule only evaluates. Fit FineTuning, or a method such as MOLLM, instead.")
-        return []
+        return super().configure_callbacks()

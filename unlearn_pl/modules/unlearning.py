@@ -27,6 +27,7 @@ from unlearn_pl.modules.micro_batches import micro_batches
 from unlearn_pl.modules.model_module import ModelModule
 from unlearn_pl.modules.num_steps import num_steps
 from unlearn_pl.modules.reference_context import reference_context
+from unlearn_pl.modules.safety.optimizer_class import made_optimizer
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import LinearWarmup, Schedule, mask_weight_decay
 from unlearn_pl.references import Reference
@@ -258,7 +259,7 @@ class UnlearningModule(ModelModule):
         """Check the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
         if self.fitting:
             check_trainer(self.trainer)
-        return []
+        return super().configure_callbacks()
 
     def setup(self, stage: str) -> None:
         """Reset the descent, and check that the data module provides every stream the objectives read."""
@@ -301,14 +302,15 @@ class UnlearningModule(ModelModule):
         """The optimizer of the trained parameters, and its schedule over the data module's own number of steps.
 
         Raises:
-            ValueError: if no parameter requires a gradient, or the optimizer does not support the module's options or
-                cannot exempt the weights that an element-wise mask keeps fixed from weight decay.
+            ValueError: if no parameter requires a gradient, what is given makes no optimizer, or the optimizer does not
+                support the module's options or cannot exempt the weights that an element-wise mask keeps fixed from
+                weight decay.
         """
         assert self.model is not None
         trained = [p for p in self.model.parameters() if p.requires_grad]
         if not trained:
             raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
-        optimizer = self.optimizer(trained)
+        optimizer = made_optimizer(self.optimizer, trained)
         self.descent.check_optimizer(optimizer)
         if self.mask is not None and self.mask.element_wise:
             mask_weight_decay(optimizer, self.mask, {p: name for name, p in self.model.named_parameters()})

@@ -113,6 +113,7 @@ class CausalLM(LanguageSpec):
             dtype=dtype,
             attn_implementation=self.attn_implementation,
             gguf_file=gguf_file,
+            use_safetensors=True if gguf_file is None else None,  # pickles could run code
             quantization_config=self.lora.quantization() if isinstance(self.lora, QLoRA) else None,
             trust_remote_code=self.trust_remote_code,
             **({} if revision is None else {"revision": revision}),

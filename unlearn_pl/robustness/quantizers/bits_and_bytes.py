@@ -56,4 +56,6 @@ class BitsAndBytes(Quantizer):
         eight = {"load_in_8bit": True}
         four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
         config = BitsAndBytesConfig(**(eight if self.bits == 8 else four))
-        return AutoModelForCausalLM.from_pretrained(path, quantization_config=config)
+        return AutoModelForCausalLM.from_pretrained(
+            path, quantization_config=config, trust_remote_code=False, use_safetensors=True
+        )

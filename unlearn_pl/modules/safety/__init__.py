@@ -1,0 +1,1 @@
+"""Checks of what files may name, before anything that they name is imported, called or loaded."""
