@@ -7,7 +7,7 @@ with ``weights_only=True``. Values that plain data cannot hold are marked, and r
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 UNRECORDABLE = "unrecordable"
@@ -21,6 +21,13 @@ class Recorded:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
             cls.__init__ = _remember_arguments(cls.__init__)  # type: ignore[method-assign]
+
+    def recorded_arguments(self) -> dict[str, Any]:
+        """The arguments that :func:`record` keeps; a subclass replaces those that a checkpoint must not hold.
+
+        Data in memory is replaced by ``{UNRECORDABLE: description}``.
+        """
+        return arguments_of(self)
 
 
 def _remember_arguments(init: Callable[..., None]) -> Callable[..., None]:
@@ -70,7 +77,7 @@ def record(value: Any) -> Any:
         case list() | tuple() | set() | frozenset():
             return [record(item) for item in value]
         case Recorded():
-            return {"class_path": class_path(type(value)), "init_args": record(arguments_of(value))}
+            return {"class_path": class_path(type(value)), "init_args": record(value.recorded_arguments())}
         case functools.partial() if not value.args and isinstance(value.func, type):
             return {"class_path": class_path(value.func), "init_args": record(value.keywords)}
         case type():
@@ -92,6 +99,27 @@ def unrecordable(plain: Any, path: str = "") -> list[str]:
         for key, item in plain.items()
         for name in unrecordable(item, path if key == "init_args" else f"{path}.{key}")
     ]
+
+
+def check_given_again(checkpoint: object, written_by: str, plain: Mapping[str, Any], given: Collection[str]) -> None:
+    """Checks that everything is given again that a record could not hold.
+
+    Args:
+        checkpoint: path of the checkpoint, for the message.
+        written_by: class whose record it holds.
+        plain: the record of its arguments.
+        given: names of the arguments that are given.
+
+    Raises:
+        ValueError: naming the arguments that are missing.
+    """
+    missing = [name for name in unrecordable(plain) if name.split(".")[0] not in given]
+    if missing:
+        arguments = dict.fromkeys(f"{name.split('.')[0]}=..." for name in missing)
+        raise ValueError(
+            f"{checkpoint} was written by a {written_by} whose {missing} were live objects, which a checkpoint does "
+            f"not keep. Pass them again: load_from_checkpoint(path, {', '.join(arguments)})."
+        )
 
 
 def class_path(cls: type) -> str:

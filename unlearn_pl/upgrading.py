@@ -59,7 +59,7 @@ def current_path(path: str) -> str:
 
 def _with_gradient(arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a training module, of which ``gradient`` alone says how gradients are obtained and kept."""
-    if not arguments.keys() & set(_REPLACED) or not hasattr(import_module("unlearn_pl.gradients"), "SketchedRows"):
+    if not arguments.keys() & set(_REPLACED):
         return arguments
     old = {name: arguments.get(name) for name in _REPLACED}
     if old["accumulate_grad_batches"] is not None:

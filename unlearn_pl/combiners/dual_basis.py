@@ -12,7 +12,7 @@ from unlearn_pl.functional import dual_basis_weights
 class DualBasis(GramianCombiner):
     """The mean of the gradients' dual vectors: each is the component of ``g_k`` orthogonal to all other gradients.
 
-    The step descends every live objective strictly unless gradients are linearly dependent, and moves along each dual
+    The step descends every active objective strictly unless gradients are linearly dependent, and moves along each dual
     vector without changing any other objective to first order. Weights may be negative.
 
     Args:

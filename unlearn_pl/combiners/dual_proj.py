@@ -13,7 +13,7 @@ from unlearn_pl.functional import dual_cone_projection
 class DualProj(GramianCombiner):
     """``argmin_d |d - mean_k g_k|^2`` subject to ``g_k . d >= 0`` for all k: the quadratic program of GEM.
 
-    The step increases no live objective; it is the mean of the gradients if that increases none.
+    The step increases no active objective; it is the mean of the gradients if that increases none.
 
     Args:
         options: see :class:`CombinerOptions`.

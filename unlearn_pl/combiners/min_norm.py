@@ -16,7 +16,7 @@ from unlearn_pl.types import Role
 class MinNorm(GramianCombiner):
     """``argmin_lambda |sum_k lambda_k g_k / n_k|^2`` over the simplex, solved exactly: MGDA.
 
-    The step descends every live objective: those with a positive weight equally steeply in units of their ``n_k``, the
+    The step descends every active objective: those with a positive weight equally steeply in units of their ``n_k``, the
     others more steeply. With ``l2``, only directions count, and the scale of a loss gives no advantage. On raw
     gradients (``none``), the shortest, that of a nearly converged objective, takes nearly all the weight.
 

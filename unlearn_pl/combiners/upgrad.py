@@ -13,7 +13,7 @@ from unlearn_pl.functional import dual_cone_projection
 class UPGrad(GramianCombiner):
     """``(1/K) sum_k pi(g_k)``, with ``pi`` the projection on the dual cone ``{d: g_j . d >= 0 for all j}``: UPGrad.
 
-    The step increases no live objective, and each gradient changes only where it conflicts with others: without any
+    The step increases no active objective, and each gradient changes only where it conflicts with others: without any
     conflict, this is the mean of the gradients. On raw gradients, the contribution of an objective is proportional to
     the length of its gradient, unlike with :class:`DualProj`.
 

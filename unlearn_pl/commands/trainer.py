@@ -28,7 +28,7 @@ from unlearn_pl import (  # noqa: F401
 )
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
-from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.data import StreamDataModule
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
@@ -50,7 +50,7 @@ class UnlearnCLI(LightningCLI):
     def __init__(self, args: Sequence[str], run: bool = True) -> None:
         super().__init__(
             ModelModule,
-            UnlearningDataModule,
+            StreamDataModule,
             args=list(args),
             run=run,
             subclass_mode_model=True,

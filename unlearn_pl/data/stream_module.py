@@ -4,15 +4,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
 from unlearn_pl.data.sampling import Draw, StepSampler
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
-from unlearn_pl.recording import Recorded, arguments_of, record
+from unlearn_pl.recording import Recorded, check_given_again, record
 from unlearn_pl.types import Batch, StreamProvider, StreamReader
 
 AnySource = TypeVar("AnySource")
@@ -69,7 +71,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         if streams is not None and not streams:
             raise ValueError("streams=[] leaves nothing to train on; name at least one, or None for the default ones.")
         check_names(streams=streams)
-        self.save_hyperparameters(record(arguments_of(self)), logger=False)
+        self.save_hyperparameters(record(self.recorded_arguments()), logger=False)
         self._asked_streams = streams
         self._loaded_streams: dict[str, Any] = {}
         self.batch_size = batch_size
@@ -77,6 +79,22 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.seed = seed
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Build the data module of a checkpoint.
+
+        Args:
+            checkpoint_path: a ``.ckpt`` file.
+            kwargs: arguments that replace recorded ones, or that could not be recorded, such as rows in memory.
+
+        Raises:
+            ValueError: naming every argument that could not be recorded and is not among ``kwargs``.
+        """
+        checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=kwargs.get("weights_only", True))
+        recorded = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        check_given_again(checkpoint_path, cls.__name__, recorded, kwargs)
+        return super().load_from_checkpoint(checkpoint_path, **kwargs)
 
     # Implemented by subclasses ---------------------------------------------------------------------------------------
 

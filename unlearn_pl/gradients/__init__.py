@@ -5,6 +5,7 @@ from unlearn_pl.gradients.first_order import FirstOrder
 from unlearn_pl.gradients.geometry import Geometry, Metric, Scope, adam_metric, blocks_of, check_adam, one_block
 from unlearn_pl.gradients.gradients import Gradients
 from unlearn_pl.gradients.kept_rows import KeptRows, RowObserver
+from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.random_smoothing import RandomSmoothing
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import (
@@ -18,6 +19,7 @@ from unlearn_pl.gradients.rows import (
     mix,
     restore,
     shard_of,
+    sum_rows,
 )
 from unlearn_pl.gradients.runtime import Runtime
 from unlearn_pl.gradients.sharpness_aware import SharpnessAware
@@ -70,5 +72,7 @@ __all__ = [
     "one_block",
     "restore",
     "shard_of",
+    "shifted",
+    "sum_rows",
     "window_of",
 ]

@@ -24,7 +24,7 @@ from unlearn_pl.modules.lightning_internals import (
 from unlearn_pl.modules.old_checkpoints import load_with_record
 from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.recorded_classes import check_record
-from unlearn_pl.recording import Recorded, arguments_of, class_path, record, unrecordable
+from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded
 
@@ -239,14 +239,7 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         check_local(checkpoint_path)
         written = written_record(torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True))
         recorded = upgraded(written)
-        missing = [name for name in unrecordable(recorded) if name.split(".")[0] not in kwargs]
-        if missing:
-            arguments = dict.fromkeys(f"{name.split('.')[0]}=..." for name in missing)
-            raise ValueError(
-                f"{checkpoint_path} was written by a {recorded.get('_class_path', cls.__name__)} whose {missing} "
-                "were live objects, which a checkpoint does not keep. Pass them again: load_from_checkpoint(path, "
-                f"{', '.join(arguments)})."
-            )
+        check_given_again(checkpoint_path, recorded.get("_class_path", cls.__name__), recorded, kwargs)
         check_record({name: value for name, value in recorded.items() if name not in kwargs}, allow)
         if recorded == written:
             loaded = super().load_from_checkpoint(checkpoint_path, **kwargs)

@@ -10,6 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRows, SplitSource
 from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row
+from unlearn_pl.data.io.in_memory import kept
+from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.overlap.hashes import duplicates_in, overlap_of
@@ -20,6 +22,7 @@ from unlearn_pl.data.streams.source import Source, StreamSource
 from unlearn_pl.data.text.alternates import with_alternates
 from unlearn_pl.data.text.encoder import Row
 from unlearn_pl.data.text.refusals import with_refusals
+from unlearn_pl.recording import arguments_of
 
 
 class TextDataModule(UnlearningDataModule):
@@ -41,6 +44,9 @@ class TextDataModule(UnlearningDataModule):
     about 80 % or more of all pairs of neighboring words of the rows occur in both. (That share is estimated: between
     65 and 95 %, rows may or may not be counted.)
 
+    In Python, rows in memory are accepted in the place of a path: a list, a dataset, a data frame, or columns.
+    Checkpoints and results hold their number and a SHA-256, not the rows.
+
     Args:
         tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
         forget: the forget set; None for fine-tuning without it.
@@ -53,7 +59,8 @@ class TextDataModule(UnlearningDataModule):
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
     Raises:
-        ValueError: if there is neither set; from ``setup``, if a file or a column is missing, or a row cannot be used.
+        ValueError: if there is neither set, or rows in memory have several splits; from ``setup``, if a file or a
+            column is missing, or a row cannot be used.
     """
 
     def __init__(
@@ -73,13 +80,20 @@ class TextDataModule(UnlearningDataModule):
         check_on_bad_row(on_bad_row)
         if forget is None and retain is None:
             raise ValueError("forget=None and retain=None leave nothing to train on; accepted are paths or sources.")
-        self.forget = forget
-        self.retain = retain
-        self.normal = normal
-        self.alternates = alternates
-        self.eval_sets = dict(eval_sets or {})
+        self.forget = kept(forget)
+        self.retain = kept(retain)
+        self.normal = kept(normal)
+        self.alternates = kept(alternates)
+        self.eval_sets = {name: kept(rows) for name, rows in (eval_sets or {}).items()}
         self.on_bad_row: OnBadRow = on_bad_row
         self.warn_of_duplicates = warn_of_duplicates
+
+    def recorded_arguments(self) -> dict[str, object]:
+        """The arguments, with a description of rows in memory in their place."""
+        arguments = with_described(arguments_of(self), ("forget", "retain", "normal", "alternates"))
+        if arguments.get("eval_sets"):
+            arguments["eval_sets"] = with_described(arguments["eval_sets"], arguments["eval_sets"])
+        return arguments
 
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The streams of the given sets."""

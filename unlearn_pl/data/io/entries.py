@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unlearn_pl.data.io.formats import ACCEPTED, FORMATS, format_of, numbered, read_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
+from unlearn_pl.data.io.in_memory import rows_of
 from unlearn_pl.data.io.record import Entry, Record
 
 Table = str | HubDataset | Iterable[Record | str] | Path
@@ -23,20 +24,21 @@ def read_entries(table: Table, *, one_per_line: bool | None = None, encoding: st
 
     Args:
         table: a file or folder (jsonl, json, csv, tsv, parquet, txt, md, the text formats also with .gz; or a folder
-            that ``datasets`` has saved), a :class:`HubDataset`, or rows.
+            that ``datasets`` has saved), a :class:`HubDataset`, or rows in any container that
+            :func:`~unlearn_pl.data.io.in_memory.rows_of` reads.
         one_per_line: whether every line of a text file is a row, or the whole file; None for lines of a single file,
             and whole files of a folder.
         encoding: encoding of text files; a byte order mark takes precedence.
 
     Raises:
-        ValueError: if there is no such file or its format is unknown.
+        ValueError: if there is no such file or its format is unknown; naming the splits, if there are several.
     """
     if isinstance(table, str | Path):
         for path in files_of(table):
             lines = Path(table).is_file() if one_per_line is None else one_per_line
             yield from read_file(path, encoding, lines)
     else:
-        yield from numbered(table.rows() if isinstance(table, HubDataset) else table, name_of(table))
+        yield from numbered(rows_of(table.rows() if isinstance(table, HubDataset) else table), name_of(table))
 
 
 def name_of(table: Table) -> str:
@@ -79,6 +81,13 @@ def table_fingerprint(table: Table) -> str:
     elif hasattr(table, "_fingerprint"):
         digest.update(str(table._fingerprint).encode())
     else:
-        for row in table:
-            digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+        for row in rows_of(table):
+            digest.update(_as_text(row).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _as_text(row: object) -> str:
+    try:
+        return json.dumps(row, sort_keys=True, default=str)
+    except TypeError:  # keys that are no texts
+        return repr(row)

@@ -4,10 +4,11 @@ import csv
 import gzip
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO, cast
 
+from unlearn_pl.data.io.in_memory import check_unique
 from unlearn_pl.data.io.record import BadRowError, Entry, Record
 
 
@@ -65,7 +66,7 @@ def numbered(rows: Iterable[Record | str], source: str) -> Iterator[Entry]:
         source: what to call them in messages.
     """
     for number, row in enumerate(rows, start=1):
-        yield f"row {number} of {source}", {"text": row} if isinstance(row, str) else row
+        yield f"row {number} of {source}", _tried(_memory_row, row)
 
 
 def _read_json(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
@@ -89,25 +90,57 @@ def _read_csv(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
     limit = csv.field_size_limit(sys.maxsize)
     try:
         with _open(path, encoding) as file:
-            reader = csv.DictReader(file, delimiter="\t" if format_of(path) == ".tsv" else ",", strict=True)
-            while True:
-                try:
-                    row: dict[str, str | None] | None = next(reader, None)
-                except csv.Error as error:
-                    yield f"line {reader.reader.line_num} of {path}", BadRowError(f"it is not CSV ({error})")
-                    continue
-                if row is None:
-                    return
-                yield f"line {reader.line_num} of {path}", _tried(_csv_row, row)
+            yield from _csv_entries(file, path, "\t" if format_of(path) == ".tsv" else ",")
     finally:
         csv.field_size_limit(limit)
+
+
+def _csv_entries(file: Iterable[str], path: Path, delimiter: str) -> Iterator[Entry]:
+    read: list[str] = []  # the lines of the current row
+    reader = csv.DictReader(_remembered(file, read), delimiter=delimiter, strict=True)
+    try:
+        check_unique([_decoded(name) for name in reader.fieldnames or ()], str(path))
+    except (csv.Error, BadRowError) as error:
+        raise ValueError(f"The names of the columns of {path} cannot be read ({error}).") from error
+    while True:
+        read.clear()
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            parsed: Record | BadRowError = BadRowError(f"it is not CSV ({error})")
+        else:
+            if row is None:
+                return
+            parsed = _tried(_csv_row, row)
+        last = reader.reader.line_num
+        if isinstance(parsed, BadRowError) and len(read) > 1:
+            yield from _lost(parsed, read, last, path)
+        else:
+            yield f"line {last} of {path}", parsed
+
+
+def _remembered(lines: Iterable[str], read: list[str]) -> Iterator[str]:
+    for line in lines:
+        read.append(line)
+        yield line
+
+
+def _lost(reason: BadRowError, read: Sequence[str], last: int, path: Path) -> Iterator[Entry]:
+    """An entry for every line of a row that cannot be used: after an unclosed quote, each of them may be a row."""
+    numbers = [number for number, line in enumerate(read, start=last - len(read) + 1) if line.strip()]
+    first = numbers[0]
+    reason = BadRowError(f"{reason}; it ends at line {last}, so that a quote is perhaps not closed")
+    for number in numbers:
+        yield f"line {number} of {path}", reason if number == first else BadRowError(f"it is part of line {first}")
 
 
 def _read_parquet(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
     import pyarrow.parquet as parquet
 
     number = 0
-    for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+    file = parquet.ParquetFile(path)
+    check_unique(file.schema_arrow.names, str(path))
+    for batch in file.iter_batches(batch_size=1000):
         for row in batch.to_pylist():
             number += 1
             yield f"row {number} of {path}", row
@@ -128,7 +161,8 @@ def _read_saved(path: Path) -> Iterator[Entry]:
 
 def _open(path: Path, encoding: str) -> TextIO:
     """The file as text; a byte that is not of ``encoding`` becomes a surrogate, which :func:`_decoded` finds."""
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with path.open("rb") as raw:
+        opener = gzip.open if raw.read(2) == _GZIP else open
     with opener(path, "rb") as file:
         mark = file.read(4)
     if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -170,12 +204,42 @@ def _json_row(line: str) -> Record:
         raise BadRowError(f"it is not JSON ({error}); expected is one JSON object a line") from error
 
 
+def _memory_row(value: object) -> Record:
+    if not isinstance(value, str | Mapping):
+        raise BadRowError(f"it is {str(value)[:60]!r}; accepted is a mapping of columns to values, or a text")
+    return _as_row(value)
+
+
 def _as_row(value: object) -> Record:
     if isinstance(value, str):
-        return {"text": value}
-    if not isinstance(value, dict):
+        value = {"text": value}
+    if not isinstance(value, Mapping):
         raise BadRowError(f"it is not a JSON object but {str(value)[:60]!r}")
+    _check_surrogates(value)
     return value
+
+
+def _check_surrogates(value: object) -> None:
+    """Checks that every text in ``value`` can be encoded.
+
+    Raises:
+        BadRowError: naming half of a pair of surrogates, which JSON can spell though it is no character.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadRowError(
+                f"character {error.start + 1} of a text that begins {value[:20]!r} is {value[error.start]!r}, one half "
+                "of a pair of surrogates; accepted are characters that can be written as UTF-8"
+            ) from None
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_surrogates(key)
+            _check_surrogates(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_surrogates(item)
 
 
 def _csv_row(row: dict[str | None, str | list[str] | None]) -> Record:
@@ -202,5 +266,7 @@ FORMATS = frozenset(_READERS)
 """Extensions of the files that are read."""
 FORMATS_WITH_COLUMNS = frozenset(name for name, reader in _READERS.items() if reader is not read_text)
 """Those whose rows have columns of their own names."""
+_GZIP = b"\x1f\x8b"
+"""First bytes of a file that is compressed with gzip."""
 ACCEPTED = ", ".join(_READERS)
 """The same for messages; the text formats are also read when compressed with gzip."""

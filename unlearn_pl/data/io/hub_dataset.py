@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from unlearn_pl.data.io.in_memory import kept
 from unlearn_pl.recording import Recorded
 
 
@@ -22,11 +23,11 @@ class HubDataset(Recorded):
 
     def rows(self) -> Iterator[Mapping[str, object]]:
         """Its rows, read from disk one after another."""
-        return iter(self._dataset)
+        return iter(kept(self._dataset))
 
     def fingerprint(self) -> str:
         """A fingerprint of its contents."""
-        return str(self._dataset._fingerprint)
+        return str(kept(self._dataset)._fingerprint)
 
     @cached_property
     def _dataset(self):  # type: ignore[no-untyped-def]  # datasets takes a second to import, so there is no type to name

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationRows, SplitSource, load_split
+from unlearn_pl.data.io.in_memory import kept
+from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.overlap.hashes import overlap_of
 from unlearn_pl.data.requests.forget_rows import ForgetRows
@@ -90,7 +92,7 @@ class SequentialRequests(SubsetDataModule):
         if request is not None and request not in ids:
             raise ValueError(f"request={request!r} is unknown; accepted are {', '.join(ids)}.")
         super().__init__(data)
-        self.requests = list(requests)
+        self.requests = [_kept(each) for each in requests]
         self.request = request or ids[-1]
         self.evaluate_earlier = evaluate_earlier
         self._so_far = ids[: ids.index(self.request) + 1]
@@ -98,6 +100,11 @@ class SequentialRequests(SubsetDataModule):
         self._modules: dict[str, UnlearningDataModule] = {}
         if self.splits is not None:
             self.splits = [*self.splits, *self._evaluated]
+
+    def recorded_arguments(self) -> dict[str, object]:
+        """The arguments, with a description of rows in memory in their place."""
+        arguments = arguments_of(self)
+        return {**arguments, "requests": [with_described(each, ("forget",)) for each in arguments["requests"]]}
 
     @property
     def current(self) -> Request:
@@ -220,6 +227,11 @@ class ScoredOnly(EvaluationRow):
     def content(self) -> str:
         """The content of the row."""
         return self.row.content()
+
+
+def _kept(request: Request) -> Request:
+    """``request``, with rows that can be read more than once."""
+    return cast(Request, {**request, "forget": kept(request["forget"])}) if "forget" in request else request
 
 
 def check_requests(data: UnlearningDataModule, requests: Sequence[Request]) -> None:

@@ -3,7 +3,10 @@
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.multiple_choice_files import read_questions
 from unlearn_pl.data.io.entries import Table
+from unlearn_pl.data.io.in_memory import kept
+from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.streams.right_answers import RightAnswers
+from unlearn_pl.recording import arguments_of
 
 
 class ChoiceQuestions(RightAnswers):
@@ -22,8 +25,12 @@ class ChoiceQuestions(RightAnswers):
 
     def __init__(self, path: Table, subject: str = "", *, size: int | None = None) -> None:
         super().__init__(size)
-        self.path = path
+        self.path = kept(path)
         self.subject = subject
+
+    def recorded_arguments(self) -> dict[str, object]:
+        """The arguments, with a description of rows in memory in their place."""
+        return with_described(arguments_of(self), ("path",))
 
     def rows(self) -> list[MultipleChoice]:
         """The questions."""

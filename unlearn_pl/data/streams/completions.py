@@ -2,9 +2,12 @@
 
 from unlearn_pl.data.evaluation.completion import Completion
 from unlearn_pl.data.io.entries import Table, name_of
+from unlearn_pl.data.io.in_memory import kept
 from unlearn_pl.data.io.record import Record, text_of
+from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.streams.right_answers import RightAnswers
+from unlearn_pl.recording import arguments_of
 
 
 class Completions(RightAnswers):
@@ -24,9 +27,13 @@ class Completions(RightAnswers):
 
     def __init__(self, path: Table, prompt: str = "prompt", answer: str = "gt", *, size: int | None = None) -> None:
         super().__init__(size)
-        self.path = path
+        self.path = kept(path)
         self.prompt = prompt
         self.answer = answer
+
+    def recorded_arguments(self) -> dict[str, object]:
+        """The arguments, with a description of rows in memory in their place."""
+        return with_described(arguments_of(self), ("path",))
 
     def rows(self) -> list[Completion]:
         """The prompts with their continuations."""

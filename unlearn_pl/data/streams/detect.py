@@ -1,9 +1,8 @@
 """Inference of the kind of rows in a user's file from its columns."""
 
-from pathlib import Path
-
 from unlearn_pl.data.io.bad_rows import OnBadRow
-from unlearn_pl.data.io.entries import read_entries
+from unlearn_pl.data.io.entries import Table, name_of, read_entries
+from unlearn_pl.data.io.in_memory import kept
 from unlearn_pl.data.io.record import BadRowError
 from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.documents import Documents
@@ -11,23 +10,28 @@ from unlearn_pl.data.streams.question_answers import QuestionAnswers
 from unlearn_pl.data.streams.source import Source
 
 
-def detect_source(path: str | Path, on_bad_row: OnBadRow = "error") -> Source:
+def detect_source(path: Table, on_bad_row: OnBadRow = "error") -> Source:
     """The source for questions with answers, conversations or texts, by the columns of the first readable row.
 
     Args:
-        path: a file or a folder.
+        path: a file or a folder, or rows in memory.
         on_bad_row: how rows that cannot be used are handled.
 
     Raises:
-        ValueError: if there is no such file, or its columns have other names.
+        ValueError: if there is no such file, it has no rows, or its columns have other names.
     """
-    columns: set[str] = set()
+    path = kept(path)
+    columns: set[str] | None = None
+    first_bad = ""
     for where, row in read_entries(path):
         if not isinstance(row, BadRowError):
             columns = set(row)
             break
         if on_bad_row == "error":
             raise ValueError(f"{where}: {row}. on_bad_row='skip' skips such rows.")
+        first_bad = first_bad or f" {where}: {row}."
+    if columns is None:
+        raise ValueError(f"{name_of(path)}: there is no row that can be read.{first_bad or ' It is empty.'}")
     if {"question", "answer"} <= columns:
         return QuestionAnswers(path, on_bad_row=on_bad_row)
     if "messages" in columns:
@@ -35,6 +39,7 @@ def detect_source(path: str | Path, on_bad_row: OnBadRow = "error") -> Source:
     if "text" in columns:
         return Documents(path, on_bad_row=on_bad_row)
     raise ValueError(
-        f"{path} has the columns {sorted(columns)}; understood are question and answer, messages, or text. Name others "
-        "with QuestionAnswers(path, question=..., answer=...), Chats(path, column=...) or Documents(path, column=...)."
+        f"{name_of(path)} has the columns {sorted(columns)}; understood are question and answer, messages, or text. "
+        "Name others with QuestionAnswers(path, question=..., answer=...), Chats(path, column=...) or "
+        "Documents(path, column=...)."
     )

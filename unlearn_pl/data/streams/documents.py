@@ -12,12 +12,15 @@ from lightning.pytorch.utilities import rank_zero_info
 from unlearn_pl.data.evaluation.passage import Passage
 from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
 from unlearn_pl.data.io.entries import Table, name_of, read_entries, table_fingerprint
+from unlearn_pl.data.io.in_memory import kept
 from unlearn_pl.data.io.record import text_of
+from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.streams.chunks import ChunkDataset
 from unlearn_pl.data.streams.source import Source
 from unlearn_pl.data.streams.token_cache import TokenCache, tokenizer_fingerprint, write_tokens
 from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.data.text.template import tokens_of
+from unlearn_pl.recording import arguments_of
 
 CACHE = "UNLEARN_PL_CACHE"
 """Environment variable with the folder of tokenized documents."""
@@ -80,7 +83,7 @@ class Documents(Source):
             if value is not None and value < least:
                 raise ValueError(f"{name}={value} must be at least {least}.")
         check_on_bad_row(on_bad_row)
-        self.path = path
+        self.path = kept(path)
         self.column = column
         self.chunk_length = chunk_length
         self.packed = packed
@@ -91,6 +94,10 @@ class Documents(Source):
         self.on_bad_row: OnBadRow = on_bad_row
         self.cache_dir = cache_dir
         self.num_proc = num_proc
+
+    def recorded_arguments(self) -> dict[str, object]:
+        """The arguments, with a description of rows in memory in their place."""
+        return with_described(arguments_of(self), ("path",))
 
     def texts(self, notes: list[str] | None = None) -> Iterator[str]:
         """The documents, read one after another.

@@ -7,10 +7,13 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
 from unlearn_pl.data.io.entries import Table, name_of, read_entries
+from unlearn_pl.data.io.in_memory import kept
 from unlearn_pl.data.io.record import Record
+from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.streams.datasets import StreamDataset
 from unlearn_pl.data.streams.source import Source
 from unlearn_pl.data.text.encoder import Encoder, Row, TooLongError
+from unlearn_pl.recording import arguments_of
 
 
 class PairSource(Source):
@@ -27,9 +30,13 @@ class PairSource(Source):
 
     def __init__(self, path: Table, *, encoding: str = "utf-8", on_bad_row: OnBadRow = "error") -> None:
         check_on_bad_row(on_bad_row)
-        self.path = path
+        self.path = kept(path)
         self.encoding = encoding
         self.on_bad_row: OnBadRow = on_bad_row
+
+    def recorded_arguments(self) -> dict[str, object]:
+        """The arguments, with a description of rows in memory in their place."""
+        return with_described(arguments_of(self), ("path",))
 
     @abstractmethod
     def parse(self, row: Record) -> Sequence[Row]:

@@ -1,12 +1,18 @@
 """Templates: the layout of a question and an answer, their tokens, and the scored positions."""
 
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from jinja2.exceptions import TemplateError
+from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedTokenizerBase
 
+from unlearn_pl.data.text.dates import variables, with_fixed_clock
+from unlearn_pl.data.text.scored import empty_thoughts, is_written
 from unlearn_pl.recording import Recorded
 from unlearn_pl.types import IGNORE_INDEX
 
@@ -71,48 +77,107 @@ class ChatTemplate(Template):
 
     Args:
         system: system message, also for conversations without one; None for no message (some templates then write
-            their own).
-        date: date that templates such as Llama 3's print into the system message, fixed so that results do not
-            depend on the day.
+            their own). Templates without a system role, such as Gemma 2's, do without it.
+        date: today's date for templates that print it, such as Llama 3's, fixed so that results do not depend on the
+            day. It reaches the function ``strftime_now``, in the template's own format, and the variables
+            ``date_string``, ``date``, ``today``, ``today_date``, ``current_date`` and ``datetime``.
+        arguments: variables of the template, such as ``{"enable_thinking": False}``.
 
     Raises:
-        ValueError: if it is used with a tokenizer that has no chat template.
+        ValueError: if an argument is not a variable of templates; if it is used with a tokenizer that has no chat
+            template, or one that cannot lay out the messages.
     """
 
-    def __init__(self, system: str | None = "You are a helpful assistant.", date: str = "10 Apr 2025") -> None:
+    def __init__(
+        self,
+        system: str | None = "You are a helpful assistant.",
+        date: str = "10 Apr 2025",
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
         self.system = system
         self.date = date
+        self.arguments = dict(arguments or {})
+        self._takes_system: dict[str, bool] = {}  # of every chat template that was met
+        options = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+        if taken := sorted(self.arguments.keys() & options.keys() - {"tools", "documents"}):
+            raise ValueError(
+                f"ChatTemplate(arguments=...) has {taken}; accepted are variables that chat templates read, such as "
+                "enable_thinking."
+            )
 
     def prompt(self, tokenizer: PreTrainedTokenizerBase, question: Asked) -> list[int]:
         """The template of the messages before the answer, with the header of the answer."""
-        return self._apply(tokenizer, self._messages(question), add_generation_prompt=True)
+        return self._apply(tokenizer, self._messages(tokenizer, question), add_generation_prompt=True)
 
     def conversation(self, tokenizer: PreTrainedTokenizerBase, question: Asked, answer: str) -> list[int]:
         """The template of all messages."""
-        messages = [*self._messages(question), Message(role="assistant", content=answer)]
+        messages = [*self._messages(tokenizer, question), Message(role="assistant", content=answer)]
         return self._apply(tokenizer, messages, add_generation_prompt=False)
 
-    def _messages(self, question: Asked) -> list[Message]:
+    def _messages(self, tokenizer: PreTrainedTokenizerBase, question: Asked) -> list[Message]:
         turns = _turns(question)
         if self.system is None or turns[0]["role"] == "system":
             return turns
-        return [Message(role="system", content=self.system), *turns]
+        system = Message(role="system", content=self.system)
+        return [system, *turns] if self._has_system_role(tokenizer, system) else turns
+
+    def _has_system_role(self, tokenizer: PreTrainedTokenizerBase, system: Message) -> bool:
+        """Whether the chat template lays out a system message: asked once, so that it is the same for every row."""
+        text = self._text(tokenizer)
+        if text not in self._takes_system:
+            user = Message(role="user", content="?")
+            alone, both = (self._lays_out(tokenizer, messages) for messages in ([user], [system, user]))
+            self._takes_system[text] = both or not alone
+            if alone and not both:
+                rank_zero_info(
+                    f"The chat template of {_name(tokenizer)} has no system role: the system message "
+                    f"{system['content']!r} is left out."
+                )
+        return self._takes_system[text]
+
+    def _lays_out(self, tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> bool:
+        try:
+            self._apply(tokenizer, messages, add_generation_prompt=True)
+        except ValueError:
+            return False
+        return True
 
     def _apply(
         self, tokenizer: PreTrainedTokenizerBase, messages: list[Message], add_generation_prompt: bool
     ) -> list[int]:
+        text = self._text(tokenizer)
+        try:
+            ids = tokenizer.apply_chat_template(
+                [{"role": message["role"], "content": message["content"]} for message in messages],
+                chat_template=with_fixed_clock(text, self.date),
+                add_generation_prompt=add_generation_prompt,
+                return_dict=False,
+                **{**variables(self.date), **self.arguments},
+            )
+        except TemplateError as error:
+            raise ValueError(
+                f"The chat template of {_name(tokenizer)} cannot lay out messages of the roles "
+                f"{[message['role'] for message in messages]}: {error}.{_hint(str(error))}"
+            ) from error
+        return list(ids)
+
+    def _text(self, tokenizer: PreTrainedTokenizerBase) -> str:
         if not tokenizer.chat_template:
             raise ValueError(
                 "The tokenizer has no chat template, which ChatTemplate needs. Set tokenizer.chat_template, or use "
                 "PlainTemplate, the default for such tokenizers."
             )
-        ids = tokenizer.apply_chat_template(
-            [{"role": message["role"], "content": message["content"]} for message in messages],
-            add_generation_prompt=add_generation_prompt,
-            date_string=self.date,
-            return_dict=False,
-        )
-        return list(ids)
+        return str(tokenizer.get_chat_template(tools=self.arguments.get("tools")))
+
+
+def _name(tokenizer: PreTrainedTokenizerBase) -> str:
+    return repr(tokenizer.name_or_path) if tokenizer.name_or_path else "the tokenizer"
+
+
+def _hint(error: str) -> str:
+    """What to do about a special token that the template writes and the tokenizer does not have."""
+    missing = re.search(r"'(\w+_token)' is undefined", error)
+    return f" Set tokenizer.{missing[1]}." if missing else ""
 
 
 class PlainTemplate(Template):
@@ -158,6 +223,8 @@ def tokens_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def encode(tokenizer: PreTrainedTokenizerBase, template: Template, question: Asked, answer: str) -> Example:
     """Tokenizes a question and an answer; everything after the prompt is scored, the final eos included.
 
+    An empty block of thoughts that the template writes before the answer is a part of the prompt.
+
     Args:
         tokenizer: a tokenizer with an end-of-sequence token.
         template: lays out question and answer.
@@ -165,8 +232,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, template: Template, question: Ask
         answer: what is scored.
 
     Raises:
-        ValueError: if the tokenizer has no end-of-sequence token, or the tokens of the whole do not begin with the
-            tokens of the prompt.
+        ValueError: if the tokenizer has no end-of-sequence token, the tokens of the whole do not begin with the
+            tokens of the prompt, or the template writes nothing of the answer.
     """
     prompt = template.prompt(tokenizer, question)
     ids = template.conversation(tokenizer, question, answer)
@@ -174,9 +241,28 @@ def encode(tokenizer: PreTrainedTokenizerBase, template: Template, question: Ask
         raise ValueError(
             f"{type(template).__name__}: the tokens of question and answer do not begin with the tokens of the prompt "
             f"{tokenizer.decode(prompt)!r}, so it is not known where the answer begins. "
-            "A template that ends its prompt with a space or a special token avoids this."
+            "A template that ends its prompt with a space or a special token avoids this; one that begins thoughts "
+            "in the prompt needs a variable that turns them off, such as "
+            "ChatTemplate(arguments={'enable_thinking': False}), or another tokenizer.chat_template."
         )
-    return Example(prompt + _end_with_eos(tokenizer, ids[len(prompt) :]), len(prompt))
+    scored = _end_with_eos(tokenizer, ids[len(prompt) :])
+    thoughts = empty_thoughts(tokenizer, scored)
+    if not is_written(tokenizer, scored[thoughts:], answer) and ids == _unanswered(tokenizer, template, question):
+        raise ValueError(
+            f"{type(template).__name__}: nothing of the answer {answer!r} is scored with the template of "
+            f"{_name(tokenizer)}, only the end {tokenizer.decode(scored)!r}. A chat template that reads contents as "
+            "lists of parts does this, and so does an answer of thoughts alone; use another tokenizer.chat_template "
+            "or template."
+        )
+    return Example(prompt + scored, len(prompt) + thoughts)
+
+
+def _unanswered(tokenizer: PreTrainedTokenizerBase, template: Template, question: Asked) -> list[int] | None:
+    """Token ids of the conversation with an empty answer; None if the template has no layout for it."""
+    try:
+        return template.conversation(tokenizer, question, "")
+    except ValueError:
+        return None
 
 
 def _end_with_eos(tokenizer: PreTrainedTokenizerBase, answer: list[int]) -> list[int]:

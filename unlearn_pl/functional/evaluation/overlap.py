@@ -3,6 +3,8 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from unlearn_pl.functional.evaluation.words import ScriptTokenizer, is_lost_in_ascii
+
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -10,7 +12,11 @@ if TYPE_CHECKING:
 def rouge_l_recall(reference: str, generated: str, use_stemmer: bool = True) -> float:
     """``|LCS(reference, generated)| / |reference|`` over words: ROUGE-L recall.
 
-    Words are lower-cased runs of letters and digits; LCS is the longest common subsequence.
+    LCS is the longest common subsequence. Words are those of the package ``rouge-score``, lower-cased runs of ASCII
+    letters and digits (of ``García`` it keeps ``garc`` and ``a``, as in published numbers), unless a word of either
+    text has none of these: then the words of both are, after the normal form NFKC, lower-cased runs of letters and
+    digits of any script with their marks, and single characters in scripts that put no spaces between words (Chinese,
+    Japanese, Thai, Lao, Khmer, Burmese, Tibetan). Stems are those of ASCII words only.
 
     Args:
         reference: the correct text.
@@ -27,7 +33,7 @@ def rouge_l_recall(reference: str, generated: str, use_stemmer: bool = True) -> 
     References:
         Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", ACL workshop 2004.
     """
-    return float(_scorer(use_stemmer).score(reference, generated)["rougeL"].recall)
+    return float(_scorer(reference, generated, use_stemmer).score(reference, generated)["rougeL"].recall)
 
 
 def rouge_l_f1(reference: str, generated: str, use_stemmer: bool = False) -> float:
@@ -52,11 +58,24 @@ def rouge_l_f1(reference: str, generated: str, use_stemmer: bool = False) -> flo
         Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", ACL workshop 2004; Shi et al., MUSE,
         arXiv 2407.06460 (VerbMem and KnowMem).
     """
-    return float(_scorer(use_stemmer).score(reference, generated)["rougeL"].fmeasure)
+    return float(_scorer(reference, generated, use_stemmer).score(reference, generated)["rougeL"].fmeasure)
+
+
+def _scorer(reference: str, generated: str, use_stemmer: bool) -> "RougeScorer":
+    any_script = is_lost_in_ascii(reference) or is_lost_in_ascii(generated)
+    return _scorer_in_any_script(use_stemmer) if any_script else _scorer_of_ascii(use_stemmer)
 
 
 @lru_cache(maxsize=2)
-def _scorer(use_stemmer: bool) -> "RougeScorer":
+def _scorer_of_ascii(use_stemmer: bool) -> "RougeScorer":
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer(["rougeL"], use_stemmer=use_stemmer)
+
+
+@lru_cache(maxsize=2)
+def _scorer_in_any_script(use_stemmer: bool) -> "RougeScorer":
+    from nltk.stem.porter import PorterStemmer
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], tokenizer=ScriptTokenizer(PorterStemmer() if use_stemmer else None))
