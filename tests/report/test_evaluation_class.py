@@ -50,13 +50,17 @@ class CityEvaluation(EvaluationCallback):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working directory, from which modules can be imported, as by ``unlearn-pl``."""
+    """The working directory, from which modules can be imported, as by ``unlearn-pl``.
+
+    The user's own package stays imported: as long as its class lives, parsers look for it where it was defined.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        del sys.modules[name]
+        if not name.startswith("own_package"):
+            del sys.modules[name]
 
 
 def sizes(seed: int) -> dict[int, float]:

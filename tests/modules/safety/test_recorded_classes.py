@@ -37,8 +37,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "planted.py").write_text(PLANTED)
     kit.model().save_pretrained(tmp_path / "model")
-    yield tmp_path
-    sys.modules.pop("planted", None)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +107,16 @@ def test_the_error_names_the_path_and_what_is_accepted(written):
         NPO.load_from_checkpoint(changed(written, combiner={"class_path": "unlearn_pl.never.There"}))
 
 
-def test_packages_can_be_allowed(written):
-    own = {"class_path": "planted.Own", "init_args": {"weights": {"forget": 1.0, "retain": 1.0}}}
+def test_packages_can_be_allowed(folder, written):
+    (folder / "planted.py").rename("allowed.py")
+    own = {"class_path": "allowed.Own", "init_args": {"weights": {"forget": 1.0, "retain": 1.0}}}
     path = changed(written, combiner=own)
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["unlearn_pl"]["combiner"]["rule"] = "Own"
     torch.save(checkpoint, path)
-    assert type(NPO.load_from_checkpoint(path, allow=("planted",)).combiner).__name__ == "Own"
-    with pytest.raises(ValueError, match=r"optimizer is 'planted\.Own', which does not fit"):
-        NPO.load_from_checkpoint(changed(written, optimizer=own), allow=("planted",))
+    assert type(NPO.load_from_checkpoint(path, allow=("allowed",)).combiner).__name__ == "Own"
+    with pytest.raises(ValueError, match=r"optimizer is 'allowed\.Own', which does not fit"):
+        NPO.load_from_checkpoint(changed(written, optimizer=own), allow=("allowed",))
 
 
 def test_arguments_that_are_replaced_are_not_looked_at(written):
