@@ -11,7 +11,7 @@ from tests.source_tree import cycles, edges, imported, read_tree
 LAYERS = [
     {"types", "recording", "upgrading"},
     {"functional", "results"},
-    {"models"},
+    {"models", "goals"},
     {"objectives", "combiners", "masks", "code", "data"},
     {"references", "metrics", "optim"},
     {"gradients"},

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, Self, TypedDict, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -176,6 +176,17 @@ class View(Protocol):
         """What a loss over this view averages over; ``[]`` fp64."""
 
 
+@runtime_checkable
+class AnswerView(View, Protocol):
+    """A view of examples with a correct answer (or text, or class), which the model gives a probability."""
+
+    def probability(self) -> Tensor:
+        """Probability of the answer, mean over the view's sequences; ``[]``."""
+
+    def probability_kept(self) -> Tensor | None:
+        """The same relative to the reference model, per example; ``[]``, None without a reference."""
+
+
 Forward = Callable[[nn.Module, Batch, Needs], View]
 """One forward of a model on a micro-batch, with the fields that are needed."""
 
@@ -213,6 +224,17 @@ class LanguageView:
     def count(self, mean_over: MeanOver) -> Tensor:
         """Number of scored tokens, or of sequences with at least one; ``[]`` fp64."""
         return count_labels(self.mask, mean_over)
+
+    def probability(self) -> Tensor:
+        """``exp`` of the mean log-probability of the scored tokens, mean over the sequences that have any; ``[]``."""
+        return _mean_probability(self.logps, self.mask)
+
+    def probability_kept(self) -> Tensor | None:
+        """The same of ``logps - ref_logps``: 1 where the model gives every answer its reference's probability; ``[]``.
+
+        None without a reference model.
+        """
+        return None if self.ref_logps is None else _mean_probability(self.logps - self.ref_logps, self.mask)
 
 
 StreamView = LanguageView
@@ -267,6 +289,23 @@ class StreamProvider(ABC):
         """Tokens in the longest example; 0 if examples have no length."""
         return 0
 
+    @property
+    def holdout(self) -> str | None:
+        """Name of the stream or split with examples like those of the forget set that no model was trained on."""
+        return None
+
+    def sample(self, name: str, size: int) -> Sequence[Batch]:
+        """Micro-batches of up to ``size`` examples of a stream or split, drawn without replacement; equal on all ranks.
+
+        Args:
+            name: name of the stream or split.
+            size: number of examples.
+
+        Returns:
+            Batches on the CPU; empty if examples cannot be drawn beforehand.
+        """
+        return []
+
     def training_examples(self, stream: str, num_steps: int | None) -> Sequence[object] | None:
         """Examples of ``stream`` that the first ``num_steps`` optimizer steps show, each example and answer once.
 
@@ -313,3 +352,10 @@ def count_labels(mask: Tensor, mean_over: MeanOver) -> Tensor:
     """Number of True entries of ``mask [B, T-1]`` (tokens), or of rows that have one (sequences); ``[]`` fp64."""
     counted = mask if mean_over == "tokens" else mask.any(dim=-1)
     return counted.sum(dtype=torch.float64)
+
+
+def _mean_probability(logps: Tensor, mask: Tensor) -> Tensor:
+    """``exp`` of the mean of ``logps [B, T-1]`` over the True entries of ``mask``, mean over rows that have any; 0."""
+    lengths = mask.sum(dim=-1)
+    per_row = (logps.detach() * mask).sum(dim=-1).div(lengths.clamp(min=1)).exp() * (lengths > 0)
+    return per_row.sum() / (lengths > 0).sum().clamp(min=1)

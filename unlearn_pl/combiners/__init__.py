@@ -9,6 +9,7 @@ from unlearn_pl.combiners.blur import BLUR
 from unlearn_pl.combiners.dual_basis import DualBasis
 from unlearn_pl.combiners.dual_proj import DualProj
 from unlearn_pl.combiners.fedosd import FedOSD
+from unlearn_pl.combiners.goal_barrier import GoalBarrier
 from unlearn_pl.combiners.graddrop import GradDrop
 from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.gru import GRU
@@ -36,6 +37,7 @@ __all__ = [
     "DualBasis",
     "DualProj",
     "FedOSD",
+    "GoalBarrier",
     "GradDrop",
     "GramianCombiner",
     "LossCombiner",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from unlearn_pl.goals import Standing
 from unlearn_pl.recording import Recorded
 from unlearn_pl.types import Role
 
@@ -25,6 +26,8 @@ class Combiner(Recorded, ABC):
         min_objectives: smallest K.
         max_objectives: largest K.
         needs_roles: roles of which there must be at least one objective each.
+        weighs_distances: whether the rule needs goals, and weighs the distances from them itself.
+        standing: the distances from the goals.
         live: ``[K]`` bool: the objectives that were active in the last call.
         stationarity: squared length of the shortest average of the active unit gradients at the last call: 1 when they
             all agree, ``1/K`` when they are orthogonal, 0 when no direction descends all of them; NaN without a
@@ -35,6 +38,7 @@ class Combiner(Recorded, ABC):
     min_objectives: ClassVar[int] = 1
     max_objectives: ClassVar[int] = 8
     needs_roles: ClassVar[frozenset[Role]] = frozenset()
+    weighs_distances: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
@@ -75,6 +79,7 @@ class Combiner(Recorded, ABC):
         self._roles = tuple(roles)
         self.live = torch.ones(len(names), dtype=torch.bool)
         self.stationarity = float("nan")
+        self.standing = Standing.without_goals(len(names))
 
     @abstractmethod
     def __call__(self, gramian: Tensor | None, losses: Tensor) -> Tensor:
@@ -90,6 +95,21 @@ class Combiner(Recorded, ABC):
         Raises:
             ValueError: if a shape does not fit the objectives of :meth:`setup`.
         """
+
+    def aim(self, standing: Standing) -> None:
+        """Receive the distances from the goals, once per step, before the call that they concern."""
+        self.standing = standing
+
+    @property
+    def paused(self) -> Tensor:
+        """``[K]`` bool: objectives that met their goals, and all of role ``forget`` while a floor is broken.
+
+        None, for rules that weigh the distances themselves.
+        """
+        if self.weighs_distances:
+            return torch.zeros(len(self._names), dtype=torch.bool)
+        forget = torch.tensor([role == "forget" for role in self._roles], dtype=torch.bool)
+        return self.standing.met | (forget & self.standing.broken.any())
 
     @property
     def satisfied_now(self) -> Tensor:

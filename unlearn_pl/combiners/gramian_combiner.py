@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class GramianCombiner(Combiner):
 
     A call performs the steps that all rules share, in this order:
 
-    1. Drop inactive objectives (:class:`~unlearn_pl.combiners.liveness.Liveness`).
+    1. Drop inactive objectives (:class:`~unlearn_pl.combiners.liveness.Liveness`) and those that their goals keep out.
     2. Return zeros, so that the step is skipped, if none is active or the active ones are stationary: no direction
        descends all of them. A single active objective has weight 1.
     3. Divide each gradient by its ``n_k`` (:class:`~unlearn_pl.combiners.normalization.Normalization`), let the rule
@@ -36,6 +36,7 @@ class GramianCombiner(Combiner):
     Attributes:
         members: ``[K]`` bool, during :meth:`weigh`: the objectives whose gradients it is given.
         block: during :meth:`weigh`: number of the block of parameters; 0 if there is only one.
+        least_active: with fewer active objectives, each has weight 1, and :meth:`weigh` is not called.
 
     Args:
         normalization: ``none``, ``l2`` or ``ema``.
@@ -51,6 +52,8 @@ class GramianCombiner(Combiner):
     Raises:
         ValueError: if an argument is out of range.
     """
+
+    least_active: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -111,8 +114,8 @@ class GramianCombiner(Combiner):
         """Weights of the normalized gradients of the active objectives.
 
         Args:
-            gramian: ``[K, K]`` fp64, inner products of the normalized gradients, ``K >= 2`` and all active; the matrix
-                of cosines with ``l2``.
+            gramian: ``[K, K]`` fp64, inner products of the normalized gradients, all active, K at least
+                ``least_active``; the matrix of cosines with ``l2``.
             losses: ``[K]`` fp64 of the same objectives.
 
         Returns:
@@ -125,7 +128,7 @@ class GramianCombiner(Combiner):
 
     def _weigh_blocks(self, blocks: Tensor, losses: Tensor) -> Tensor:
         total = blocks.sum(dim=0)
-        self.live = self._liveness.update(_norms(total), losses)
+        self.live = self._liveness.update(_norms(total), losses) & ~self.paused
         self.stationarity = _stationarity(total[self.live][:, self.live])
 
         norms = _norms(blocks)
@@ -142,7 +145,7 @@ class GramianCombiner(Combiner):
         return weights
 
     def _weigh_block(self, gramian: Tensor, losses: Tensor, scales: Tensor) -> Tensor:
-        if len(losses) < 2:
+        if len(losses) < self.least_active:
             return torch.ones_like(losses)
         return self.weigh(gramian / scales.outer(scales), losses) * scales.mean() / scales
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.moving_average import MovingAverage
+from unlearn_pl.functional.moving_average import MovingAverage
 from unlearn_pl.types import Role
 
 

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from unlearn_pl.combiners.base import Combiner
@@ -13,7 +12,7 @@ class LossCombiner(Combiner):
     """Weights from the losses of the previous step; subclasses implement :meth:`weigh`.
 
     The weights are known before the backward pass, which then accumulates a single gradient: gradients are not
-    normalized, and every objective is active.
+    normalized, and every objective is active that its goal does not keep out.
     """
 
     uses_gramian: ClassVar[bool] = False
@@ -21,8 +20,8 @@ class LossCombiner(Combiner):
     def __call__(self, gramian: Tensor | None, losses: Tensor) -> Tensor:
         """See :meth:`Combiner.__call__`; the Gramian is not used."""
         losses = self._checked(gramian, losses)
-        self.live = torch.ones(len(losses), dtype=torch.bool)
-        return self.weigh(losses)
+        self.live = ~self.paused
+        return self.weigh(losses) * self.live
 
     @abstractmethod
     def weigh(self, losses: Tensor) -> Tensor:

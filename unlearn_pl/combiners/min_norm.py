@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from unlearn_pl.combiners.gramian_combiner import GramianCombiner
-from unlearn_pl.combiners.moving_average import MovingAverage
 from unlearn_pl.combiners.options import CombinerOptions
 from unlearn_pl.functional import min_norm_weights
+from unlearn_pl.functional.moving_average import MovingAverage
 from unlearn_pl.types import Role
 
 

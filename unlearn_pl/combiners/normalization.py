@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from unlearn_pl.combiners.moving_average import MovingAverage
+from unlearn_pl.functional.moving_average import MovingAverage
 
 NormalizationKind = Literal["none", "l2", "ema"]
 

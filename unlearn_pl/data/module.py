@@ -144,6 +144,21 @@ class UnlearningDataModule(StreamDataModule):
         datasets = [*(self._training.values() if self._trains else ()), *self._candidates.values()]
         return max((dataset.longest_sequence for dataset in datasets), default=0)
 
+    @property
+    def holdout(self) -> str | None:
+        """``holdout``, if there is a stream or an evaluation split of that name; loaded otherwise or not."""
+        return super().holdout or ("holdout" if "holdout" in self.load_splits() else None)
+
+    def sample(self, name: str, size: int) -> list[Batch]:
+        """See :meth:`StreamProvider.sample`; of a split, the correct answers."""
+        if name in self._sources:
+            return super().sample(name, size)
+        source = select(self.load_splits(), [name], "splits")[name]
+        dataset = CandidateDataset(name, load_split(source, f"split {name!r}"), self._encoder)
+        right = dataset.first_candidates()
+        collate = BatchOf(right, self.collate, takes_draws=False)
+        return self._micro_batches(name, len(right), size, collate)
+
     def training_examples(self, stream: str, num_steps: int | None) -> list[Example]:
         """Examples of ``stream`` that the first ``num_steps`` optimizer steps show, each example and answer once.
 
@@ -234,7 +249,7 @@ class UnlearningDataModule(StreamDataModule):
     def _batch_function(self, name: str) -> BatchOf:
         # Not self.collate: the data module is not sent to worker processes.
         collate = partial(collate_examples, pad_id=self._pad_id)
-        return BatchOf(self._training[name], collate, takes_draws=True)  # type: ignore[arg-type]
+        return BatchOf(self._loaded_streams[name], collate, takes_draws=True)  # type: ignore[arg-type]
 
     def _split_loader(self, dataset: CandidateDataset | PromptDataset) -> DataLoader:
         collate = collate_prompts if isinstance(dataset, PromptDataset) else collate_examples

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from unlearn_pl.data.sampling import Draw, StepSampler
+from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
 from unlearn_pl.recording import Recorded, check_given_again, record
 from unlearn_pl.types import Batch, StreamProvider, StreamReader
@@ -157,6 +157,21 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
             )
         return self.batch_size // unit
 
+    @property
+    def holdout(self) -> str | None:
+        """``holdout``, if there is a stream of that name; trained on or not."""
+        return "holdout" if "holdout" in self._sources else None
+
+    def sample(self, name: str, size: int) -> list[Batch]:
+        """See :meth:`StreamProvider.sample`; the examples depend only on the seed and the name."""
+        if name not in self._loaded_streams:
+            self._load(select(self._sources, [name], "streams"))
+        return self._micro_batches(name, len(self._loaded_streams[name]), size, self._batch_function(name))
+
+    def _micro_batches(self, name: str, length: int, size: int, batch_of: Callable[..., Batch]) -> list[Batch]:
+        draws = sorted(step_draws(self.seed, name, 0, min(size, length), length))
+        return [batch_of(draws[i : i + self.micro_batch_size]) for i in range(0, len(draws), self.micro_batch_size)]
+
     # Lightning hooks -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
@@ -176,7 +191,9 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
     @property
     def _training(self) -> dict[str, Any]:
-        sources = select(self._sources, self.streams, "streams")
+        return self._load(select(self._sources, self.streams, "streams"))
+
+    def _load(self, sources: Mapping[str, Any]) -> dict[str, Any]:
         for name, source in sources.items():
             if name not in self._loaded_streams:
                 self._loaded_streams[name] = self._dataset(name, source)
@@ -208,7 +225,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         return WindowLoader(windows, sampler, self.num_workers)
 
     def _batch_function(self, name: str) -> "BatchOf":
-        return BatchOf(self._training[name], self.collate, takes_draws=False)
+        return BatchOf(self._loaded_streams[name], self.collate, takes_draws=False)
 
     def _eval_loader(self, dataset: Sized, collate: Callable[[Sequence[Any]], Any]) -> DataLoader:
         devices, rank = self._world

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner, RowCombiner
 from unlearn_pl.functional import Rescale
+from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import GradientSource, Metric, Scope, check_adam
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import DualOptim
@@ -22,6 +23,20 @@ def check_objectives(objectives: Mapping[str, Objective]) -> None:
     """
     if not objectives:
         raise ValueError("objectives is empty; at least one objective is needed.")
+
+
+def check_goals(objectives: Mapping[str, Objective], combiner: Combiner, goals: Mapping[str, Goal]) -> None:
+    """Check that a combiner that weighs distances from goals has one to forget.
+
+    Raises:
+        ValueError: naming the objectives that may have one.
+    """
+    forget = [name for name, objective in objectives.items() if objective.role == "forget"]
+    if combiner.weighs_distances and not set(forget) & set(goals):
+        raise ValueError(
+            f"{type(combiner).__name__} needs a goal of an objective of role forget, but goals are {dict(goals)}. "
+            f"Accepted: a goal of {' or '.join(map(repr, forget))}, such as AtMost('holdout') or AtMost(0.1)."
+        )
 
 
 def check_streams(wanted: Mapping[str, tuple[str, ...]], given: Sequence[str]) -> None:

@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner, RowCombiner
-from unlearn_pl.engine.checks import OnNonFinite, check_objectives, check_optimizer, check_options
+from unlearn_pl.engine.checks import OnNonFinite, check_goals, check_objectives, check_optimizer, check_options
 from unlearn_pl.engine.refresh import Refresh
 from unlearn_pl.engine.step import Step
 from unlearn_pl.functional import Rescale, rescale_weights
+from unlearn_pl.goals import Goal, Goals
 from unlearn_pl.gradients import (
     FirstOrder,
     Geometry,
@@ -63,8 +64,10 @@ class Descent:
         metric: inner product of the gradients: ``euclidean``, or ``adam``, the metric of Adam's steps.
         rescale: length of the combined gradient: ``mean_gradient``, ``mean_norm``, or the combiner's own (None).
         refresh_every: solve at every m-th step only; see :class:`Refresh`.
+        goals: name of an objective to how far it is to go; see :class:`~unlearn_pl.goals.Goal`.
 
     Attributes:
+        goals: where the objectives stand between their starts and their goals.
         windows_closed: optimizer steps so far, skipped ones included.
         skipped: how many of them were skipped, by reason.
         losses: ``[K]`` of the last step; NaN before the first.
@@ -84,6 +87,7 @@ class Descent:
         metric: Metric = "euclidean",
         rescale: Rescale | None = None,
         refresh_every: int = 1,
+        goals: Mapping[str, Goal] | None = None,
     ) -> None:
         self.objectives = dict(objectives)
         self.combiner = combiner
@@ -93,6 +97,7 @@ class Descent:
         self.metric = metric
         self.rescale = rescale
         self.refresh = Refresh(refresh_every)
+        self.goals = Goals(goals)
         check_objectives(self.objectives)
         check_options(
             combiner,
@@ -103,6 +108,7 @@ class Descent:
             rescale=rescale,
             refresh_every=refresh_every,
         )
+        check_goals(self.objectives, combiner, self.goals.goals)
         self.setup()
 
     def setup(self, reference_is_original: bool = False) -> None:
@@ -118,11 +124,26 @@ class Descent:
             [o.role for o in objectives],
             [o.zero_at_reference and reference_is_original for o in objectives],
         )
+        self.goals.setup(list(self.objectives), [o.role for o in objectives], [o.progress_rises for o in objectives])
         self.windows_closed = 0
         self.skipped = {"nonfinite": 0, "stationary": 0}
         self.losses = torch.full([len(self.objectives)], float("nan"), dtype=torch.float64)
         self.refresh.reset()
         self._blocks: list[int] = []
+
+    def begin(self, start: Mapping[str, float], holdout: float | None = None) -> None:
+        """Set levels that were measured before the first step, for goals that refer to them.
+
+        Args:
+            start: name of an objective to its progress; the others start where their first step is.
+            holdout: probability that the model gives to answers that it was never trained on.
+
+        Raises:
+            ValueError: if a goal needs the holdout level, and it is missing or too low to be of use; or if a floor does
+                not hold at the start.
+        """
+        self.goals.begin(start, holdout)
+        self.combiner.aim(self.goals.standing)
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Check that ``optimizer`` fits the options and the combiner.
@@ -159,7 +180,9 @@ class Descent:
     def _descend(self, window: Window, runtime: Runtime) -> Step:
         """Compute this step's gradient in the cheapest way."""
         if not self.combiner.uses_gramian and _dual_optim(runtime) is None:
-            return self._descend_sum(window, runtime, self.combiner(None, self.losses), one_block(runtime.parameters))
+            step = self._descend_sum(window, runtime, self.combiner(None, self.losses), one_block(runtime.parameters))
+            self._follow_goals(step)
+            return step
         if not self.refresh.due:
             return self._descend_again(window, runtime)
         return self._descend_gradients(window, runtime)
@@ -169,6 +192,7 @@ class Descent:
         gradients = self.gradient.measure(window, runtime)
         geometry = self._geometry(runtime)
         step = self._step(*gradients.measure(geometry))
+        self._follow_goals(step)
         if self._may_step(step):
             self._weigh(step)
         if (rows := gradients.rows()) is not None:
@@ -185,9 +209,17 @@ class Descent:
         """Reuse the weights of the last step that solved."""
         assert self.refresh.weights is not None
         step = self._descend_sum(window, runtime, self.refresh.weights, self._geometry(runtime), self.refresh.longest)
-        goals_changed = bool(step.losses.isfinite().all()) and self.combiner.observe(step.losses)
+        goals_changed = self._follow_goals(step)
+        goals_changed |= bool(step.losses.isfinite().all()) and self.combiner.observe(step.losses)
         self.refresh.reused(step, goals_changed, self.combiner.satisfied_now)
         return step
+
+    def _follow_goals(self, step: Step) -> bool:
+        """Measure the distances from the goals; True if one was met, missed again, broken or restored."""
+        before = self.goals.standing
+        now = self.goals.update(step.readings)
+        self.combiner.aim(now)
+        return not (before.met.equal(now.met) and before.broken.equal(now.broken))
 
     def _descend_sum(
         self, window: Window, runtime: Runtime, weights: Tensor, geometry: Geometry, longest: float = float("inf")
@@ -232,8 +264,8 @@ class Descent:
             return Geometry(self._blocks)
         return Geometry(self._blocks, adam_metric(runtime.optimizer, runtime.parameters))
 
-    def _step(self, losses: Tensor, gramians: Tensor) -> Step:
-        return Step(list(self.objectives), losses, gramians, torch.zeros(len(gramians), len(losses)).double())
+    def _step(self, readings: Tensor, gramians: Tensor) -> Step:
+        return Step(list(self.objectives), readings, gramians, torch.zeros(len(gramians), len(readings)).double())
 
     def _weigh(self, step: Step) -> None:
         """Solve for the weights: once, or once per block of parameters."""
@@ -271,6 +303,7 @@ class Descent:
             "combiner": self.combiner.state_dict(),
             "losses": self.losses,
             "refresh": self.refresh.state_dict(),
+            "goals": self.goals.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -284,6 +317,9 @@ class Descent:
         self.skipped = dict(state["skipped"])
         self.losses = state["losses"]
         self.refresh.load_state_dict(state["refresh"])
+        if "goals" in state:  # checkpoints from before there were goals have none
+            self.goals.load_state_dict(state["goals"])
+            self.combiner.aim(self.goals.standing)
 
 
 def _dual_optim(runtime: Runtime) -> DualOptim | None:

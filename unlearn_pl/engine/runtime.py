@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import Row
 from unlearn_pl.models import LiveModel, ModelSpec
 from unlearn_pl.objectives import Objective
-from unlearn_pl.types import Batch, MeanOver, Needs, View, parse_needs
+from unlearn_pl.types import Batch, MeanOver, Need, Needs, View, parse_needs
 
 
 class LocalRuntime:
@@ -22,6 +23,7 @@ class LocalRuntime:
         objectives: the objectives that are descended; they determine which fields of a view are needed.
         spec: the kind of model; a causal language model by default.
         gradient_clip_val: largest norm of the gradient of a role, for optimizers with moments per role.
+        goals: the goals of the descent, if there are any.
     """
 
     world_size = 1
@@ -36,6 +38,7 @@ class LocalRuntime:
         objectives: Mapping[str, Objective],
         spec: ModelSpec | None = None,
         gradient_clip_val: float | None = None,
+        goals: Mapping[str, Goal] | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -44,7 +47,7 @@ class LocalRuntime:
         names = {parameter: name for name, parameter in model.named_parameters()}
         self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self.names = [names[parameter] for parameter in self.parameters]
-        self._needs = stream_needs(objectives)
+        self._needs = stream_needs(objectives, goals)
 
     def view(self, stream: str, batch: Batch) -> View:
         """One forward of one micro-batch; see :class:`~unlearn_pl.gradients.Runtime`, also for the other methods."""
@@ -78,10 +81,18 @@ class LocalRuntime:
         """Does nothing; override to read the rows and the weights ``[K]``."""
 
 
-def stream_needs(objectives: Mapping[str, Objective]) -> dict[str, Needs]:
-    """Stream to the fields of its view that its objectives need."""
+def stream_needs(objectives: Mapping[str, Objective], goals: Mapping[str, Goal] | None = None) -> dict[str, Needs]:
+    """Stream to the fields of its view that its objectives need.
+
+    A goal that is a share of the start compares with the reference model where an objective of its stream does so
+    anyway, so that no further forward is needed.
+    """
     needs: dict[str, Needs] = {}
     for objective in objectives.values():
         for stream in objective.streams:
             needs[stream] = needs.get(stream, frozenset()) | parse_needs(objective.needs)
+    for name, goal in (goals or {}).items():
+        stream = objectives[name].streams[-1]
+        if goal.of_start and any(need.reference for need in needs[stream]):
+            needs[stream] |= {Need("logps", reference=True)}
     return needs

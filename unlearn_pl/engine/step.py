@@ -13,7 +13,8 @@ class Step:
 
     Attributes:
         names: names of the K objectives.
-        losses: ``[K]`` mean losses over the window and all ranks.
+        readings: ``[K, 3]`` over the window and all ranks: mean loss, progress, and progress relative to the reference
+            model, per example; NaN where there is none.
         gramians: ``[N, K, K]`` products of the rows in each of N blocks of parameters; ``[1, 1, 1]`` when only the
             combined gradient exists.
         weights: ``[N, K]`` per block; all 0 when the step is skipped.
@@ -21,10 +22,20 @@ class Step:
     """
 
     names: Sequence[str]
-    losses: Tensor
+    readings: Tensor
     gramians: Tensor
     weights: Tensor
     stationarity: float = float("nan")
+
+    @property
+    def losses(self) -> Tensor:
+        """Mean losses ``[K]``."""
+        return self.readings[:, 0]
+
+    @property
+    def progress(self) -> Tensor:
+        """Progress ``[K]``, in a unit that people understand (see :meth:`Objective.progress`); the loss without one."""
+        return torch.where(self.readings[:, 1].isnan(), self.losses, self.readings[:, 1])
 
     @property
     def moves(self) -> bool:
@@ -62,6 +73,7 @@ class Step:
         metrics: dict[str, float] = {}
         for k, name in enumerate(self.names):
             metrics[f"train/loss/{name}"] = self.losses[k].item()
+            metrics[f"train/progress/{name}"] = self.progress[k].item()
             metrics[f"train/weight/{name}"] = self.mean_weights[k].item()
         if len(self.gramian) < len(self.names):
             return metrics | {"train/grad_norm": self.norms.item()}

@@ -91,14 +91,14 @@ class RowSource(GradientSource):
         """The rows, as the storage keeps them."""
         replay = Replay(window, runtime, self.storage)
         rows = self.rows(replay)
-        return KeptRows(replay.losses_in_order, rows, runtime, replay.storage)
+        return KeptRows(replay.readings, rows, runtime, replay.storage)
 
     def weighted_sum(self, window: Window, runtime: Runtime, weights: Mapping[str, float]) -> SummedGradient:
         """The sum of the rows."""
         replay = Replay(window, runtime)
         rows = self.rows(replay)
-        kept = KeptRows(replay.losses_in_order, rows, runtime, replay.storage)
+        kept = KeptRows(replay.readings, rows, runtime, replay.storage)
         kept.combine(
             torch.tensor([[weights[name] for name in rows]], dtype=torch.float64), one_block(runtime.parameters)
         )
-        return SummedGradient(replay.losses_in_order, runtime)
+        return SummedGradient(replay.readings, runtime)

@@ -54,4 +54,4 @@ def plain_sum(window: Window, runtime: Runtime, weights: Mapping[str, float]) ->
     """Leave the gradient of ``sum_k w_k L_k`` in ``.grad``."""
     replay = Replay(window, runtime)
     replay.weighted_sum(weights)
-    return SummedGradient(replay.losses_in_order, runtime)
+    return SummedGradient(replay.readings, runtime)

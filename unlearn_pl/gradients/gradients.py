@@ -15,14 +15,15 @@ class Gradients(ABC):
 
     @abstractmethod
     def measure(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        """Losses and products over all ranks, in one small collective and one transfer to the CPU.
+        """Losses, progress and products over all ranks, in one small collective and one transfer to the CPU.
 
         Args:
             geometry: blocks and metric of the products.
 
         Returns:
-            Mean losses ``[K]`` over the window and all ranks, and ``G[n, i, j] = g_i^T H g_j`` over the parameters of
-            block n, ``[N, K, K]``; both fp64 on the CPU, equal on all ranks.
+            The readings ``[K, 3]`` (mean loss over the window and all ranks, progress, and progress relative to the
+            reference model, NaN where there is none), and ``G[n, i, j] = g_i^T H g_j`` over the parameters of block n,
+            ``[N, K, K]``; both fp64 on the CPU, equal on all ranks.
         """
 
     @abstractmethod

@@ -17,16 +17,14 @@ class KeptRows(Gradients):
     """Rows as a storage keeps them: whole, in bfloat16, on the host, or a part of each on every rank.
 
     Args:
-        losses: K of ``[]``, this rank's shares of the mean losses.
+        readings: ``[K, 3]`` this rank's shares of the mean losses and of the progress.
         rows: name to the kept form of a row, reduced over ranks.
         runtime: parameters and ranks.
         storage: keeps the rows.
     """
 
-    def __init__(
-        self, losses: Sequence[Tensor], rows: Mapping[str, Row], runtime: Runtime, storage: RowStorage
-    ) -> None:
-        self._losses = losses
+    def __init__(self, readings: Tensor, rows: Mapping[str, Row], runtime: Runtime, storage: RowStorage) -> None:
+        self._readings = readings
         self._rows = rows
         self._runtime = runtime
         self._storage = storage
@@ -36,7 +34,7 @@ class KeptRows(Gradients):
         runtime = self._runtime
         parts = runtime.sharded or (self._storage.scatters and runtime.world_size > 1)
         rows, ranks = list(self._rows.values()), runtime.world_size
-        return reduced_products(self._losses, rows, geometry.blocks, geometry.metric, world_size=ranks, parts=parts)
+        return reduced_products(self._readings, rows, geometry.blocks, geometry.metric, world_size=ranks, parts=parts)
 
     def combine(self, weights: Tensor, geometry: Geometry) -> None:
         """See :meth:`Gradients.combine`; the memory of the rows is reused."""

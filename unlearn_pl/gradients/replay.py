@@ -25,12 +25,14 @@ class Replay:
         runtime: forward and backward passes.
         storage: keeps rows until all of them are available.
         losses: name to this rank's share ``[]`` of the objective's mean loss, once it has been run.
+        progress: name to this rank's shares ``[2]`` of its progress, and of that relative to the reference model.
     """
 
     window: Window
     runtime: Runtime
     storage: RowStorage = field(default_factory=WholeRows)
     losses: dict[str, Tensor] = field(default_factory=dict)
+    progress: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -38,9 +40,11 @@ class Replay:
         return self.runtime.parameters
 
     @property
-    def losses_in_order(self) -> list[Tensor]:
-        """``losses`` in the order of the objectives: K of ``[]``."""
-        return [self.losses[name] for name in self.window.objectives]
+    def readings(self) -> Tensor:
+        """This rank's shares of loss, progress, and progress relative to the reference model: ``[K, 3]`` fp64."""
+        return torch.stack(
+            [torch.cat([self.losses[name].view(1), self.progress[name]]) for name in self.window.objectives]
+        )
 
     def rows(self, names: Sequence[str] | None = None) -> dict[str, Row]:
         """The gradient of each objective's mean loss over the window and all ranks.
@@ -136,11 +140,21 @@ class Replay:
     def _forget_losses(self, names: Sequence[str] | None) -> None:
         for name in self.window.objectives if names is None else names:
             self.losses.pop(name, None)
+            self.progress.pop(name, None)
 
     def _share_of_loss(self, name: str, views: Mapping[str, View], micro_batch: int) -> Tensor:
         objective = self.window.objectives[name]
-        loss = objective.loss(*(views[stream] for stream in objective.streams))
+        own = [views[stream] for stream in objective.streams]
+        loss = objective.loss(*own)
+        self._add_progress(name, own, micro_batch)
         loss = loss * self.window.shares[name][micro_batch].to(loss.dtype)
         self.losses[name] = self.losses.get(name, 0) + loss.detach().double()
         reached = None if objective.reaches_all else self.runtime.reach_all()
         return loss if reached is None else loss + reached
+
+    @torch.no_grad()
+    def _add_progress(self, name: str, views: Sequence[View], micro_batch: int) -> None:
+        objective, share = self.window.objectives[name], self.window.sequence_shares[name][micro_batch]
+        values = [objective.progress(*views), objective.progress_kept(*views)]
+        known = [torch.full_like(share, torch.nan) if value is None else value.double() * share for value in values]
+        self.progress[name] = self.progress.get(name, 0) + torch.stack(known)

@@ -67,7 +67,7 @@ def block_gramians(rows: Sequence[Row], blocks: Sequence[int], metric: Row | Non
 
 
 def reduced_products(
-    losses: Sequence[Tensor],
+    readings: Tensor,
     rows: Sequence[Row],
     blocks: Sequence[int],
     metric: Row | None = None,
@@ -75,12 +75,12 @@ def reduced_products(
     world_size: int,
     parts: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The mean losses ``[K]`` and the products ``[N, R, R]`` of R rows over all ranks; fp64 on the CPU.
+    """The readings ``[K, 3]`` and the products ``[N, R, R]`` of R rows over all ranks; fp64 on the CPU.
 
     One small collective, and one transfer to the CPU.
 
     Args:
-        losses: K of ``[]``, this rank's shares of the mean losses.
+        readings: ``[K, 3]`` this rank's shares of the mean losses and of the progress.
         rows: R gradient rows, already reduced over ranks.
         blocks: number of the block of each parameter, 0 to N - 1.
         metric: as in :func:`block_gramians`.
@@ -92,13 +92,14 @@ def reduced_products(
         local = block_gramians(rows, blocks, metric)
         share = local if parts else local / world_size
         i, j = torch.triu_indices(*local.shape[1:], device=local.device)  # one half of a symmetric matrix
-        packed = torch.cat([torch.stack([loss.to(local.device) for loss in losses]), share[:, i, j].flatten()])
+        # Without any row, the products are on the CPU, but the ranks may communicate on an accelerator.
+        packed = torch.cat([readings.flatten(), share[:, i, j].flatten().to(readings.device)])
         if world_size > 1:
             torch.distributed.all_reduce(packed)
         packed = packed.cpu()
     gramians, (i, j) = torch.empty_like(local, device="cpu"), torch.triu_indices(*local.shape[1:])
-    gramians[:, i, j] = gramians[:, j, i] = packed[len(losses) :].view(len(local), -1)
-    return packed[: len(losses)], gramians
+    gramians[:, i, j] = gramians[:, j, i] = packed[readings.numel() :].view(len(local), -1)
+    return packed[: readings.numel()].view_as(readings), gramians
 
 
 def _device_of(rows: Sequence[Row]) -> torch.device:

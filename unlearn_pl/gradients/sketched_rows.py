@@ -1,6 +1,6 @@
 """Gradients represented by their sketches alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class SketchedRows(GradientSource):
         """Sketches of the gradients."""
         replay = Replay(window, runtime)
         sketches = replay.sketches(self._sketch)
-        return Sketches(replay.losses_in_order, sketches, window, runtime)
+        return Sketches(replay.readings, sketches, window, runtime)
 
     def weighted_sum(self, window: Window, runtime: Runtime, weights: Mapping[str, float]) -> SummedGradient:
         """The gradient of the weighted sum of the losses."""
@@ -55,27 +55,27 @@ class Sketches(Gradients):
     """Sketches of K gradients.
 
     Args:
-        losses: K of ``[]``, this rank's shares of the mean losses.
+        readings: ``[K, 3]`` this rank's shares of the mean losses and of the progress.
         sketches: ``[K, size]``, each rank's addend.
         window: the data of the step, to be run again.
         runtime: forward and backward passes.
     """
 
-    def __init__(self, losses: Sequence[Tensor], sketches: Tensor, window: Window, runtime: Runtime) -> None:
-        self._losses = losses
+    def __init__(self, readings: Tensor, sketches: Tensor, window: Window, runtime: Runtime) -> None:
+        self._readings = readings
         self._sketches = sketches
         self._window = window
         self._runtime = runtime
 
     def measure(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """See :meth:`Gradients.measure`; in one block and the Euclidean metric."""
-        losses = torch.stack([loss.to(self._sketches.device) for loss in self._losses])
-        packed = torch.cat([losses.unsqueeze(1), self._sketches.double()], dim=1)
+        packed = torch.cat([self._readings.to(self._sketches.device), self._sketches.double()], dim=1)
         if self._runtime.world_size > 1:
             torch.distributed.all_reduce(packed)
-        rows = packed[:, 1:]
-        on_cpu = torch.cat([packed[:, :1], rows @ rows.T], dim=1).cpu()
-        return on_cpu[:, 0], on_cpu[None, :, 1:]
+        width = self._readings.shape[1]
+        rows = packed[:, width:]
+        on_cpu = torch.cat([packed[:, :width], rows @ rows.T], dim=1).cpu()
+        return on_cpu[:, :width], on_cpu[None, :, width:]
 
     def combine(self, weights: Tensor, geometry: Geometry) -> SummedGradient:
         """See :meth:`Gradients.combine`; runs the window again."""

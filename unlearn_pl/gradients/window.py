@@ -62,12 +62,14 @@ class Window:
         data: the micro-batches of every stream.
         objectives: name to objective, in the order of the rows.
         shares: name to ``[M]``, the shares of the micro-batches of the objective's streams.
+        sequence_shares: the same of the sequences of its last stream, for its progress.
         step: number of optimizer steps before this one.
     """
 
     data: WindowData
     objectives: Mapping[str, Objective]
     shares: Mapping[str, Tensor]
+    sequence_shares: Mapping[str, Tensor]
     step: int = 0
 
     @property
@@ -113,11 +115,14 @@ def window_of(
             raise ValueError(f"Objective {name!r} reads stream {missing[0]!r}, but the data has {sorted(data)}.")
         if len(set(sizes.values())) > 1:
             raise ValueError(f"Objective {name!r} reads streams with different numbers of micro-batches: {sizes}.")
-    counts = {
-        name: torch.stack([count(batch, o.mean_over) for batch in data[o.streams[0]]]) for name, o in objectives.items()
-    }
-    totals = torch.stack([own.sum() for own in counts.values()])
+    counts = [
+        *(torch.stack([count(batch, o.mean_over) for batch in data[o.streams[0]]]) for o in objectives.values()),
+        *(torch.stack([count(batch, "sequences") for batch in data[o.streams[-1]]]) for o in objectives.values()),
+    ]
+    totals = torch.stack([own.sum() for own in counts])
     if world_size > 1:
         distributed.all_reduce(totals)
-    shares = {name: own / total.clamp(min=1) for (name, own), total in zip(counts.items(), totals, strict=True)}
-    return Window(data, objectives, shares, step)
+    shares = [own / total.clamp(min=1) for own, total in zip(counts, totals, strict=True)]
+    of_losses = dict(zip(objectives, shares[: len(objectives)], strict=True))
+    of_progress = dict(zip(objectives, shares[len(objectives) :], strict=True))
+    return Window(data, objectives, of_losses, of_progress, step)

@@ -49,3 +49,12 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
 
 def _num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def reshard(model: nn.Module) -> None:
+    """FSDP2 leaves the root's weights gathered after a forward without backward; the optimizer needs the shards."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()

@@ -6,6 +6,7 @@ from lightning.pytorch.cli import OptimizerCallable
 
 from unlearn_pl.engine import OnNonFinite
 from unlearn_pl.functional import Rescale
+from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import GradientSource, Metric, Scope
 from unlearn_pl.masks import Mask
 from unlearn_pl.optim import Schedule
@@ -30,6 +31,8 @@ class ModuleOptions(TypedDict, total=False):
         rescale: give the combined gradient the length of the mean of the active gradients (``mean_gradient``), or the
             mean of their lengths (``mean_norm``).
         refresh_every: solve at every m-th step, and reuse the weights in between.
+        goals: name of an objective to how far it is to go: :class:`~unlearn_pl.goals.AtMost` or
+            :class:`~unlearn_pl.goals.AtLeast`.
     """
 
     mask: Mask | None
@@ -44,3 +47,4 @@ class ModuleOptions(TypedDict, total=False):
     metric: Metric
     rescale: Rescale | None
     refresh_every: int
+    goals: dict[str, Goal] | None

@@ -29,7 +29,7 @@ def reference_context(module: FittedModule, build: Callable[[], nn.Module], is_o
         build=build,
         forward=module.spec.forward,
         is_original=is_original,
-        needs=stream_needs(module.objectives),
+        needs=stream_needs(module.objectives, module.descent.goals.goals),
         examples=None if data is None else _examples_of(data, module),
         batch_size=1 if data is None else data.micro_batch_size,
         device=trainer.strategy.root_device,

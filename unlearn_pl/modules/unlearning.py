@@ -1,6 +1,5 @@
 """The LightningModule of every method: objectives, a combiner and a reference model."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -11,15 +10,18 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner
 from unlearn_pl.engine import Descent, OnNonFinite, Step, check_streams, stream_needs
 from unlearn_pl.functional import Rescale
+from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope, restore
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import LiveModel, ModelLike
 from unlearn_pl.modules.checks import check_clipping, check_reference, check_resumed, check_scattering, check_trainer
+from unlearn_pl.modules.default_optimizer import default_optimizer, warn_of_momentum
+from unlearn_pl.modules.levels import holdout_level, start_levels
 from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress
 from unlearn_pl.modules.lightning_runtime import LightningRuntime
 from unlearn_pl.modules.memory import announce_memory, memory_errors_explained
@@ -64,7 +66,10 @@ class UnlearningModule(ModelModule):
             mean of their lengths (``mean_norm``), or the combiner's own (None).
         refresh_every: solve at every m-th step only, and reuse the weights for a single weighted sum in between, at
             most as long as the step that was solved for them. The combiner solves early when a loss has changed by more
-            than a factor of 2, or an objective has crossed its ``satisfied`` threshold.
+            than a factor of 2, or an objective has crossed its ``satisfied`` threshold or reached its goal.
+        goals: name of an objective to how far it is to go: :class:`~unlearn_pl.goals.AtMost` or
+            :class:`~unlearn_pl.goals.AtLeast`. Levels that they refer to are measured before the first step. AdamW
+            then has a beta1 of 0.5 by default: with 0.9, about ten steps pass before a goal that is reached has effect.
 
     Raises:
         ValueError: if there is no objective, an objective needs a reference model and there is none, the combiner does
@@ -89,6 +94,7 @@ class UnlearningModule(ModelModule):
         metric: Metric = "euclidean",
         rescale: Rescale | None = None,
         refresh_every: int = 1,
+        goals: dict[str, Goal] | None = None,
     ) -> None:
         super().__init__(model, max_new_tokens)
         check_clipping(gradient_clip_val)
@@ -102,12 +108,13 @@ class UnlearningModule(ModelModule):
             metric=metric,
             rescale=rescale,
             refresh_every=refresh_every,
+            goals=goals,
         )
         self._objective_modules = nn.ModuleList(objectives.values())  # buffers move and are saved with the module
         self.runtime = LightningRuntime(self)
         self.reference = reference
         self.mask = mask
-        self.optimizer = optimizer or functools.partial(AdamW, lr=1e-5, weight_decay=0.01)
+        self.optimizer = optimizer or default_optimizer(has_goals=bool(goals))
         self.schedule = schedule or LinearWarmup()
         self.gradient_clip_val = gradient_clip_val
         self.micro_batch_size = micro_batch_size
@@ -187,7 +194,7 @@ class UnlearningModule(ModelModule):
             batch: one of its micro-batches.
         """
         assert self.model is not None
-        needs = stream_needs(self.objectives)[stream]
+        needs = stream_needs(self.objectives, self.descent.goals.goals)[stream]
         compared = self.reference is not None and any(need.reference for need in needs)
         fields = self.reference.annotate(stream, batch, needs, self.model) if self.reference and compared else {}
         view = self.spec.forward(self.model, batch, needs)
@@ -312,6 +319,7 @@ class UnlearningModule(ModelModule):
             raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
         optimizer = made_optimizer(self.optimizer, trained)
         self.descent.check_optimizer(optimizer)
+        warn_of_momentum(optimizer, self.descent.goals)
         if self.mask is not None and self.mask.element_wise:
             mask_weight_decay(optimizer, self.mask, {p: name for name, p in self.model.named_parameters()})
         return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *num_steps(self))}
@@ -327,6 +335,17 @@ class UnlearningModule(ModelModule):
             f"{self.micro_batches_per_step} micro-batches per optimizer step"
         )
         announce_memory(self)
+
+    def on_train_start(self) -> None:
+        """Measure the levels that the goals refer to, before the first optimizer step."""
+        if self.descent.goals and self.windows_closed == 0:
+            needs_holdout = self.descent.goals.needs_holdout
+            self.descent.begin(start_levels(self), holdout_level(self) if needs_holdout else None)
+
+    def on_train_end(self) -> None:
+        """Log how far each objective with a goal has come."""
+        if self.descent.goals:
+            rank_zero_info(self.descent.goals.summary())
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 

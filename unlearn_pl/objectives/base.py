@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.types import LanguageView, MeanOver, Role
+from unlearn_pl.types import AnswerView, LanguageView, MeanOver, Role, View
 
 
 class Objective(Recorded, nn.Module, ABC):
@@ -47,6 +47,11 @@ class Objective(Recorded, nn.Module, ABC):
         """The streams that are read, in the order in which ``loss`` gets their views."""
         return (self.stream,) if isinstance(self.stream, str) else self.stream
 
+    @property
+    def progress_rises(self) -> bool:
+        """Whether descending the loss is meant to raise the :meth:`progress`; by default for role ``retain``."""
+        return self.role == "retain"
+
     # Typed with Any, so that type checkers accept a subclass's plain `loss(self, view: LanguageView)`.
     @abstractmethod
     def loss(self, *views: Any, **_: Any) -> Tensor:
@@ -58,6 +63,22 @@ class Objective(Recorded, nn.Module, ABC):
         Returns:
             ``[]``, fp32 or better; 0 (with a gradient of 0) for a view without labels.
         """
+
+    def progress(self, *views: View) -> Tensor | None:
+        """How far the objective is, in a unit that people understand: by default the probability of an answer.
+
+        Args:
+            views: one view per stream in ``streams``; by default the last is read, which holds the forget answers of
+                objectives that compare them with alternates.
+
+        Returns:
+            ``[]``, a mean over the sequences of the last view, without a gradient; None where only the loss says it.
+        """
+        return views[-1].probability() if isinstance(views[-1], AnswerView) else None
+
+    def progress_kept(self, *views: View) -> Tensor | None:
+        """:meth:`progress` relative to the reference model, per example; ``[]``, None without a reference."""
+        return views[-1].probability_kept() if isinstance(views[-1], AnswerView) else None
 
     def forward(self, *views: LanguageView) -> Tensor:
         """Same as :meth:`loss`, ``[]``."""

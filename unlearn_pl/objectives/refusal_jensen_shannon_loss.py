@@ -26,6 +26,11 @@ class RefusalJensenShannonLoss(Objective):
     stream = "forget.alternate"
     role = "forget"
 
+    @property
+    def progress_rises(self) -> bool:
+        """True: progress is the probability of the refusals."""
+        return True
+
     def loss(self, view: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``."""
         return one_hot_js_divergence(view.logps, view.mask)

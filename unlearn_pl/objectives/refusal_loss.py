@@ -17,3 +17,8 @@ class RefusalLoss(CausalLMLoss):
 
     stream = "forget.alternate"
     role = "forget"
+
+    @property
+    def progress_rises(self) -> bool:
+        """True: progress is the probability of the refusals."""
+        return True

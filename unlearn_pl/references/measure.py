@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unlearn_pl.functional.top_k import top_k_log_probs
 from unlearn_pl.models.modes import evaluation_mode
+from unlearn_pl.models.sharding import reshard
 from unlearn_pl.references.cache import ReferenceCache, keys_of
 from unlearn_pl.references.context import ReferenceContext, TokenExample
 from unlearn_pl.references.ranks import gather_on_rank_zero
@@ -51,7 +52,7 @@ def measure(
             scored = (batch["labels"][:, 1:] != IGNORE_INDEX).sum(dim=-1).cpu()
             part = mine, ReferenceCache(torch.tensor(keys_of(batch)), scored, values)
             parts |= dict(gather_on_rank_zero(part, context))
-    _reshard(model)
+    reshard(model)
     return [parts[start] for start in sorted(parts)]
 
 
@@ -80,12 +81,3 @@ def _collated(examples: Sequence[TokenExample], device: torch.device) -> TokenBa
         labels=padded([example.labels for example in examples], IGNORE_INDEX),
         index=torch.tensor([example.index for example in examples], device=device),
     )
-
-
-def _reshard(model: nn.Module) -> None:
-    """FSDP2 leaves the root's weights gathered after a forward; the optimizer needs the shards."""
-    from torch.distributed.fsdp import FSDPModule
-
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unlearn_pl.combiners.moving_average import MovingAverage
+from unlearn_pl.functional.moving_average import MovingAverage
 
 
 def test_average_equals_the_weighted_mean_of_what_each_entry_saw():
