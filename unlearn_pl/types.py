@@ -290,7 +290,7 @@ class StreamProvider(ABC):
         return 0
 
     @property
-    def holdout(self) -> str | None:
+    def holdout_set(self) -> str | None:
         """Name of the stream or split with examples like those of the forget set that no model was trained on."""
         return None
 

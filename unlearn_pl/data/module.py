@@ -145,19 +145,17 @@ class UnlearningDataModule(StreamDataModule):
         return max((dataset.longest_sequence for dataset in datasets), default=0)
 
     @property
-    def holdout(self) -> str | None:
+    def holdout_set(self) -> str | None:
         """``holdout``, if there is a stream or an evaluation split of that name; loaded otherwise or not."""
-        return super().holdout or ("holdout" if "holdout" in self.load_splits() else None)
+        return super().holdout_set or ("holdout" if "holdout" in self.load_splits() else None)
 
     def sample(self, name: str, size: int) -> list[Batch]:
         """See :meth:`StreamProvider.sample`; of a split, the correct answers."""
         if name in self._sources:
             return super().sample(name, size)
         source = select(self.load_splits(), [name], "splits")[name]
-        dataset = CandidateDataset(name, load_split(source, f"split {name!r}"), self._encoder)
-        right = dataset.first_candidates()
-        collate = BatchOf(right, self.collate, takes_draws=False)
-        return self._micro_batches(name, len(right), size, collate)
+        right = CandidateDataset(name, load_split(source, f"split {name!r}"), self._encoder).right_answers()
+        return self._micro_batches(name, len(right), size, BatchOf(right, self.collate, takes_draws=False))
 
     def training_examples(self, stream: str, num_steps: int | None) -> list[Example]:
         """Examples of ``stream`` that the first ``num_steps`` optimizer steps show, each example and answer once.

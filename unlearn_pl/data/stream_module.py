@@ -158,7 +158,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         return self.batch_size // unit
 
     @property
-    def holdout(self) -> str | None:
+    def holdout_set(self) -> str | None:
         """``holdout``, if there is a stream of that name; trained on or not."""
         return "holdout" if "holdout" in self._sources else None
 

@@ -32,7 +32,7 @@ def start_levels(module: FittedModule) -> dict[str, float]:
 def holdout_level(module: FittedModule) -> float | None:
     """The probability of the answers of the holdout set; None if the data has no such set."""
     data = module.stream_data
-    name = None if data is None else data.holdout
+    name = None if data is None else data.holdout_set
     return None if data is None or name is None else mean_probability(module, data.sample(name, LEVEL_EXAMPLES))
 
 

@@ -41,9 +41,13 @@ class CandidateDataset(Dataset[Example]):
         """Tokens in the longest example."""
         return len(self._examples[-1])
 
+    def right_answers(self) -> list[Example]:
+        """Candidate 0 of every row, the shortest first."""
+        return [example for example in self._examples if not example.choice]
+
     def first_candidates(self) -> dict[int, list[int]]:
         """Index of every row to the tokens of its candidate 0, the prompt included."""
-        return {example.index: example.input_ids for example in self._examples if not example.choice}
+        return {example.index: example.input_ids for example in self.right_answers()}
 
 
 class PromptDataset(Dataset[Prompt]):
