@@ -4,6 +4,7 @@ from unlearn_pl.callbacks.audit_trail import AuditTrail
 from unlearn_pl.callbacks.averaged_weights import AveragedWeights
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
+from unlearn_pl.callbacks.goals import Budget, StopAtGoals
 from unlearn_pl.callbacks.lm_eval import LMEvaluation
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.muse import MUSEEvaluation
@@ -17,6 +18,7 @@ from unlearn_pl.callbacks.wmdp import WMDPEvaluation
 __all__ = [
     "AuditTrail",
     "AveragedWeights",
+    "Budget",
     "ConflictMonitor",
     "EvaluationCallback",
     "LMEvaluation",
@@ -26,6 +28,7 @@ __all__ = [
     "RequestEvaluation",
     "SavePredictions",
     "SavePretrained",
+    "StopAtGoals",
     "TOFUEvaluation",
     "WMDPEvaluation",
 ]

@@ -32,6 +32,7 @@ class Goals:
             if it is not known.
         progress: ``[K]`` moving average of the progress, or of the loss where there is none; NaN before the first step.
         standing: distances after the last update.
+        forget: ``[K]`` bool: the objectives of role ``forget``.
 
     Raises:
         ValueError: if ``decay`` is outside [0, 1).
@@ -62,7 +63,7 @@ class Goals:
             if name in self.goals:
                 _check_side(name, self.goals[name], rising)
         self.names = tuple(names)
-        self._forget = torch.tensor([role == "forget" for role in roles], dtype=torch.bool)
+        self.forget = torch.tensor([role == "forget" for role in roles], dtype=torch.bool)
         self.courses = [
             Course(name, role, self.goals[name]) if name in self.goals else None
             for name, role in zip(names, roles, strict=True)
@@ -95,7 +96,7 @@ class Goals:
                 self._check_holdout(course)
                 course.start = start.get(course.name, math.nan)
                 met[k] = course.is_met_by(course.start, self.holdout)
-        self.standing = Standing(self.standing.distance, met & self._forget, self.standing.broken)
+        self.standing = Standing(self.standing.distance, met & self.forget, self.standing.broken)
 
     def update(self, readings: Tensor) -> Standing:
         """Update with the measurements of a step.
@@ -126,8 +127,8 @@ class Goals:
                     course.set(readings[k], self.holdout)
                 distances[k] = course.distance(readings[k])
         average = self._distances.update(distances, where=distances.isfinite())
-        met = self._forget & (average <= HYSTERESIS * self.standing.met)
-        broken = ~self._forget & (average < HYSTERESIS * self.standing.broken)
+        met = self.forget & (average <= HYSTERESIS * self.standing.met)
+        broken = ~self.forget & (average < HYSTERESIS * self.standing.broken)
         self.standing = Standing(average, met, broken)
 
     @property
