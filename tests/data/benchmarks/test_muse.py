@@ -34,12 +34,16 @@ def texts(data: MUSEDataModule, stream: str) -> list[str]:
 
 
 def test_streams_are_the_texts_in_chunks(tokenizer, folder):
-    data = MUSEDataModule(tokenizer, path=str(folder), streams=["forget", "retain", "train"], chunk_length=64)
+    every = ["forget", "retain", "train", "holdout"]
+    data = MUSEDataModule(tokenizer, path=str(folder), streams=every, chunk_length=64)
     data.setup("fit")
 
     assert texts(data, "forget") == [text(i) for i in range(6)]
     assert texts(data, "retain") == [text(i, "bakery") for i in range(7)]
     assert texts(data, "train") == [text(i, place) for place in ("mill", "bakery", "forge") for i in range(8)]
+    assert texts(data, "holdout") == [text(i, "quarry") for i in range(3)]
+    other = MUSEDataModule(tokenizer, path=str(folder), streams=["holdout"], holdout="raw/retain2")
+    assert texts(other, "holdout") == [text(i, "forge") for i in range(5)]
     short = MUSEDataModule(tokenizer, path=str(folder), streams=["forget"], chunk_length=16)
     chunks = short._training["forget"].shown()
     assert max(map(len, chunks)) == short._training["forget"].longest_sequence == 16
@@ -182,6 +186,7 @@ def test_without_a_folder_rows_come_from_the_hub(tokenizer, folder, monkeypatch)
         ({"forget": "raw/forgotten"}, r"forget=\['raw/forgotten'\] is not among the texts of MUSE's news.*raw/forget,"),
         ({"corpus": "books", "forget": "scal/forget_2"}, r"'scal/forget_2'\] is not among .*books"),
         ({"retain": "retain1"}, r"retain=\['retain1'\]"),
+        ({"holdout": "privleak"}, r"holdout=\['privleak'\]"),
         ({"train": []}, r"train=\[\]"),
         ({"chunk_length": 1}, "chunk_length=1 must be at least 2"),
         ({"shots": 11}, "shots=11; accepted are 0 to 10"),

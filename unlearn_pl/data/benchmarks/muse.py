@@ -22,7 +22,8 @@ from unlearn_pl.data.streams.source import Source, StreamSource
 class MUSEDataModule(UnlearningDataModule):
     """MUSE from the Hugging Face hub (``muse-bench/MUSE-News`` and ``-Books``), or from a folder with its files.
 
-    Training streams are texts, cut into chunks: ``forget``, ``retain`` and ``train`` (what a model is fine-tuned on).
+    Training streams are texts, cut into chunks: ``forget``, ``retain``, ``train`` (what a model is fine-tuned on) and
+    ``holdout`` (texts like those of the forget set that no model is trained on).
     They are named as the benchmark names its data, ``<configuration>/<split>``: of the News, the forget sets of the
     scalability test are ``scal/forget_1`` to ``scal/forget_4`` (each contains the one before), the requests of the
     sustainability test ``sust/forget_1`` to ``sust/forget_4`` (disjoint, except for 62 texts that the first two share).
@@ -44,6 +45,7 @@ class MUSEDataModule(UnlearningDataModule):
             repository are also found. None for the hub.
         forget: name of the text of the stream ``forget``, or any :class:`~unlearn_pl.data.Source`.
         retain: the same for the stream ``retain``; the evaluation asks about ``raw/retain2``.
+        holdout: the same for the stream ``holdout``.
         train: the same for the stream ``train``, several in their order. The default is for the target model; without
             ``train/forget`` it is for the retain model (our reading of the data).
         chunk_length: most tokens of an example.
@@ -66,6 +68,7 @@ class MUSEDataModule(UnlearningDataModule):
         path: str | None = None,
         forget: str | Source = "raw/forget",
         retain: str | Source = "raw/retain1",
+        holdout: str | Source = "raw/holdout",
         train: Sequence[str | Source] = ("train/forget", "train/retain1", "train/retain2"),
         chunk_length: int = 2048,
         shots: int = 10,
@@ -73,7 +76,8 @@ class MUSEDataModule(UnlearningDataModule):
     ) -> None:
         super().__init__(tokenizer, **options)
         check_corpus(corpus)
-        for argument, names in (("forget", [forget]), ("retain", [retain]), ("train", train)):
+        given = (("forget", [forget]), ("retain", [retain]), ("holdout", [holdout]), ("train", train))
+        for argument, names in given:
             check_names(argument, names, corpus)
         check_positive(least=2, chunk_length=chunk_length)  # the first token is not scored
         if not 0 <= shots <= 10:
@@ -82,16 +86,18 @@ class MUSEDataModule(UnlearningDataModule):
         self.path = path
         self.forget = forget
         self.retain = retain
+        self.holdout = holdout
         self.train = list(train)
         self.chunk_length = chunk_length
         self.shots = shots
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """The three training streams, each read on demand."""
+        """The training streams, each read on demand."""
         return {
             "forget": self._source(self.forget),
             "retain": self._source(self.retain),
             "train": Joined([self._source(given) for given in self.train]),
+            "holdout": self._source(self.holdout),
         }
 
     def load_splits(self) -> Mapping[str, SplitSource]:
