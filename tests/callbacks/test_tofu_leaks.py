@@ -84,7 +84,7 @@ def test_leaks_by_their_formulas(tmp_path, expected, entry, eval_batch_size):
     if entry == "test":
         table = read_results(tmp_path / "a.json").per_example
         memorized = {"exact_memorization", "extraction_strength"}
-        paraphrased = {"paraphrase_probability", "paraphrase_share"}
+        paraphrased = {"paraphrase_probability", "truth_share"}
         own = {"probability", "truth_ratio", "rouge", "fluency"}
         assert set(table["forget"]) == memorized | ATTACKS | paraphrased | own
         assert set(table["retain"]) == memorized | {"probability", "truth_ratio", "rouge"}

@@ -58,7 +58,7 @@ class TOFUEvaluation(EvaluationCallback):
             quality. A ``results.json`` of this callback, TOFU's ``eval_log_aggregated.json`` or OpenUnlearning's
             ``TOFU_EVAL.json``. PrivLeak reads the first only; without it, PrivLeak compares with chance.
         output: file that ``test`` writes; by default ``results.json`` in the logger's directory.
-        truth_ratio_average: see :func:`~unlearn_pl.functional.truth_ratio`.
+        truth_ratio_average: see :func:`~unlearn_pl.functional.truth_ratio`; also that of ``memorization``.
         compat: conventions of memorization, membership inference and PrivLeak: None for ours, ``openunlearning`` for
             those of OpenUnlearning. The differences are documented in
             :func:`~unlearn_pl.functional.extraction_strength`, :func:`~unlearn_pl.functional.min_k` and
@@ -177,7 +177,7 @@ class TOFUEvaluation(EvaluationCallback):
                     candidates = metric.candidates()
                     tofu.setdefault(split, {}).update(tofu_scores(split, candidates, self.truth_ratio_average))
                     if split == FORGET and "exact_memorization" in metrics:
-                        others.setdefault(split, {}).update(paraphrase_scores(candidates))
+                        others.setdefault(split, {}).update(paraphrase_scores(candidates, self.truth_ratio_average))
                 else:
                     table = tofu if name in TOFU_SCORES else others
                     table.setdefault(split, {})[name] = metric.per_example()
