@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
-from unlearn_pl.callbacks.retain import check_questions, compares_with_chance, membership_of
+from unlearn_pl.callbacks.retain import check_questions, check_retain_auc, compares_with_chance, membership_of
 from unlearn_pl.functional import Compat
 from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
@@ -56,7 +56,7 @@ class TOFUEvaluation(EvaluationCallback):
     Args:
         retain_results: evaluation of a retain model, which was trained on the retain set only; needed for the forget
             quality. A ``results.json`` of this callback, TOFU's ``eval_log_aggregated.json`` or OpenUnlearning's
-            ``TOFU_EVAL.json``. PrivLeak reads the first only; without it, PrivLeak compares with chance.
+            ``TOFU_EVAL.json``. PrivLeak reads the first only; without it, PrivLeak compares with ``retain_auc``.
         output: file that ``test`` writes; by default ``results.json`` in the logger's directory.
         truth_ratio_average: see :func:`~unlearn_pl.functional.truth_ratio`; also that of ``memorization``.
         compat: conventions of memorization, membership inference and PrivLeak: None for ours, ``openunlearning`` for
@@ -65,9 +65,11 @@ class TOFUEvaluation(EvaluationCallback):
             :func:`~unlearn_pl.functional.priv_leak`.
         more_attacks: further, more expensive membership attacks, in ``test``; see
             :class:`~unlearn_pl.callbacks.MoreAttacks`.
+        retain_auc: the AUC of Min-K% on a retain model, if it is published but the model's scores are not (those of
+            OpenUnlearning's ``TOFU_EVAL.json`` are no scores of this kind); None for chance, 0.5.
 
     Raises:
-        ValueError: if ``compat`` is unknown.
+        ValueError: if ``compat`` is unknown, or ``retain_auc`` is not in ``[0, 1]``.
 
     Example:
         >>> evaluation = TOFUEvaluation(output="results/npo.json")
@@ -88,13 +90,16 @@ class TOFUEvaluation(EvaluationCallback):
         truth_ratio_average: TruthRatioAverage = "geometric",
         compat: Compat = None,
         more_attacks: MoreAttacks | None = None,
+        retain_auc: float | None = None,
     ) -> None:
         super().__init__(output)
         follows_openunlearning(compat)
+        check_retain_auc(retain_auc, None)  # retain_results may hold truth ratios alone, see setup
         self.retain_results = retain_results
         self.truth_ratio_average = truth_ratio_average
         self.compat = compat
         self.more_attacks = more_attacks
+        self.retain_auc = retain_auc
         self._more_metrics: Callable[[], Mapping[str, PerExampleMetric]] = dict
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -111,6 +116,8 @@ class TOFUEvaluation(EvaluationCallback):
             return
         arguments = {"truth_ratio_average": self.truth_ratio_average, "compat": self.compat}
         self.retain_scores = self.read_retain_scores(self.retain_results, arguments)
+        if not compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS)):
+            check_retain_auc(self.retain_auc, self.retain_results)
         check_questions(trainer, self.retain_results, (MEMBERS, NONMEMBERS))
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
@@ -136,8 +143,9 @@ class TOFUEvaluation(EvaluationCallback):
 
         Args:
             per_example: split to score to index to value.
-            retain: the same of the retain model; None for no forget quality, and a PrivLeak compared with chance.
-            arguments: those of the callback; ``compat`` is read.
+            retain: the same of the retain model; None for no forget quality, and a PrivLeak compared with
+                ``retain_auc`` or chance.
+            arguments: those of the callback; ``compat`` and ``retain_auc`` are read.
         """
         forget = per_example.get(FORGET, {})
         tofu = {
@@ -188,10 +196,12 @@ class TOFUEvaluation(EvaluationCallback):
         """The metrics, in ``test`` with intervals of the AUCs, and the scores per example."""
         per_example = self.scores_of(collected)
         self._check_questions(per_example.get(FORGET, {}).get("truth_ratio", {}))
-        metrics = self.metrics_of(per_example, self.retain_scores, {"compat": self.compat})
+        arguments = {"compat": self.compat, "retain_auc": self.retain_auc}
+        metrics = self.metrics_of(per_example, self.retain_scores, arguments)
         if self.stage == "test":
             metrics |= membership_intervals(per_example.get(MEMBERS, {}), per_example.get(NONMEMBERS, {}))
-        if "privleak" in metrics and compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS)):
+        against_chance = self.retain_auc is None and compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS))
+        if "privleak" in metrics and against_chance:
             self.warn_once(
                 "privleak compares with chance, because there are no retain_results with a holdout split. Test a "
                 "retain model, trained on the retain set only, with both splits, and give its results.json."

@@ -102,6 +102,24 @@ def test_knowledge_is_asked_for_after_ten_answered_questions(tokenizer, folder):
     assert prompts(few, "knowmem_forget")[0][0].count("Question: ") == 3
 
 
+def test_published_prompts_end_with_a_space(tokenizer, folder):
+    """The authors and OpenUnlearning tokenize "Answer: "; prompts without the space are the default."""
+    shots = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in pairs(10))
+    published = [f"{shots}Question: {row['question']}\nAnswer: " for row in pairs(4, 20)]
+    data = MUSEDataModule(tokenizer, path=str(folder), splits=["knowmem_forget"], compat="openunlearning")
+    found = sorted(data._prompts["knowmem_forget"], key=lambda prompt: prompt.index)
+    assert [prompt.input_ids for prompt in found] == [tokenizer(text)["input_ids"] for text in published]
+    assert [prompt.answer for prompt in found] == [row["answer"] for row in pairs(4, 20)]
+    default = MUSEDataModule(tokenizer, path=str(folder), splits=["knowmem_forget"])
+    assert [text for text, _ in prompts(default, "knowmem_forget")] == [text.rstrip(" ") for text in published]
+    # What is scored is the same text; answers of the two kinds of prompts are never compared with each other.
+    texts = [[e.input_ids for e in d._candidates["knowmem_forget"]] for d in (data, default)]
+    assert texts[0] == texts[1]
+    assert data.question_hashes() != default.question_hashes()
+    with pytest.raises(ValueError, match="compat must be None or 'openunlearning', but is 'muse'"):
+        MUSEDataModule(tokenizer, compat="muse")
+
+
 def test_verbatim_texts_are_continued(tokenizer, folder):
     data = MUSEDataModule(tokenizer, path=str(folder), splits=["verbmem_forget"])
 
