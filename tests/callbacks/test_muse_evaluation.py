@@ -121,7 +121,7 @@ def test_privleak_compares_with_a_published_auc(tmp_path):
     """The authors of MUSE publish 0.4772 for the News, which is 1 minus our AUC."""
     path = str(tmp_path / "a.json")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="privleak compares with chance")
         evaluation = MUSEEvaluation(output=path, retain_auc=1 - 0.4772)
         run(evaluation, PRIVLEAK)
     hidden = 1 - evaluation.results.metrics["auc_min_k"]
@@ -159,10 +159,8 @@ def test_prompts_of_other_conventions_are_told(tmp_path):
     for compat in (None, "openunlearning"):
         evaluation = MUSEEvaluation(output=str(tmp_path / "a.json"), compat="openunlearning", knowmem_tokens=2)
         data = MUSEDataModule(kit.tokenizer(), compat=compat, **options)
-        told = (
-            pytest.warns(UserWarning, match="prompts end with 'Answer:' and not") if compat is None else nullcontext()
-        )
-        with told:
+        telling = pytest.warns(UserWarning, match="prompts end with 'Answer:' and not")
+        with nullcontext() if compat else telling:
             kit.trainer(callbacks=[evaluation]).test(PretrainedModule(long_model()), data, verbose=False)
 
 
