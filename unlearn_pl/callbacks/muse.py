@@ -10,10 +10,11 @@ from transformers import PreTrainedTokenizerBase
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.retain import check_questions, check_retain_auc, compares_with_chance, membership_of
-from unlearn_pl.data import MUSEDataModule
+from unlearn_pl.data import MUSEDataModule, SequentialRequests
 from unlearn_pl.functional import Compat
 from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.metrics import (
+    Direction,
     ExactMemorization,
     ExtractionStrength,
     PerExampleMetric,
@@ -82,6 +83,10 @@ class MUSEEvaluation(EvaluationCallback):
 
     benchmark: ClassVar[str] = "muse"
     against_retain: ClassVar[frozenset[str]] = frozenset({"privleak", "privacy"})
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **dict.fromkeys(("verbmem_forget*", "knowmem_forget", "auc_*", "privleak"), "retain"),
+        **dict.fromkeys(("knowmem_retain", "privacy"), "higher"),
+    }
 
     def __init__(
         self,
@@ -202,7 +207,7 @@ class MUSEEvaluation(EvaluationCallback):
 
     def _check_prompts(self, data: object) -> None:
         """Warn if the prompts follow other conventions than the numbers."""
-        data = getattr(data, "data", data)  # of several requests
+        data = data.data if isinstance(data, SequentialRequests) else data
         if isinstance(data, MUSEDataModule) and self.compat is not None and data.compat is None:
             self.warn_once(
                 f"KnowMem follows compat={self.compat!r}, but its prompts end with 'Answer:' and not with 'Answer: '. "

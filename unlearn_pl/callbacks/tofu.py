@@ -14,6 +14,7 @@ from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
 from unlearn_pl.metrics import (
     CandidateNLL,
+    Direction,
     ExactMemorization,
     ExtractionStrength,
     Fluency,
@@ -47,7 +48,9 @@ class TOFUEvaluation(EvaluationCallback):
     ``validate`` computes everything that needs no generation, for curves over the epochs: probabilities, truth ratios
     and forget quality; ``{split}_exact_memorization`` and ``{split}_extraction_strength`` of the forget, retain and
     holdout answers. ``test`` adds ROUGE, the model utility and ``forget_fluency``, which is low for generated answers
-    that repeat themselves. Aggregates are those of :func:`~unlearn_pl.metrics.tofu_aggregates`.
+    that repeat themselves. Of what is measured on the forget set, the values of a retain model are the best; all
+    aggregates, ``memorization`` included, are the better the higher they are. They are those of
+    :func:`~unlearn_pl.metrics.tofu_aggregates`.
 
     With a split ``holdout``, of questions like those of the forget set that no model was trained on, there are also
     membership inference and PrivLeak, see :func:`~unlearn_pl.metrics.membership_metrics`; in ``test`` every AUC has an
@@ -82,6 +85,12 @@ class TOFUEvaluation(EvaluationCallback):
     against_retain: ClassVar[frozenset[str]] = frozenset(
         {"forget_quality", "log10_forget_quality", "privleak", "privacy", "overall"}
     )
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **dict.fromkeys(("*forget_quality", "forget_fluency", "model_utility"), "higher"),
+        **dict.fromkeys(("memorization", "privacy", "utility", "overall"), "higher"),
+        **dict.fromkeys(("forget_*", "holdout_*", "auc_*", "privleak"), "retain"),
+        **dict.fromkeys(("retain_*", "real_authors_*", "world_facts_*"), "higher"),
+    }
 
     def __init__(
         self,
