@@ -41,7 +41,7 @@ MEMORIZATION = ("exact_memorization", "extraction_strength")
 ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus")
 METRICS: dict[str, Sequence[str]] = {
     "forget": (
-        "probability", "truth_ratio", "rouge", "fluency", "paraphrase_probability", "paraphrase_share",
+        "probability", "truth_ratio", "rouge", "fluency", "paraphrase_probability", "truth_share",
         *MEMORIZATION, *ATTACKS,
     ),
     "retain": ("probability", "truth_ratio", "rouge", *MEMORIZATION),

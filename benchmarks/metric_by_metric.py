@@ -138,8 +138,8 @@ class MetricByMetric:
     def paraphrase_probability(self) -> list[float]:
         return [math.exp(-loss) for loss in self.paraphrase_losses]
 
-    def paraphrase_share(self) -> list[float]:
-        wrong = [sum(math.exp(-loss) for loss in losses) / len(losses) for losses in self.wrong_losses]
+    def truth_share(self) -> list[float]:
+        wrong = [math.exp(-sum(losses) / len(losses)) for losses in self.wrong_losses]
         return [p / (p + q) for p, q in zip(self.paraphrase_probability(), wrong, strict=True)]
 
     def rouge(self) -> list[float]:

@@ -129,6 +129,29 @@ def test_a_reference_with_fewer_tokens_is_refused():
         run(MUSEEvaluation(more_attacks=MoreAttacks(small)), MUSE)
 
 
+def test_a_live_reference_model_is_left_as_it_was(tmp_path):
+    given = reference_model().train()
+    given.lm_head.requires_grad_(False)
+    given.model.layers[0].eval()
+    before = [(m.training, [p.requires_grad for p in m.parameters(recurse=False)]) for m in given.modules()]
+    evaluation = TOFUEvaluation(output=str(tmp_path / "a.json"), more_attacks=MoreAttacks(given))
+    run(evaluation, TOFU)
+    assert before == [(m.training, [p.requires_grad for p in m.parameters(recurse=False)]) for m in given.modules()]
+    assert all(parameter.grad is None for parameter in given.parameters())
+    other = TOFUEvaluation(output=str(tmp_path / "b.json"), more_attacks=MoreAttacks(reference_model()))
+    run(other, TOFU)  # in evaluation mode from the beginning
+    assert evaluation.results.per_example["forget"]["reference"] == other.results.per_example["forget"]["reference"]
+
+
+def test_gradients_of_frozen_models_are_refused():
+    frozen = trained_model().requires_grad_(False)
+    with pytest.raises(ValueError, match=r"gradient-norm attack needs trained parameters.* are frozen"):
+        run(TOFUEvaluation(more_attacks=MoreAttacks(gradient_norm=True)), TOFU, model=frozen)
+    frozen.unused = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="depends on none of the 2 that are trained"):
+        run(TOFUEvaluation(more_attacks=MoreAttacks(gradient_norm=True)), TOFU, model=frozen)
+
+
 def test_gradients_of_sharded_models_are_refused():
     trainer = kit.trainer()
     trainer.strategy.__class__ = ModelParallelStrategy

@@ -1,17 +1,22 @@
 """MUSE's numbers against one text at a time in plain Python."""
 
+import copy
 import math
 import os
+import warnings
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
 from rouge_score.rouge_scorer import RougeScorer
+from tokenizers.processors import TemplateProcessing
 
 from tests import kit
 from tests.callbacks import evaluated
 from tests.callbacks.evaluated import Splits, long_model, trained_model
+from tests.data.benchmarks.benchmark_folders import muse
 from unlearn_pl.callbacks import MUSEEvaluation
 from unlearn_pl.data import MUSEDataModule
 from unlearn_pl.modules import PretrainedModule
@@ -110,6 +115,53 @@ def test_privleak_compares_with_the_retain_model(tmp_path):
     assert 0 <= evaluation.results.metrics["privacy"] < 1
     with pytest.raises(ValueError, match="was made with compat=None"):
         run(MUSEEvaluation(path, compat="openunlearning"), PRIVLEAK)
+
+
+def test_privleak_compares_with_a_published_auc(tmp_path):
+    """The authors of MUSE publish 0.4772 for the News, which is 1 minus our AUC."""
+    path = str(tmp_path / "a.json")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="privleak compares with chance")
+        evaluation = MUSEEvaluation(output=path, retain_auc=1 - 0.4772)
+        run(evaluation, PRIVLEAK)
+    hidden = 1 - evaluation.results.metrics["auc_min_k"]
+    assert evaluation.results.metrics["privleak"] == pytest.approx(100 * (hidden - 0.4772) / 0.4772, rel=1e-12)
+    results = read_results(path)
+    arguments = results.config["evaluation"]["init_args"]
+    assert MUSEEvaluation.metrics_of(results.per_example, None, arguments)["privleak"] == pytest.approx(
+        results.metrics["privleak"], rel=1e-12
+    )
+    for options, message in (
+        ({"retain_auc": 52.28}, "retain_auc=52.28; accepted is an AUC, from 0 to 1"),
+        ({"retain_auc": 0.5, "retain_results": path}, "retain_auc=0.5 and retain_results=.* are two; give one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MUSEEvaluation(**options)
+
+
+def test_references_are_as_long_as_those_of_the_authors():
+    """128 tokens include the one that the tokenizer begins every text with."""
+    tokenizer = kit.tokenizer()
+    plain, tokenizer = tokenizer, copy.deepcopy(tokenizer)
+    eos = (tokenizer.eos_token, tokenizer.eos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{eos[0]} $A", special_tokens=[eos])
+    text = evaluated.TEXTS[2]
+    for used, length in ((plain, 6), (tokenizer, 5)):
+        evaluation = MUSEEvaluation(verbmem_tokens=6)
+        evaluation._tokenizer = used
+        assert evaluation._beginning(text) == plain.decode(plain(text)["input_ids"][:length])
+        assert evaluation._beginning("No.") == "No."
+
+
+def test_prompts_of_other_conventions_are_told(tmp_path):
+    folder = str(muse(tmp_path))
+    options = {"path": folder, "splits": ["knowmem_forget"], "shots": 1, "max_eval_examples": 2}
+    for compat in (None, "openunlearning"):
+        evaluation = MUSEEvaluation(output=str(tmp_path / "a.json"), compat="openunlearning", knowmem_tokens=2)
+        data = MUSEDataModule(kit.tokenizer(), compat=compat, **options)
+        telling = pytest.warns(UserWarning, match="prompts end with 'Answer:' and not")
+        with nullcontext() if compat else telling:
+            kit.trainer(callbacks=[evaluation]).test(PretrainedModule(long_model()), data, verbose=False)
 
 
 def test_openunlearning_has_other_conventions(tmp_path, expected):

@@ -84,7 +84,7 @@ def test_leaks_by_their_formulas(tmp_path, expected, entry, eval_batch_size):
     if entry == "test":
         table = read_results(tmp_path / "a.json").per_example
         memorized = {"exact_memorization", "extraction_strength"}
-        paraphrased = {"paraphrase_probability", "paraphrase_share"}
+        paraphrased = {"paraphrase_probability", "truth_share"}
         own = {"probability", "truth_ratio", "rouge", "fluency"}
         assert set(table["forget"]) == memorized | ATTACKS | paraphrased | own
         assert set(table["retain"]) == memorized | {"probability", "truth_ratio", "rouge"}
@@ -108,6 +108,19 @@ def test_privleak_compares_with_the_retain_model(tmp_path):
     assert "privacy" in evaluation.results.metrics
     with pytest.raises(ValueError, match="was made with compat=None, but compat='openunlearning' was requested"):
         run(TOFUEvaluation(path, compat="openunlearning"))
+
+
+def test_privleak_compares_with_a_published_auc(tmp_path):
+    path = str(tmp_path / "retain.json")
+    run(TOFUEvaluation(output=path))
+    evaluation = TOFUEvaluation(output=str(tmp_path / "b.json"), retain_auc=0.4)
+    run(evaluation)
+    hidden = 1 - evaluation.results.metrics["auc_min_k"]
+    assert evaluation.results.metrics["privleak"] == pytest.approx(100 * (hidden / 0.6 - 1), rel=1e-12)
+    with pytest.raises(ValueError, match="retain_auc=-1; accepted is an AUC"):
+        TOFUEvaluation(retain_auc=-1)
+    with pytest.raises(ValueError, match=r"retain_auc=0.4 and retain_results=.* are two"):
+        run(TOFUEvaluation(path, retain_auc=0.4))
 
 
 def test_openunlearning_leaves_out_the_last_label(expected):

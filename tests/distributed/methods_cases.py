@@ -24,6 +24,7 @@ CASES = [
     ("RMU", "MinNorm"),
     ("NPO", "MinNorm"),
     ("IdkDPO", "Scalarization"),
+    ("JensUn", "Scalarization"),
     ("GradDiff", "PrimalDual"),
     ("GradDiff", "PCGrad"),
     ("GradDiff", "SAGO"),

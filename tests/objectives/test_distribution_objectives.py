@@ -25,10 +25,10 @@ PER_TOKEN = [
     BoundedKLLoss(skew=0.3),
     BoundedKLLoss(skew=0.8, held_out=True),
     LogitMarginLoss(),
-    RefusalJensenShannonLoss(),
     JensenShannonLoss(),
 ]
-OBJECTIVES = [*PER_TOKEN, *(FLATLoss(divergence) for divergence in ("kl", "tv", "js", "pearson"))]
+PAIRED = [RefusalJensenShannonLoss(), *(FLATLoss(divergence) for divergence in ("kl", "tv", "js", "pearson"))]
+OBJECTIVES = [*PER_TOKEN, *PAIRED]
 per_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: type(o).__name__)
 
 
@@ -64,9 +64,6 @@ def of_token(objective, logits, reference, label):
             return kl(target, (1 - objective.skew) * target + objective.skew * p)
         case LogitMarginLoss():
             return (logits.max() - logits.mean()).item() ** 2
-        case RefusalJensenShannonLoss():
-            middle = (p + one_hot) / 2
-            return (kl(p, middle) - math.log(middle[label])) / 2
         case JensenShannonLoss():
             return (kl(p, (p + q) / 2) + kl(q, (p + q) / 2)) / 2
 
@@ -82,6 +79,29 @@ def test_value_is_the_mean_over_scored_tokens(objective):
     view = make_view(logits, ref_logits, labels)
     assert view.count(objective.mean_over) == len(terms)
     assert objective(view).item() == pytest.approx(sum(terms) / len(terms), rel=1e-10)
+
+
+@pytest.mark.parametrize("with_end", [False, True])
+def test_the_tokens_of_the_refusal_take_turns_after_those_of_the_forget_answer(with_end):
+    streams = [make_tensors(), make_tensors(seed=3, prompt=[1, 1, 2, 1], length=ALTERNATE_LENGTH)]
+    logits, refusals = streams[0][0], streams[1][2]
+    vectors = torch.eye(V, dtype=logits.dtype)
+    refusals[3, 2:] = -100  # a refusal of one token, which is kept
+    terms = []
+    for b in range(B):
+        tokens = [token for token in refusals[b].tolist() if token != -100]
+        tokens = tokens if with_end or len(tokens) == 1 else tokens[:-1]
+        for turn, t in enumerate(range(PROMPT[b], LENGTH[b])):
+            p, one_hot = torch.softmax(logits[b, t - 1], -1), vectors[tokens[turn % len(tokens)]]
+            middle = (p + one_hot) / 2
+            terms.append((kl(p, middle) - math.log(middle[one_hot.bool()])) / 2)
+    objective = RefusalJensenShannonLoss(with_end)
+    assert make_view(*streams[0]).count(objective.mean_over) == len(terms)
+    assert loss_of(objective, streams).item() == pytest.approx(sum(terms) / len(terms), rel=1e-10)
+
+    refusals[1] = -100  # an answer without a refusal teaches nothing
+    left = sum(terms) - sum(terms[LENGTH[0] - PROMPT[0] :][: LENGTH[1] - PROMPT[1]])
+    assert loss_of(objective, streams).item() == pytest.approx(left / len(terms), rel=1e-10)
 
 
 def test_flat_is_a_mean_over_pairs():
@@ -105,7 +125,10 @@ def test_descent_lowers_the_loss(objective):
     streams = [[logits.requires_grad_(), ref, labels] for logits, ref, labels in make_streams(objective)]
     loss = loss_of(objective, streams)
     loss.backward()
-    stepped = [[logits.detach() - 1e-3 * logits.grad, ref, labels] for logits, ref, labels in streams]
+    stepped = [
+        [logits.detach() - (0 if logits.grad is None else 1e-3 * logits.grad), ref, labels]
+        for logits, ref, labels in streams
+    ]
     assert loss_of(objective, stepped) < loss
 
 
@@ -135,7 +158,6 @@ def test_undial_is_finished_where_the_student_is_the_teacher():
         (UniformKLLoss, "forget", "forget", {"logits"}),
         (BoundedKLLoss, "forget", "forget", {"logits"}),
         (LogitMarginLoss, "forget", "forget", {"logits"}),
-        (RefusalJensenShannonLoss, "forget.alternate", "forget", set()),
         (JensenShannonLoss, "retain", "retain", {"logits", "ref_logits"}),
     ],
 )
@@ -151,6 +173,27 @@ def test_what_the_engine_reads(cls, stream, role, needs):
 def test_a_held_out_reference_is_needed_only_when_asked_for():
     assert BoundedKLLoss(held_out=True).needs == {"logits", "ref_logits"}
     assert BoundedKLLoss().needs == BoundedKLLoss.needs == {"logits"}
+
+
+def test_a_refusal_is_read_with_its_forget_answer():
+    objective = RefusalJensenShannonLoss()
+    assert (objective.streams, objective.role) == (("forget", "forget.alternate"), "forget")
+    assert (objective.mean_over, objective.needs) == ("tokens", {"logits"})
+    assert RefusalJensenShannonLoss(forget="a", alternate="b").streams == ("a", "b")
+    assert record(RefusalJensenShannonLoss(with_end=True))["init_args"] == {"with_end": True}
+
+
+def test_me_differs_from_its_code_where_logits_are_large():
+    """The authors add 1e-12 to probabilities: no difference for usual logits, and a bound for large ones."""
+    logits, _, labels = make_tensors()
+    for scale, differs in ((1.0, False), (30.0, True)):
+        view = make_view(scale * logits, logits, labels)
+        p = torch.softmax(scale * logits[:, :-1], -1)[view.mask]
+        theirs = (-math.log(V) - (p + 1e-12).log().mean(-1)).mean().item()
+        ours = UniformKLLoss()(view).item()
+        assert (ours > theirs + 1) == differs
+        assert differs or ours == pytest.approx(theirs, rel=1e-8)
+        assert theirs < -math.log(1e-12) - math.log(V)
 
 
 def test_flat_reads_pairs():

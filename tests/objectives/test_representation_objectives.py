@@ -8,9 +8,11 @@ import torch
 
 from tests import kit
 from tests.objectives.views import LENGTH, PROMPT, B, V, make_tensors, make_view
+from unlearn_pl.models import CausalLM
 from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.objectives import AdaptiveRMULoss, HiddenStateLoss, RMULoss
 from unlearn_pl.recording import record
+from unlearn_pl.types import parse_needs
 
 OBJECTIVES = [RMULoss(layer=7, coefficient=6.5, seed=1), AdaptiveRMULoss(layer=7, seed=1), HiddenStateLoss(layer=7)]
 per_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: type(o).__name__)
@@ -101,6 +103,23 @@ def test_hidden_states_come_from_the_module_that_the_docstring_names():
     errors = (hooked - (2 * draw / draw.norm()).float()).square().mean(-1)
     expected = (errors[0, 1:5].mean() + errors[1, 3:5].mean()) / 2  # labels 2..5 and 4..5, each one position earlier
     torch.testing.assert_close(objective(view), expected)
+
+
+def test_the_last_layer_is_read_after_the_final_norm_with_a_warning():
+    """``hidden_states[-1]`` is no output of a layer; inner ones are, and pass without a word."""
+    model, seen = kit.model(), {}
+    for name, module in (("layer", model.model.layers[-1]), ("norm", model.model.norm)):
+        module.register_forward_hook(lambda module, args, output, name=name: seen.update({name: output}))
+    tokens = torch.randint(300 // 2, (1, 6), generator=torch.Generator().manual_seed(0))
+    batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": tokens, "index": torch.arange(1)}
+    states = stream_forward(model, batch, {"hidden.2"}).hidden[2]
+    assert torch.equal(states, seen["norm"][:, :-1])
+    assert not torch.equal(states, seen["layer"][:, :-1])
+    spec = CausalLM("unused")
+    spec.check(model, {"forget": parse_needs(RMULoss(layer=1).needs)}, 6)
+    for objective in (RMULoss(layer=2), AdaptiveRMULoss(layer=2), HiddenStateLoss(layer=2)):
+        with pytest.warns(UserWarning, match=r"Objective 'forget' reads layer 2, the last one.* after the final norm"):
+            spec.check(model, {"forget": parse_needs(objective.needs)}, 6)
 
 
 @pytest.mark.parametrize(

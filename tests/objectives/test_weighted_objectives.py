@@ -5,7 +5,10 @@ import math
 import pytest
 import torch
 
+from tests import kit
 from tests.objectives.views import LENGTH, PROMPT, B, T, V, make_tensors, make_view
+from unlearn_pl.functional import satimp_loss
+from unlearn_pl.modules import SatImp
 from unlearn_pl.objectives import CEULoss, GradientAscentLoss, SatImpLoss, TNPOLoss, WGALoss
 
 TOKENS = [(b, t) for b in range(B) for t in range(PROMPT[b], LENGTH[b])]
@@ -38,6 +41,18 @@ def test_value_is_the_mean_over_scored_tokens(objective):
     view = make_view(logits, ref_logits, labels)
     assert view.count(objective.mean_over) == len(terms)
     assert objective(view).item() == pytest.approx(sum(terms) / len(terms), rel=1e-10)
+
+
+def test_defaults_are_those_of_the_authors():
+    assert (SatImpLoss().beta1, SatImpLoss().beta2) == (5.0, 0.1)
+    assert TNPOLoss().beta == 4.0
+    logits, ref_logits, labels = make_tensors()
+    view = make_view(logits, ref_logits, labels)
+    terms = [(p**5 * (1 - p) ** 0.1) * math.log(p) for p in (probabilities(logits, labels, b, t) for b, t in TOKENS)]
+    assert satimp_loss(view.logps, view.mask).item() == pytest.approx(sum(terms) / len(terms), rel=1e-10)
+    module = SatImp(kit.model())
+    assert module.combiner.weights == {"forget": 1.0, "retain": 0.1}
+    assert (module.objectives["forget"].beta1, module.objectives["forget"].beta2) == (5.0, 0.1)
 
 
 def gradient(objective, tensors):

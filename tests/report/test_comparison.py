@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -294,6 +295,19 @@ def test_text_and_markdown_show_a_row_per_metric_and_a_column_per_run(comparison
     assert {line.count("|") for line in table} == {7}
     assert [cell.strip() for cell in table[0].split("|")[1:4]] == ["metric", "one", "two"]
     assert len(table) == 2 + 15
+
+
+def test_better_values_are_named(comparison):
+    expected = {"forget_quality": "higher", "forget_rouge": "retain", "model_utility": "higher"}
+    assert {metric: comparison.directions[metric] for metric in expected} == expected
+    assert None not in comparison.directions.values()
+    assert comparison.directions.keys() == comparison.values.keys()
+    for table in (comparison_text(comparison), comparison_markdown(comparison)):
+        for metric, better in expected.items():
+            assert re.search(rf"^(\| )?{metric} \({better}\) ", table, re.MULTILINE)
+    rows = csv.DictReader(comparison_csv(comparison).splitlines())
+    assert {row["metric"]: row["better"] for row in rows} == comparison.directions
+    assert json.loads(comparison_json(comparison))["directions"] == comparison.directions
 
 
 def test_csv_and_json_hold_all_digits(comparison):

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from unlearn_pl.callbacks.evaluation import Collected, EvaluationCallback
-from unlearn_pl.metrics import PerExampleMetric
+from unlearn_pl.metrics import Direction, PerExampleMetric
 from unlearn_pl.models import evaluation_mode
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.results import PerExample, Results
@@ -47,6 +47,10 @@ class LMEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "lm_eval"
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **dict.fromkeys(("wmdp*", "*perplexity*", "*bits_per_byte*", "*brier_score*", "*_ter"), "lower"),
+        "*": "higher",
+    }
     neutral_arguments: ClassVar[frozenset[str]] = EvaluationCallback.neutral_arguments | {"include_path", "batch_size"}
 
     def __init__(

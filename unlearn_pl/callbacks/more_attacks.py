@@ -22,7 +22,8 @@ class MoreAttacks(Recorded):
 
     Args:
         reference: a model with the same tokenizer that has seen neither members nor non-members: a name or path, a
-            :class:`~unlearn_pl.models.CausalLM`, or a live model. None for no such attack.
+            :class:`~unlearn_pl.models.CausalLM`, or a live model. A live one is moved to the device of the evaluation,
+            and otherwise left as it is. None for no such attack.
         gradient_norm: whether to run this attack.
     """
 
@@ -53,7 +54,7 @@ class MoreAttacks(Recorded):
                 f"The reference model has {known} token embeddings, but the tokenizer has {needed} tokens; use a "
                 "reference model with the same tokenizer."
             )
-        self._built = model.eval().requires_grad_(False)
+        self._built = model
 
     def metrics(self, trainer: pl.Trainer, compat: Compat) -> dict[str, PerExampleMetric]:
         """A new metric per attack, by the name of the attack.
@@ -61,6 +62,9 @@ class MoreAttacks(Recorded):
         Args:
             trainer: about to evaluate.
             compat: whose conventions to follow.
+
+        Raises:
+            ValueError: if the model has no trained parameter, and the norm of its gradient is asked for.
         """
         assert self._attacked is not None
         assert self._attacked.model is not None

@@ -9,10 +9,12 @@ from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
-from unlearn_pl.callbacks.retain import check_questions, compares_with_chance, membership_of
+from unlearn_pl.callbacks.retain import check_questions, check_retain_auc, compares_with_chance, membership_of
+from unlearn_pl.data import MUSEDataModule, SequentialRequests
 from unlearn_pl.functional import Compat
 from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.metrics import (
+    Direction,
     ExactMemorization,
     ExtractionStrength,
     PerExampleMetric,
@@ -24,6 +26,7 @@ from unlearn_pl.metrics import (
 )
 from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.results import PerExample
 
 VERBATIM = "verbmem_forget"
@@ -42,12 +45,14 @@ class MUSEEvaluation(EvaluationCallback):
     ``verbmem_forget_extraction_strength``. ``test`` adds
 
     - ``verbmem_forget``: mean ROUGE-L F-measure of the greedy continuation and the true one, both cut off after
-      ``verbmem_tokens`` tokens;
+      ``verbmem_tokens`` tokens. Those of the true one include the token that some tokenizers begin every text with, as
+      in the authors' code;
     - ``knowmem_forget`` and ``knowmem_retain``: the same of the answers to questions, of at most ``knowmem_tokens``
       tokens, cut off where the model starts the next question;
     - an interval for every AUC, see :func:`~unlearn_pl.metrics.membership_intervals`.
 
-    Numbers are shares, except ``privleak``, which is in percent. With ``compat="openunlearning"``:
+    Numbers are shares, except ``privleak``, which is in percent. The prompts of KnowMem are those of the data module,
+    whose own ``compat`` says how they end: :class:`~unlearn_pl.data.MUSEDataModule`. With ``compat="openunlearning"``:
 
     - ROUGE treats words that share a stem as equal;
     - the true continuation of VerbMem is not cut off;
@@ -57,16 +62,20 @@ class MUSEEvaluation(EvaluationCallback):
 
     Args:
         retain_results: ``results.json`` of this callback for a retain model, which was trained without the forget set;
-            without it, PrivLeak compares with chance.
+            without it, PrivLeak compares with ``retain_auc``.
         output: file that ``test`` writes; by default ``results.json`` in the logger's directory.
         compat: None for the conventions of the authors, ``openunlearning`` for those of OpenUnlearning.
         verbmem_tokens: length of continuations.
         knowmem_tokens: length of answers.
         more_attacks: further, more expensive membership attacks, in ``test``; see
             :class:`~unlearn_pl.callbacks.MoreAttacks`.
+        retain_auc: the AUC of Min-K% on a retain model, if it is published but the model's scores are not; None for
+            chance, 0.5. It is that of :func:`~unlearn_pl.functional.auc`, which equals OpenUnlearning's; the authors of
+            MUSE give 1 minus it (0.4772 for the News and 0.5393 for the Books, hence 0.5228 and 0.4607 here).
 
     Raises:
-        ValueError: if ``compat`` is unknown, or a length is not positive.
+        ValueError: if ``compat`` is unknown, a length is not positive, or ``retain_auc`` is not in ``[0, 1]`` or comes
+            with ``retain_results``.
 
     References:
         Shi et al., "MUSE: Machine Unlearning Six-Way Evaluation for Language Models", ICLR 2025, arXiv 2407.06460.
@@ -74,6 +83,10 @@ class MUSEEvaluation(EvaluationCallback):
 
     benchmark: ClassVar[str] = "muse"
     against_retain: ClassVar[frozenset[str]] = frozenset({"privleak", "privacy"})
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **dict.fromkeys(("verbmem_forget*", "knowmem_forget", "auc_*", "privleak"), "retain"),
+        **dict.fromkeys(("knowmem_retain", "privacy"), "higher"),
+    }
 
     def __init__(
         self,
@@ -83,9 +96,11 @@ class MUSEEvaluation(EvaluationCallback):
         verbmem_tokens: int = 128,
         knowmem_tokens: int = 32,
         more_attacks: MoreAttacks | None = None,
+        retain_auc: float | None = None,
     ) -> None:
         super().__init__(output)
         follows_openunlearning(compat)
+        check_retain_auc(retain_auc, retain_results)
         if min(verbmem_tokens, knowmem_tokens) < 1:
             raise ValueError(f"verbmem_tokens={verbmem_tokens} and knowmem_tokens={knowmem_tokens} must be at least 1.")
         self.retain_results = retain_results
@@ -93,6 +108,7 @@ class MUSEEvaluation(EvaluationCallback):
         self.verbmem_tokens = verbmem_tokens
         self.knowmem_tokens = knowmem_tokens
         self.more_attacks = more_attacks
+        self.retain_auc = retain_auc
         self._more_metrics: Callable[[], Mapping[str, PerExampleMetric]] = dict
         self._tokenizer: PreTrainedTokenizerBase | None = None
 
@@ -107,6 +123,7 @@ class MUSEEvaluation(EvaluationCallback):
             self.more_attacks.prepare(trainer, pl_module)
             self._more_metrics = partial(self.more_attacks.metrics, trainer, self.compat)
         self._tokenizer = pl_module.load_tokenizer() if isinstance(pl_module, ModelModule) else None
+        self._check_prompts(attached_datamodule(trainer))
         if self.retain_results is None:
             return
         self.retain_scores = self.read_retain_scores(self.retain_results, {"compat": self.compat})
@@ -143,8 +160,8 @@ class MUSEEvaluation(EvaluationCallback):
 
         Args:
             per_example: split to score to index to value.
-            retain: the same of the retain model; None for a PrivLeak compared with chance.
-            arguments: those of the callback; ``compat`` is read.
+            retain: the same of the retain model; None for a PrivLeak compared with ``retain_auc`` or chance.
+            arguments: those of the callback; ``compat`` and ``retain_auc`` are read.
         """
         rouge = {split: per_example.get(split, {}).get("rouge") for split in (VERBATIM, *KNOWLEDGE)}
         return {
@@ -175,23 +192,35 @@ class MUSEEvaluation(EvaluationCallback):
     def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:
         """The metrics, in ``test`` with intervals of the AUCs, and the scores per example."""
         per_example = self.scores_of(collected)
-        metrics = self.metrics_of(per_example, self.retain_scores, {"compat": self.compat})
+        arguments = {"compat": self.compat, "retain_auc": self.retain_auc}
+        metrics = self.metrics_of(per_example, self.retain_scores, arguments)
         if self.stage == "test":
             metrics |= membership_intervals(per_example.get(MEMBERS, {}), per_example.get(NONMEMBERS, {}))
-        if "privleak" in metrics and compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS)):
+        against_chance = self.retain_auc is None and compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS))
+        if "privleak" in metrics and against_chance:
             self.warn_once(
                 "privleak compares with chance, because there are no retain_results. Test a retain model, trained "
-                "without the forget set, with MUSEEvaluation, and give its results.json as retain_results."
+                "without the forget set, with MUSEEvaluation, and give its results.json as retain_results; or give a "
+                "published AUC as retain_auc."
             )
         return metrics, per_example
+
+    def _check_prompts(self, data: object) -> None:
+        """Warn if the prompts follow other conventions than the numbers."""
+        data = data.data if isinstance(data, SequentialRequests) else data
+        if isinstance(data, MUSEDataModule) and self.compat is not None and data.compat is None:
+            self.warn_once(
+                f"KnowMem follows compat={self.compat!r}, but its prompts end with 'Answer:' and not with 'Answer: '. "
+                f"Give compat={self.compat!r} to the data module as well."
+            )
 
     @property
     def _use_stemmer(self) -> bool:
         return self.compat is not None
 
     def _beginning(self, text: str) -> str:
-        """The first ``verbmem_tokens`` tokens of ``text``; all of it without a tokenizer."""
+        """The first ``verbmem_tokens`` tokens of ``text``, special ones included; all of it without a tokenizer."""
         if self._tokenizer is None:
             return text
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return str(self._tokenizer.decode(ids[: self.verbmem_tokens]))
+        ids = self._tokenizer(text, verbose=False)["input_ids"]
+        return str(self._tokenizer.decode(ids[: self.verbmem_tokens], skip_special_tokens=True))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
-from unlearn_pl.metrics import CandidateNLL, PerExampleMetric, RefusalRate
+from unlearn_pl.metrics import CandidateNLL, Direction, PerExampleMetric, RefusalRate
 from unlearn_pl.metrics.candidate_nll import CandidateTable
 from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.metrics.tofu.scores import ANSWER, FIRST_PERTURBED
@@ -43,6 +43,13 @@ class PreferenceEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "preference"
+    directions: ClassVar[Mapping[str, Direction]] = {
+        "preference_*": "higher",
+        "forget_probability": "lower",
+        "forget_refusal_rate": "retain",
+        "*_probability": "higher",
+        "*_refusal_rate": "lower",
+    }
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
         """NLLs of the answers; refusals among generated answers."""

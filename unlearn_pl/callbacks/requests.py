@@ -7,6 +7,7 @@ from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, C
 from unlearn_pl.data.requests.sequential import REQUEST
 from unlearn_pl.metrics import (
     CandidateNLL,
+    Direction,
     ExactMemorization,
     ExtractionStrength,
     PerExampleMetric,
@@ -30,6 +31,7 @@ class RequestEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "requests"
+    directions: ClassVar[Mapping[str, Direction]] = {"*": "retain"}
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
         """Scores of the rows of a request."""

@@ -43,11 +43,30 @@ def membership_of(
     Args:
         sides: names of the splits with the members and the non-members.
         per_example: split to score to index to value.
-        retain: the same of the retain model; None to compare with chance.
-        arguments: those of the callback; ``compat`` is read.
+        retain: the same of the retain model; None to compare with ``retain_auc``, or else with chance.
+        arguments: those of the callback; ``compat`` and ``retain_auc`` are read.
     """
     ours, theirs = ([table.get(split, {}) for split in sides] for table in (per_example, retain or {}))
-    return membership_metrics(ours[0], ours[1], theirs[0], theirs[1], cast(Compat, arguments.get("compat")))
+    compat, published = cast(Compat, arguments.get("compat")), cast(float | None, arguments.get("retain_auc"))
+    return membership_metrics(ours[0], ours[1], theirs[0], theirs[1], compat, published)
+
+
+def check_retain_auc(retain_auc: float | None, retain_results: str | None) -> None:
+    """Check the published AUC of a retain model.
+
+    Args:
+        retain_auc: the AUC; None for none.
+        retain_results: results of a retain model, from which an AUC follows.
+
+    Raises:
+        ValueError: if it is not in ``[0, 1]``, or both are given.
+    """
+    if retain_auc is None:
+        return
+    if not 0 <= retain_auc <= 1:
+        raise ValueError(f"retain_auc={retain_auc}; accepted is an AUC, from 0 to 1.")
+    if retain_results is not None:
+        raise ValueError(f"retain_auc={retain_auc} and retain_results={retain_results!r} are two; give one of them.")
 
 
 def compares_with_chance(retain: PerExample | None, sides: Sides) -> bool:

@@ -8,12 +8,13 @@ import lightning.pytorch as pl
 
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
-from unlearn_pl.callbacks.retain import check_questions, compares_with_chance, membership_of
+from unlearn_pl.callbacks.retain import check_questions, check_retain_auc, compares_with_chance, membership_of
 from unlearn_pl.functional import Compat
 from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 from unlearn_pl.functional.evaluation.tofu import TruthRatioAverage
 from unlearn_pl.metrics import (
     CandidateNLL,
+    Direction,
     ExactMemorization,
     ExtractionStrength,
     Fluency,
@@ -47,7 +48,9 @@ class TOFUEvaluation(EvaluationCallback):
     ``validate`` computes everything that needs no generation, for curves over the epochs: probabilities, truth ratios
     and forget quality; ``{split}_exact_memorization`` and ``{split}_extraction_strength`` of the forget, retain and
     holdout answers. ``test`` adds ROUGE, the model utility and ``forget_fluency``, which is low for generated answers
-    that repeat themselves. Aggregates are those of :func:`~unlearn_pl.metrics.tofu_aggregates`.
+    that repeat themselves. Of what is measured on the forget set, the values of a retain model are the best; all
+    aggregates, ``memorization`` included, are the better the higher they are. They are those of
+    :func:`~unlearn_pl.metrics.tofu_aggregates`.
 
     With a split ``holdout``, of questions like those of the forget set that no model was trained on, there are also
     membership inference and PrivLeak, see :func:`~unlearn_pl.metrics.membership_metrics`; in ``test`` every AUC has an
@@ -56,18 +59,20 @@ class TOFUEvaluation(EvaluationCallback):
     Args:
         retain_results: evaluation of a retain model, which was trained on the retain set only; needed for the forget
             quality. A ``results.json`` of this callback, TOFU's ``eval_log_aggregated.json`` or OpenUnlearning's
-            ``TOFU_EVAL.json``. PrivLeak reads the first only; without it, PrivLeak compares with chance.
+            ``TOFU_EVAL.json``. PrivLeak reads the first only; without it, PrivLeak compares with ``retain_auc``.
         output: file that ``test`` writes; by default ``results.json`` in the logger's directory.
-        truth_ratio_average: see :func:`~unlearn_pl.functional.truth_ratio`.
+        truth_ratio_average: see :func:`~unlearn_pl.functional.truth_ratio`; also that of ``memorization``.
         compat: conventions of memorization, membership inference and PrivLeak: None for ours, ``openunlearning`` for
             those of OpenUnlearning. The differences are documented in
             :func:`~unlearn_pl.functional.extraction_strength`, :func:`~unlearn_pl.functional.min_k` and
             :func:`~unlearn_pl.functional.priv_leak`.
         more_attacks: further, more expensive membership attacks, in ``test``; see
             :class:`~unlearn_pl.callbacks.MoreAttacks`.
+        retain_auc: the AUC of Min-K% on a retain model, if it is published but the model's scores are not (those of
+            OpenUnlearning's ``TOFU_EVAL.json`` are no scores of this kind); None for chance, 0.5.
 
     Raises:
-        ValueError: if ``compat`` is unknown.
+        ValueError: if ``compat`` is unknown, or ``retain_auc`` is not in ``[0, 1]``.
 
     Example:
         >>> evaluation = TOFUEvaluation(output="results/npo.json")
@@ -80,6 +85,12 @@ class TOFUEvaluation(EvaluationCallback):
     against_retain: ClassVar[frozenset[str]] = frozenset(
         {"forget_quality", "log10_forget_quality", "privleak", "privacy", "overall"}
     )
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **dict.fromkeys(("*forget_quality", "forget_fluency", "model_utility"), "higher"),
+        **dict.fromkeys(("memorization", "privacy", "utility", "overall"), "higher"),
+        **dict.fromkeys(("forget_*", "holdout_*", "auc_*", "privleak"), "retain"),
+        **dict.fromkeys(("retain_*", "real_authors_*", "world_facts_*"), "higher"),
+    }
 
     def __init__(
         self,
@@ -88,13 +99,16 @@ class TOFUEvaluation(EvaluationCallback):
         truth_ratio_average: TruthRatioAverage = "geometric",
         compat: Compat = None,
         more_attacks: MoreAttacks | None = None,
+        retain_auc: float | None = None,
     ) -> None:
         super().__init__(output)
         follows_openunlearning(compat)
+        check_retain_auc(retain_auc, None)  # retain_results may hold truth ratios alone, see setup
         self.retain_results = retain_results
         self.truth_ratio_average = truth_ratio_average
         self.compat = compat
         self.more_attacks = more_attacks
+        self.retain_auc = retain_auc
         self._more_metrics: Callable[[], Mapping[str, PerExampleMetric]] = dict
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -111,6 +125,8 @@ class TOFUEvaluation(EvaluationCallback):
             return
         arguments = {"truth_ratio_average": self.truth_ratio_average, "compat": self.compat}
         self.retain_scores = self.read_retain_scores(self.retain_results, arguments)
+        if not compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS)):
+            check_retain_auc(self.retain_auc, self.retain_results)
         check_questions(trainer, self.retain_results, (MEMBERS, NONMEMBERS))
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
@@ -136,8 +152,9 @@ class TOFUEvaluation(EvaluationCallback):
 
         Args:
             per_example: split to score to index to value.
-            retain: the same of the retain model; None for no forget quality, and a PrivLeak compared with chance.
-            arguments: those of the callback; ``compat`` is read.
+            retain: the same of the retain model; None for no forget quality, and a PrivLeak compared with
+                ``retain_auc`` or chance.
+            arguments: those of the callback; ``compat`` and ``retain_auc`` are read.
         """
         forget = per_example.get(FORGET, {})
         tofu = {
@@ -177,7 +194,7 @@ class TOFUEvaluation(EvaluationCallback):
                     candidates = metric.candidates()
                     tofu.setdefault(split, {}).update(tofu_scores(split, candidates, self.truth_ratio_average))
                     if split == FORGET and "exact_memorization" in metrics:
-                        others.setdefault(split, {}).update(paraphrase_scores(candidates))
+                        others.setdefault(split, {}).update(paraphrase_scores(candidates, self.truth_ratio_average))
                 else:
                     table = tofu if name in TOFU_SCORES else others
                     table.setdefault(split, {})[name] = metric.per_example()
@@ -188,10 +205,12 @@ class TOFUEvaluation(EvaluationCallback):
         """The metrics, in ``test`` with intervals of the AUCs, and the scores per example."""
         per_example = self.scores_of(collected)
         self._check_questions(per_example.get(FORGET, {}).get("truth_ratio", {}))
-        metrics = self.metrics_of(per_example, self.retain_scores, {"compat": self.compat})
+        arguments = {"compat": self.compat, "retain_auc": self.retain_auc}
+        metrics = self.metrics_of(per_example, self.retain_scores, arguments)
         if self.stage == "test":
             metrics |= membership_intervals(per_example.get(MEMBERS, {}), per_example.get(NONMEMBERS, {}))
-        if "privleak" in metrics and compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS)):
+        against_chance = self.retain_auc is None and compares_with_chance(self.retain_scores, (MEMBERS, NONMEMBERS))
+        if "privleak" in metrics and against_chance:
             self.warn_once(
                 "privleak compares with chance, because there are no retain_results with a holdout split. Test a "
                 "retain model, trained on the retain set only, with both splits, and give its results.json."

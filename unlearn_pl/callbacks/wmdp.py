@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.functional import bootstrap_interval, corpus_perplexity
-from unlearn_pl.metrics import CandidateNLL, ChoiceCorrect, PerExampleMetric, TokenCount
+from unlearn_pl.metrics import CandidateNLL, ChoiceCorrect, Direction, PerExampleMetric, TokenCount
 from unlearn_pl.metrics.candidate_nll import MAX_CHOICES
 from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.results import PerExample
@@ -43,6 +43,11 @@ class WMDPEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "wmdp"
+    directions: ClassVar[Mapping[str, Direction]] = {
+        "wmdp_*_accuracy": "lower",
+        "*_accuracy": "higher",
+        "*_perplexity": "lower",
+    }
 
     def __init__(self, output: str | None = None, level: float = 0.95, resamples: int = 1000) -> None:
         super().__init__(output)

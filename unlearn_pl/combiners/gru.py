@@ -13,7 +13,8 @@ class GRU(TwoBlockCombiner):
     two gradients are opposite. The retain loss itself is not descended unless ``retain_weight`` is positive.
 
     Args:
-        retain_weight: multiple of ``r`` that is added to the rectified gradient; 0 in the paper's main variant.
+        retain_weight: multiple of ``r`` that is added to the rectified gradient, which is the authors' variant
+            ``gru+ce`` with this ``ce_coeff``; 0 in the paper's main variant.
         options: see :class:`CombinerOptions`; ``normalization`` is ``none`` by default.
 
     Raises:
@@ -22,7 +23,8 @@ class GRU(TwoBlockCombiner):
     References:
         Wang et al., GRU: Mitigating the trade-off between unlearning and retention for LLMs, ICML 2025,
         arXiv 2503.09117. The paper projects on a moving average of the retain gradient; the Gramian of this
-        step's gradients cannot express that, so this step's retain gradient is used. Clipping is left to the Trainer.
+        step's gradients cannot express that, so this step's retain gradient is used. The authors' code
+        can also clip the cosine of the two gradients at -0.5 (``cos_clip``, off by default); that is omitted.
     """
 
     def __init__(self, retain_weight: float = 0.0, **options: Unpack[CombinerOptions]) -> None:

@@ -31,8 +31,9 @@ class PriorityConstrainedDescent(GramianCombiner):
         ValueError: if ``margin`` is outside ``[0, 1]``.
 
     References:
-        Not all objectives are born equal: Priority-constrained descent for hierarchical multi-objective optimization,
-        TMLR 2026, arXiv 2606.29521. It adds 1e-8 to the average of the squared norms, which is omitted here.
+        Varam & AlHajri, Not all objectives are born equal: Priority-constrained descent for hierarchical
+        multi-objective optimization, TMLR 2026, arXiv 2606.29521. It adds 1e-8 to the average of the squared norms,
+        which is omitted here.
     """
 
     min_objectives: ClassVar[int] = 2

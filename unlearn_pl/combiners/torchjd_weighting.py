@@ -49,7 +49,8 @@ class TorchJD(GramianCombiner):
     References:
         Quinton & Rey, Jacobian Descent for Multi-Objective Optimization (TorchJD, UPGrad), arXiv 2406.16232.
         PCGrad: Yu et al., arXiv 2001.06782. GradVac: Wang et al., arXiv 2010.05874. CAGrad: Liu et al.,
-        arXiv 2110.14048. FairGrad: Ban & Ji, arXiv 2402.15638. PCD: arXiv 2606.29521. IMTL-G: Liu et al., ICLR 2021.
+        arXiv 2110.14048. FairGrad: Ban & Ji, arXiv 2402.15638. PCD: Varam & AlHajri,
+        arXiv 2606.29521. IMTL-G: Liu et al., ICLR 2021.
         Aligned-MTL: Senushkin et al., CVPR 2023. CR-MOGM: Zhou et al., NeurIPS 2022.
     """
 

@@ -38,6 +38,7 @@ from unlearn_pl.functional.evaluation.tofu import (
 from unlearn_pl.functional.example_random import ExampleRandom
 from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean, sequence_log_probs, token_log_probs
 from unlearn_pl.functional.losses.distribution import (
+    cycled_labels,
     js_divergence,
     kl_from_uniform,
     kl_to_uniform,
@@ -73,6 +74,7 @@ __all__ = [
     "complete_top_k",
     "control_vector",
     "corpus_perplexity",
+    "cycled_labels",
     "dpo_loss",
     "dual_basis_weights",
     "dual_cone_projection",

@@ -4,6 +4,7 @@ from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.metrics.base import PerExampleMetric
 from unlearn_pl.metrics.candidate_nll import CandidateNLL, CandidateTable, TokenCount
 from unlearn_pl.metrics.choice_correct import ChoiceCorrect
+from unlearn_pl.metrics.direction import Direction, direction_of
 from unlearn_pl.metrics.fluency import Fluency
 from unlearn_pl.metrics.membership import (
     membership_attacks,
@@ -31,6 +32,7 @@ __all__ = [
     "CandidateNLL",
     "CandidateTable",
     "ChoiceCorrect",
+    "Direction",
     "ExactMemorization",
     "ExtractionStrength",
     "Fluency",
@@ -45,6 +47,7 @@ __all__ = [
     "RougeRecall",
     "TokenCount",
     "ZlibAttack",
+    "direction_of",
     "is_refusal",
     "membership_attacks",
     "membership_intervals",

@@ -34,12 +34,13 @@ def membership_metrics(
     retain_members: Scores | None = None,
     retain_nonmembers: Scores | None = None,
     compat: Compat = None,
+    retain_auc: float | None = None,
 ) -> dict[str, float]:
     """How well attacks tell the training texts of a model from other texts.
 
     - ``auc_{attack}``: :func:`~unlearn_pl.functional.auc`; 1 for an attack that separates them perfectly.
-    - ``privleak``: :func:`~unlearn_pl.functional.priv_leak` of Min-K%; compared with an AUC of 1/2 without a retain
-      model.
+    - ``privleak``: :func:`~unlearn_pl.functional.priv_leak` of Min-K%; compared with ``retain_auc`` without the scores
+      of a retain model.
     - ``privacy``: :func:`~unlearn_pl.functional.privacy_score` over ``ATTACKS``; needs a retain model.
 
     A metric is absent if its scores are; it is NaN if one of them is NaN.
@@ -50,15 +51,17 @@ def membership_metrics(
         retain_members: ``members`` of a retain model, which was trained without the forget set.
         retain_nonmembers: ``nonmembers`` of the same retain model.
         compat: whose conventions to follow.
+        retain_auc: AUC of Min-K% on a retain model whose scores are not known; None for chance, 0.5.
 
     Returns:
         Name of the metric to value.
     """
+    chance = 0.5 if retain_auc is None else retain_auc
     aucs = _aucs(members, nonmembers)
     metrics = {f"auc_{attack}": value for attack, value in aucs.items()}
     retain_aucs = _aucs(retain_members or {}, retain_nonmembers or {})
     if "min_k" in aucs:
-        metrics["privleak"] = priv_leak(aucs["min_k"], retain_aucs.get("min_k", 0.5), compat)
+        metrics["privleak"] = priv_leak(aucs["min_k"], retain_aucs.get("min_k", chance), compat)
     usual, retain_usual = ({a: table[a] for a in ATTACKS if a in table} for table in (aucs, retain_aucs))
     if usual.keys() == retain_usual.keys() == set(ATTACKS):
         metrics["privacy"] = privacy_score(usual, retain_usual)

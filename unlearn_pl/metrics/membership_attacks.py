@@ -20,6 +20,7 @@ from unlearn_pl.functional.evaluation.compat import follows_openunlearning, with
 from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.metrics.base import PerExampleMetric
 from unlearn_pl.models import stream_forward
+from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.types import Detail, Reads, Score, TokenBatch, right_answers
 
 
@@ -97,8 +98,8 @@ class ReferenceAttack(PerExampleMetric):
     It runs the reference model itself, one forward per batch.
 
     Args:
-        model: a causal language model with the same tokenizer, which has seen neither members nor non-members; in
-            evaluation mode, on the device of the batches.
+        model: a causal language model with the same tokenizer, which has seen neither members nor non-members; on the
+            device of the batches. It runs in evaluation mode, without gradients, and is left as it was.
         context: context manager for its forward, such as that of a precision.
     """
 
@@ -118,7 +119,7 @@ class ReferenceAttack(PerExampleMetric):
             batch: the :class:`~unlearn_pl.types.TokenBatch` that was scored.
         """
         answers = right_answers(batch)  # type: ignore[arg-type]
-        with torch.no_grad(), self.context():
+        with torch.no_grad(), evaluation_mode(self._model[0]), self.context():
             reference = stream_forward(self._model[0], answers, frozenset())
         width = reference.mask.shape[1]
         ours, theirs = outputs["choice"] == 0, answers.get("choice", torch.zeros_like(answers["index"])) == 0
@@ -138,7 +139,7 @@ class GradientNormAttack(PerExampleMetric):
         context: context manager for its forward, such as that of a precision.
 
     Raises:
-        ValueError: if ``compat`` is unknown.
+        ValueError: if ``compat`` is unknown, no parameter is trained, or the loss depends on none that is.
     """
 
     reads: ClassVar[Reads] = "answers"
@@ -151,6 +152,11 @@ class GradientNormAttack(PerExampleMetric):
     ) -> None:
         super().__init__()
         self._without_last = follows_openunlearning(compat)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError(
+                "The gradient-norm attack needs trained parameters, but all of the model's are frozen "
+                "(requires_grad is False). Unfreeze those that were trained, or leave gradient_norm out."
+            )
         self._model = [model]  # not a part of the metric, which torchmetrics would move and copy
         self.compat = compat
         self.context = context
@@ -180,8 +186,14 @@ class GradientNormAttack(PerExampleMetric):
             if not mask.any():
                 return torch.nan
             loss = -view.logps[mask].mean()
-            found = torch.autograd.grad(loss, trained, allow_unused=True)
-        return gradient_norm_attack([gradient for gradient in found if gradient is not None], self.compat)
+            found = torch.autograd.grad(loss, trained, allow_unused=True) if loss.requires_grad else ()
+        gradients = [gradient for gradient in found if gradient is not None]
+        if not gradients:
+            raise ValueError(
+                "The gradient-norm attack needs trained parameters that the loss depends on, but it depends on none of "
+                f"the {len(trained)} that are trained. Unfreeze some, or leave gradient_norm out."
+            )
+        return gradient_norm_attack(gradients, self.compat)
 
 
 def _check_share(k: float) -> None:

@@ -19,7 +19,8 @@ class AdaptiveRMULoss(Objective):
     each. Otherwise like :class:`~unlearn_pl.objectives.RMULoss`.
 
     Args:
-        layer: entry of transformers' ``hidden_states``; 8 is the output of module ``model.layers.7``.
+        layer: entry of transformers' ``hidden_states``; 8 is the output of module ``model.layers.7``, and the last
+            entry comes after the final norm, see :class:`~unlearn_pl.objectives.RMULoss`.
         factor: ``s``, the length of the target relative to the reference model's hidden state.
         seed: random seed of the direction.
         stream: overrides ``forget``.
@@ -29,8 +30,9 @@ class AdaptiveRMULoss(Objective):
 
     References:
         Dang et al., On Effects of Steering Latent Representation for Large Language Model Unlearning, AAAI 2025,
-        arXiv 2408.06223. Our reading: a norm per token, of the reference model. Code in circulation uses the mean
-        norm of the first batch of the run instead, which depends on the order of the data.
+        arXiv 2408.06223: the paper's formula, with a norm per token, of the reference model. The authors' code takes
+        one number for the whole run instead: the mean norm of the trained model's states on the first batch, padding
+        included, which depends on the order of the data.
     """
 
     stream = "forget"

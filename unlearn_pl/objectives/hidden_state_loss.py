@@ -15,7 +15,8 @@ class HiddenStateLoss(Objective):
     model equals the reference model.
 
     Args:
-        layer: entry of transformers' ``hidden_states``; 8 is the output of module ``model.layers.7``.
+        layer: entry of transformers' ``hidden_states``; 8 is the output of module ``model.layers.7``, and the last
+            entry comes after the final norm.
         stream: overrides ``retain``.
 
     Raises:

@@ -17,8 +17,8 @@ class JensenShannonLoss(Objective):
 
     References:
         Singh et al., Unlearning That Lasts: Utility-Preserving, Robust, and Almost Irreversible Forgetting in LLMs,
-        arXiv 2509.02820 (JensUn). The mean runs over scored tokens only; the authors' code also averages over prompts
-        and padding.
+        arXiv 2509.02820 (JensUn). The mean runs over scored tokens only, as in the authors' code of 2026-03; before, it
+        also averaged over prompts and padding.
     """
 
     stream = "retain"

@@ -6,7 +6,7 @@ def hidden_needs(layer: int, *, reference: bool) -> frozenset[str]:
 
     Args:
         layer: entry of transformers' ``hidden_states``: 0 is the embedding, ``n`` the output of the n-th layer, the
-            last one after the final norm. The output of module ``model.layers.7`` is therefore entry 8.
+            last one that of the final norm. The output of module ``model.layers.7`` is therefore entry 8.
         reference: whether the reference model's hidden states are needed as well.
 
     Raises:

@@ -25,13 +25,14 @@ class SatImpLoss(Objective):
 
     References:
         Yang et al., Exploring Criteria of Loss Reweighting to Enhance LLM Unlearning, ICML 2025, arXiv 2505.11953,
-        section 5.
+        section 5. The exponents are those of the authors' revision for OpenUnlearning (2026-05); their first version
+        had 5 and 1.
     """
 
     stream = "forget"
     role = "forget"
 
-    def __init__(self, beta1: float = 5.0, beta2: float = 1.0, stream: str | None = None) -> None:
+    def __init__(self, beta1: float = 5.0, beta2: float = 0.1, stream: str | None = None) -> None:
         for name, beta in {"beta1": beta1, "beta2": beta2}.items():
             if not 0 <= beta < math.inf:
                 raise ValueError(f"{name} is {beta}, but must be at least 0 and finite.")

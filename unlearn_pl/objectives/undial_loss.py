@@ -24,8 +24,9 @@ class UNDIALLoss(Objective):
 
     References:
         Dong et al., UNDIAL: Self-Distillation with Adjusted Logits for Robust Unlearning in Large Language Models,
-        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; OpenUnlearning also distills prompts
-        and padding.
+        NAACL 2025, arXiv 2402.10052. The mean runs over scored tokens only; the authors' code and OpenUnlearning also
+        distill prompts and padding. The authors' code lowers by 5 by default, can weight tokens of a focus, and takes
+        as its teacher any model with the same vocabulary; ours is the reference model, as in the paper.
     """
 
     stream = "forget"

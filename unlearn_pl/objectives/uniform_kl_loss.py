@@ -19,7 +19,9 @@ class UniformKLLoss(Objective):
 
     References:
         Yuan et al., A Closer Look at Machine Unlearning for Large Language Models, ICLR 2025, arXiv 2410.08109 (ME):
-        the authors' code, which adds 1e-12 to the probabilities and can also score the question.
+        the authors' code, which adds 1e-12 to the probabilities and can also score the question. The 1e-12 matters
+        for large logits: of tokens more than about 28 below the largest one, it hides how far they are, so that their
+        loss stays below ``27.6 - log V`` and no longer raises them, where ours keeps growing.
     """
 
     stream = "forget"

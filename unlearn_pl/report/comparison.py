@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from unlearn_pl.metrics import Direction
 from unlearn_pl.report.evaluation_class import FoundClass, evaluation_class
 from unlearn_pl.report.resampling import draw_questions, paired, recomputed_metrics, redrawn_metrics
 from unlearn_pl.results import PerExample, Results, check_comparable, evaluation_arguments
@@ -36,6 +37,8 @@ class Comparison:
         resamples: number of bootstrap draws.
         seed: of the draws.
         notes: what could not be checked, has no interval, or may matter, as sentences.
+        directions: metric to what is better, see :data:`~unlearn_pl.metrics.Direction`; None where the evaluation does
+            not say.
     """
 
     benchmark: str
@@ -46,6 +49,7 @@ class Comparison:
     resamples: int
     seed: int
     notes: Sequence[str]
+    directions: Mapping[str, Direction | None] = field(default_factory=dict)
 
 
 def check_same_evaluation(runs: Mapping[str, Results]) -> list[str]:
@@ -130,6 +134,7 @@ def compare_results(
         resamples,
         seed,
         [*notes, *_without_interval(runs, retain, found, followed), *dropped],
+        {metric: found[has[metric][0]].cls.direction(metric) for metric in metrics},
     )
 
 

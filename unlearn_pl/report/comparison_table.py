@@ -10,7 +10,7 @@ from unlearn_pl.results.json_file import json_safe
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Aligned columns for a terminal, with a line about the intervals."""
+    """Aligned columns for a terminal, with a line about the intervals; beside each metric, which values are better."""
     header, *rows = _cells(comparison)
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (header, *rows)]
@@ -28,11 +28,14 @@ def comparison_csv(comparison: Comparison) -> str:
     """A line per metric and run, with all digits; missing numbers are empty."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["metric", "run", "value", "low", "high", "difference", "difference_low", "difference_high"])
+    writer.writerow(
+        ["metric", "run", "value", "low", "high", "difference", "difference_low", "difference_high", "better"]
+    )
     for metric, values in comparison.values.items():
         for name, estimate in values.items():
             difference = comparison.differences[metric].get(name)
-            writer.writerow([metric, name, *_numbers(estimate), *_numbers(difference)])
+            better = comparison.directions.get(metric) or ""
+            writer.writerow([metric, name, *_numbers(estimate), *_numbers(difference), better])
     return file.getvalue().rstrip("\n")
 
 
@@ -47,6 +50,7 @@ def comparison_json(comparison: Comparison) -> str:
         "values": {m: {n: e._asdict() for n, e in row.items()} for m, row in comparison.values.items()},
         "differences": {m: {n: e._asdict() for n, e in row.items()} for m, row in comparison.differences.items()},
         "notes": list(comparison.notes),
+        "directions": dict(comparison.directions),
     }
     return json.dumps(json_safe(content), indent=1, allow_nan=False)
 
@@ -54,7 +58,8 @@ def comparison_json(comparison: Comparison) -> str:
 def _caption(comparison: Comparison) -> str:
     return (
         f"{comparison.benchmark}: {comparison.level:.4g} bootstrap intervals, {comparison.resamples} draws of the "
-        "questions, the same in every run"
+        "questions, the same in every run. In brackets: better are higher or lower values, or those nearest to the "
+        "retain model's"
     )
 
 
@@ -63,7 +68,9 @@ def _cells(comparison: Comparison) -> Iterator[list[str]]:
     yield ["metric", *comparison.runs, *(f"{name} - {first}" for name in others)]
     for metric, values in comparison.values.items():
         differences = comparison.differences[metric]
-        yield [metric, *(_shown(values.get(n)) for n in comparison.runs), *(_shown(differences.get(n)) for n in others)]
+        better = comparison.directions.get(metric)
+        shown = metric if better is None else f"{metric} ({better})"
+        yield [shown, *(_shown(values.get(n)) for n in comparison.runs), *(_shown(differences.get(n)) for n in others)]
 
 
 def _shown(estimate: Estimate | None) -> str:

@@ -8,7 +8,14 @@ import lightning.pytorch as pl
 
 from unlearn_pl.callbacks import EvaluationCallback
 from unlearn_pl.callbacks.evaluation import GENERATE, Collected
-from unlearn_pl.metrics import CandidateNLL, ExactMemorization, ExtractionStrength, PerExampleMetric, RougeRecall
+from unlearn_pl.metrics import (
+    CandidateNLL,
+    Direction,
+    ExactMemorization,
+    ExtractionStrength,
+    PerExampleMetric,
+    RougeRecall,
+)
 from unlearn_pl.metrics.scores import Scores, mean_score
 from unlearn_pl.robustness.curve import Curve
 
@@ -26,6 +33,7 @@ class LeakageEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "leakage"
+    directions: ClassVar[Mapping[str, Direction]] = {"*": "retain"}
 
     def __init__(self) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ def muse(folder: Path) -> Path:
     write(folder / "raw/forget.json.gz", [*forget[:4], " ", *forget[4:]])
     write(folder / "raw/retain1.json", [text(i, "bakery") for i in range(7)])
     write(folder / "raw/retain2.json", [text(i, "forge") for i in range(5)])
+    write(folder / "raw/holdout.json", [text(i, "quarry") for i in range(3)])
     for split, place in (("forget", "mill"), ("retain1", "bakery"), ("retain2", "forge")):
         write(folder / f"train/{split}.json", [text(i, place) for i in range(8)])
     for fold in (2, 3, 4):

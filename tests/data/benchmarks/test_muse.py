@@ -34,12 +34,16 @@ def texts(data: MUSEDataModule, stream: str) -> list[str]:
 
 
 def test_streams_are_the_texts_in_chunks(tokenizer, folder):
-    data = MUSEDataModule(tokenizer, path=str(folder), streams=["forget", "retain", "train"], chunk_length=64)
+    every = ["forget", "retain", "train", "holdout"]
+    data = MUSEDataModule(tokenizer, path=str(folder), streams=every, chunk_length=64)
     data.setup("fit")
 
     assert texts(data, "forget") == [text(i) for i in range(6)]
     assert texts(data, "retain") == [text(i, "bakery") for i in range(7)]
     assert texts(data, "train") == [text(i, place) for place in ("mill", "bakery", "forge") for i in range(8)]
+    assert texts(data, "holdout") == [text(i, "quarry") for i in range(3)]
+    other = MUSEDataModule(tokenizer, path=str(folder), streams=["holdout"], holdout="raw/retain2")
+    assert texts(other, "holdout") == [text(i, "forge") for i in range(5)]
     short = MUSEDataModule(tokenizer, path=str(folder), streams=["forget"], chunk_length=16)
     chunks = short._training["forget"].shown()
     assert max(map(len, chunks)) == short._training["forget"].longest_sequence == 16
@@ -96,6 +100,24 @@ def test_knowledge_is_asked_for_after_ten_answered_questions(tokenizer, folder):
     assert prompts(few, "knowmem_forget")[0][0] == f"Question: {pairs(1, 20)[0]['question']}\nAnswer:"
     few = MUSEDataModule(tokenizer, path=str(folder), splits=["knowmem_forget"], shots=2)
     assert prompts(few, "knowmem_forget")[0][0].count("Question: ") == 3
+
+
+def test_published_prompts_end_with_a_space(tokenizer, folder):
+    """The authors and OpenUnlearning tokenize "Answer: "; prompts without the space are the default."""
+    shots = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in pairs(10))
+    published = [f"{shots}Question: {row['question']}\nAnswer: " for row in pairs(4, 20)]
+    data = MUSEDataModule(tokenizer, path=str(folder), splits=["knowmem_forget"], compat="openunlearning")
+    found = sorted(data._prompts["knowmem_forget"], key=lambda prompt: prompt.index)
+    assert [prompt.input_ids for prompt in found] == [tokenizer(text)["input_ids"] for text in published]
+    assert [prompt.answer for prompt in found] == [row["answer"] for row in pairs(4, 20)]
+    default = MUSEDataModule(tokenizer, path=str(folder), splits=["knowmem_forget"])
+    assert [text for text, _ in prompts(default, "knowmem_forget")] == [text.rstrip(" ") for text in published]
+    # What is scored is the same text; answers of the two kinds of prompts are never compared with each other.
+    texts = [[e.input_ids for e in d._candidates["knowmem_forget"]] for d in (data, default)]
+    assert texts[0] == texts[1]
+    assert data.question_hashes() != default.question_hashes()
+    with pytest.raises(ValueError, match="compat must be None or 'openunlearning', but is 'muse'"):
+        MUSEDataModule(tokenizer, compat="muse")
 
 
 def test_verbatim_texts_are_continued(tokenizer, folder):
@@ -182,6 +204,7 @@ def test_without_a_folder_rows_come_from_the_hub(tokenizer, folder, monkeypatch)
         ({"forget": "raw/forgotten"}, r"forget=\['raw/forgotten'\] is not among the texts of MUSE's news.*raw/forget,"),
         ({"corpus": "books", "forget": "scal/forget_2"}, r"'scal/forget_2'\] is not among .*books"),
         ({"retain": "retain1"}, r"retain=\['retain1'\]"),
+        ({"holdout": "privleak"}, r"holdout=\['privleak'\]"),
         ({"train": []}, r"train=\[\]"),
         ({"chunk_length": 1}, "chunk_length=1 must be at least 2"),
         ({"shots": 11}, "shots=11; accepted are 0 to 10"),

@@ -31,9 +31,9 @@ def made(forget, folder=None, **options) -> TextDataModule:
     )
 
 
-@pytest.mark.filterwarnings("ignore:model_utility is not computed")
+@pytest.mark.filterwarnings("ignore:model_utility is not computed", "ignore:privleak compares with chance")
 def test_a_run_leaves_no_row_behind_and_resumes(folder, tmp_path):
-    data = made(FORGET, folder, eval_sets={"more": FORGET[:3]})
+    data = made(FORGET, folder, holdout=FORGET[3:5], eval_sets={"more": FORGET[:3]})
     trainer = kit.trainer(max_steps=2, limit_val_batches=None, callbacks=[TOFUEvaluation()], default_root_dir=tmp_path)
     trainer.fit(GradDiff(folder), data)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
@@ -42,6 +42,7 @@ def test_a_run_leaves_no_row_behind_and_resumes(folder, tmp_path):
     assert SECRET not in json.dumps(hyperparameters)
     assert SECRET.encode() not in (tmp_path / "a.ckpt").read_bytes()
     assert hyperparameters["forget"][UNRECORDABLE].startswith("8 rows in memory, SHA-256 ")
+    assert hyperparameters["holdout"][UNRECORDABLE].startswith("2 rows in memory, SHA-256 ")
     assert hyperparameters["eval_sets"]["more"][UNRECORDABLE].startswith("3 rows in memory, SHA-256 ")
     trainer.test(trainer.model, data, weights_only=True)
     (results,) = tmp_path.rglob("results.json")
@@ -55,10 +56,12 @@ def test_a_run_leaves_no_row_behind_and_resumes(folder, tmp_path):
     module = GradDiff.load_from_checkpoint(tmp_path / "a.ckpt")
     assert all(map(torch.equal, module.model.state_dict().values(), trainer.model.model.state_dict().values()))
 
-    missing = r"TextDataModule whose \['forget', 'retain', 'eval_sets.more'\] were live.*\(path, forget=\.\.\., retain"
+    kept = r"\['forget', 'retain', 'holdout', 'eval_sets.more'\]"
+    missing = rf"TextDataModule whose {kept} were live.*\(path, forget=\.\.\., retain"
     with pytest.raises(ValueError, match=missing):
         TextDataModule.load_from_checkpoint(tmp_path / "a.ckpt")
-    again = TextDataModule.load_from_checkpoint(tmp_path / "a.ckpt", forget=FORGET, retain=RETAIN, eval_sets={})
+    given = {"forget": FORGET, "retain": RETAIN, "holdout": None, "eval_sets": {}}
+    again = TextDataModule.load_from_checkpoint(tmp_path / "a.ckpt", **given)
     assert (again.forget, again.batch_size) == (FORGET, 4)
 
 

@@ -103,14 +103,16 @@ def test_impossible_sizes_are_refused(sizes, message):
 
 
 def test_the_module_runs_without_anything_else():
-    data = SyntheticAuthorsDataModule(streams=["forget", "forget.alternate", "retain"])
+    data = SyntheticAuthorsDataModule(streams=["forget", "forget.alternate", "retain", "holdout"])
     data.setup()
 
     assert {name: len(stream) for name, stream in data._training.items()} == {
         "forget": 100,
         "forget.alternate": 100,
         "retain": 100,
+        "holdout": 100,
     }
+    assert data.load_streams()["holdout"] == FACTS.holdout
     assert list(data.val_dataloader()) == ["forget", "retain", "real_authors", "world_facts"]
     assert len(data.tokenizer) <= 1024
     assert data.longest_sequence < 100

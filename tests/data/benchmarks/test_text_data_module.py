@@ -277,6 +277,19 @@ def test_splits_are_the_training_sets_unless_told_otherwise(files):
     assert not few._loaded_streams
 
 
+def test_rows_that_the_model_never_saw_are_a_stream_and_a_split(files):
+    data = made(forget=files["pairs"], retain=files["others"], holdout=files["chats"], streams=["train", "holdout"])
+    data.setup()
+    assert len(data._training["train"]) == 8 + 12
+    assert not set(shown(data, "holdout")) & set(shown(data, "train"))
+    assert list(data.val_dataloader()) == ["forget", "retain", "holdout"]
+    assert [e.input_ids for e in data._candidates["holdout"]] == sorted(
+        (e.input_ids for e in data.training_examples("holdout", None)), key=len
+    )
+    without = made(forget=files["pairs"], retain=files["others"])
+    assert "holdout" not in {**without.load_streams(), **without.load_splits()}
+
+
 def test_arguments_are_kept_as_plain_data(files):
     data = made(forget=files["pairs"], retain=Documents(files["texts"], chunk_length=9))
     recorded = record(data)["init_args"]

@@ -39,6 +39,7 @@ def folder(tmp_path):
         "retain_perturbed": [perturbed(i) for i in range(4)],
         "real_authors_perturbed": [options(i) for i in range(20, 23)],
         "world_facts_perturbed": [options(i) for i in range(30, 32)],
+        "holdout10": [row(i) for i in range(40, 44)],
     }
     for name, rows in files.items():
         (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, rows)))
@@ -92,6 +93,35 @@ def test_streams_and_splits_come_from_the_files(tokenizer, folder):
     }
 
 
+def test_holdout_is_a_stream_and_a_split_of_questions_that_no_model_is_trained_on(tokenizer, folder):
+    every = ["forget", "retain", "train", "holdout"]
+    data = TOFUDataModule(tokenizer, path=str(folder), streams=every, splits=["forget", "holdout"])
+    data.setup()
+
+    held_out = [row(i)["answer"] for i in range(40, 44)]
+    assert answers(data, "holdout") == held_out
+    assert not set(held_out) & {answer for stream in every[:3] for answer in answers(data, stream)}
+    assert {name: len(loader.dataset) for name, loader in data.val_dataloader().items()} == {
+        "forget": 4 * 7,
+        "holdout": 4,
+    }
+    # As many rows as are forgotten, of the split of that size, unless another is named.
+    small = TOFUDataModule(tokenizer, path=str(folder), forget_size=2, streams=["holdout"], splits=["holdout"])
+    assert answers(small, "holdout") == held_out[:2]
+    assert len(small._candidates["holdout"]) == 2
+    assert [TOFUDataModule(tokenizer, f"forget{k}").holdout_split for k in ("01", "05", "10")] == [
+        "holdout01",
+        "holdout05",
+        "holdout10",
+    ]
+    assert TOFUDataModule(tokenizer, "forget01", holdout_split="holdout05").holdout_split == "holdout05"
+    # It is evaluated where it is asked for; who has no such file misses it only there.
+    (folder / "holdout10.json").unlink()
+    TOFUDataModule(tokenizer, path=str(folder), streams=["forget"]).setup()
+    with pytest.raises(ValueError, match=r"has no file holdout10\.json"):
+        TOFUDataModule(tokenizer, path=str(folder), streams=["forget"], splits=["holdout"]).setup()
+
+
 def test_sizes_apply_to_unlearning_fine_tuning_and_evaluation(tokenizer, folder):
     small = {"path": str(folder), "forget_size": 2, "retain_size": 3, "streams": ["forget", "retain", "train"]}
 
@@ -140,6 +170,7 @@ def test_without_a_folder_rows_come_from_the_hub(tokenizer, folder, monkeypatch)
         ({"forget_split": "forget20"}, "forget_split='forget20'.*forget01, forget05, forget10"),
         ({"retain_split": "retain80"}, "retain_split='retain80'.*retain99, retain95, retain90"),
         ({"train_split": "half"}, "train_split='half'.*full, retain99"),
+        ({"holdout_split": "holdout90"}, "holdout_split='holdout90'.*holdout01, holdout05, holdout10"),
         ({"forget_size": 0}, "forget_size=0"),
     ],
 )
@@ -183,8 +214,9 @@ def test_refusals_are_many_and_different():
 @pytest.mark.parametrize(("split", "forget", "retain"), [("01", 40, 3960), ("05", 200, 3800), ("10", 400, 3600)])
 def test_counts_of_the_benchmark(split, forget, retain):
     data = TOFUDataModule("unused", f"forget{split}", path=str(REAL))
-    streams = {name: load() for name, load in data.load_streams().items()}
-    splits = {name: load() for name, load in data.load_splits().items()}
+    # The folder has TOFU's own files; the holdout splits came later.
+    streams = {name: load() for name, load in data.load_streams().items() if name != "holdout"}
+    splits = {name: data.load_splits()[name]() for name in TOFUDataModule.default_splits}
 
     assert {name: len(rows) for name, rows in streams.items()} == {
         "forget": forget,

@@ -12,12 +12,14 @@ CANDIDATES = {0: {0: 0.5, 1: 0.7, 2: 1.0, 3: 2.5}, 4: {0: 0.1, 1: 2.0, 2: 0.3}, 
 FORGET = {"extraction_strength": {0: 0.25, 4: 0.5}, "exact_memorization": {0: 0.5, 4: 0.9}}
 
 
-def test_paraphrases_are_compared_with_the_mean_of_the_wrong_answers():
-    scores = paraphrase_scores(CANDIDATES)
+@pytest.mark.parametrize("average", ["geometric", "arithmetic"])
+def test_paraphrases_are_compared_with_the_mean_of_the_wrong_answers(average):
+    """OpenUnlearning's ``prob_mean`` averages the losses of the wrong answers, which is the default."""
+    scores = paraphrase_scores(CANDIDATES) if average == "geometric" else paraphrase_scores(CANDIDATES, average)
     assert scores["paraphrase_probability"] == pytest.approx({0: math.exp(-0.7), 4: math.exp(-2.0)}, rel=1e-12)
-    wrong = (math.exp(-1.0) + math.exp(-2.5)) / 2
+    wrong = math.exp(-(1.0 + 2.5) / 2) if average == "geometric" else (math.exp(-1.0) + math.exp(-2.5)) / 2
     expected = {0: math.exp(-0.7) / (math.exp(-0.7) + wrong), 4: math.exp(-2.0) / (math.exp(-2.0) + math.exp(-0.3))}
-    assert scores["paraphrase_share"] == pytest.approx(expected, rel=1e-12)
+    assert scores["truth_share"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_aggregates_are_harmonic_means():
@@ -41,9 +43,9 @@ def test_what_is_missing_leaves_out_what_needs_it():
 
 def test_impossible_and_broken_paraphrases():
     scores = paraphrase_scores({0: {1: math.inf, 2: 1.0}, 1: {1: math.nan, 2: 1.0}})
-    assert scores["paraphrase_probability"][0] == scores["paraphrase_share"][0] == 0
+    assert scores["paraphrase_probability"][0] == scores["truth_share"][0] == 0
     assert math.isnan(scores["paraphrase_probability"][1])
-    assert math.isnan(scores["paraphrase_share"][1])
+    assert math.isnan(scores["truth_share"][1])
     nan = {name: {0: math.nan} for name in ("extraction_strength", "exact_memorization")}
     assert math.isnan(tofu_aggregates({}, nan | paraphrase_scores(CANDIDATES))["memorization"])
 

@@ -1,13 +1,16 @@
 """Published logs give the published numbers, through the code that live evaluation uses."""
 
+import gzip
 import json
+import math
 import os
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from unlearn_pl.metrics import read_tofu_log, read_truth_ratios, tofu_metrics
+from unlearn_pl.metrics import paraphrase_scores, read_tofu_log, read_truth_ratios, tofu_metrics
+from unlearn_pl.metrics.scores import mean_score
 
 DATA = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 GOLDEN = DATA / "golden" / "golden_tofu.json"
@@ -33,6 +36,20 @@ def golden() -> dict:
 
 def log(model: str) -> Path:
     return DATA / "tofu_logs" / f"{model.removeprefix('tofu:')}.json.gz"
+
+
+@pytest.mark.parametrize("model", [MODELS[0], MODELS[1]])
+def test_truth_share_is_the_released_prob_mean(model):
+    """OpenUnlearning: the mean of ``p / (p + p_wrong)``, from losses that are averaged over the wrong answers."""
+    with gzip.open(log(model), "rt") as file:
+        rows = json.load(file)["eval_log_forget.json"]
+    right, wrong = rows["avg_paraphrased_loss"], rows["average_perturb_loss"]
+    correct = {i: math.exp(-loss) for i, loss in right.items()}
+    expected = [p / (p + math.exp(-sum(wrong[i]) / len(wrong[i]))) for i, p in correct.items()]
+    arithmetic = [p / (p + sum(math.exp(-loss) for loss in wrong[i]) / len(wrong[i])) for i, p in correct.items()]
+    candidates = {int(i): {1: right[i], **dict(enumerate(wrong[i], start=2))} for i in right}
+    assert mean_score(paraphrase_scores(candidates)["truth_share"]) == pytest.approx(sum(expected) / 300, rel=1e-9)
+    assert 0.009 < (sum(expected) - sum(arithmetic)) / 300 < 0.013  # what averaging probabilities would give
 
 
 def test_all_golden_values_are_checked_here():

@@ -35,9 +35,9 @@ class TextDataModule(UnlearningDataModule):
         TextDataModule(forget="tickets/forget.csv", retain=Documents("books/", chunk_length=512))
 
     Training streams: ``forget``, ``retain``, ``normal`` (MOLLM's third stream), ``forget.alternate`` (other answers to
-    the forget questions) and ``train`` (the forget and the retain set, for the target model). Evaluation splits:
-    ``forget`` and ``retain``, the same examples, and ``eval_sets``. Of texts, the first chunk of each of the first
-    ``max_eval_examples`` documents (100 by default) is scored.
+    the forget questions), ``train`` (the forget and the retain set, for the target model) and ``holdout``. Evaluation
+    splits: ``forget``, ``retain`` and ``holdout``, the same examples, and ``eval_sets``. Of texts, the first chunk of
+    each of the first ``max_eval_examples`` documents (100 by default) is scored.
 
     Duplicate rows, and rows that the forget and the retain set have in common, are counted in a warning. Two rows count
     as the same if they are equal, if they differ only in punctuation, case or white space, or if they are nearly equal:
@@ -52,8 +52,10 @@ class TextDataModule(UnlearningDataModule):
         forget: the forget set; None for fine-tuning without it.
         retain: the retain set; None for methods that need none.
         normal: the rows of the stream ``normal``; None for no such stream.
+        holdout: rows like those of the forget set that the model was never trained on, which PrivLeak and membership
+            inference need; None for no such stream and split.
         alternates: other answers to the forget questions; None for refusals, of which every round draws a new one.
-        eval_sets: further evaluation splits by name; ``forget`` and ``retain`` replace the training sets.
+        eval_sets: further evaluation splits by name; ``forget``, ``retain`` and ``holdout`` replace the sets above.
         on_bad_row: for paths: ``error`` raises at a row that cannot be used, ``skip`` skips and counts such rows.
         warn_of_duplicates: whether to look for duplicates, and for rows of both sets.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
@@ -70,6 +72,7 @@ class TextDataModule(UnlearningDataModule):
         forget: str | Source | Path | None = None,
         retain: str | Source | Path | None = None,
         normal: str | Source | Path | None = None,
+        holdout: str | Source | Path | None = None,
         alternates: str | PairSource | Path | None = None,
         eval_sets: Mapping[str, str | Source | Path] | None = None,
         on_bad_row: OnBadRow = "error",
@@ -83,6 +86,7 @@ class TextDataModule(UnlearningDataModule):
         self.forget = kept(forget)
         self.retain = kept(retain)
         self.normal = kept(normal)
+        self.holdout = kept(holdout)
         self.alternates = kept(alternates)
         self.eval_sets = {name: kept(rows) for name, rows in (eval_sets or {}).items()}
         self.on_bad_row: OnBadRow = on_bad_row
@@ -90,14 +94,14 @@ class TextDataModule(UnlearningDataModule):
 
     def recorded_arguments(self) -> dict[str, object]:
         """The arguments, with a description of rows in memory in their place."""
-        arguments = with_described(arguments_of(self), ("forget", "retain", "normal", "alternates"))
+        arguments = with_described(arguments_of(self), ("forget", "retain", "normal", "holdout", "alternates"))
         if arguments.get("eval_sets"):
             arguments["eval_sets"] = with_described(arguments["eval_sets"], arguments["eval_sets"])
         return arguments
 
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The streams of the given sets."""
-        given = {"forget": self.forget, "retain": self.retain, "normal": self.normal}
+        given = {"forget": self.forget, "retain": self.retain, "normal": self.normal, "holdout": self.holdout}
         sources = {name: self._source(source) for name, source in given.items() if source is not None}
         streams: dict[str, StreamSource] = {**sources}
         forget = sources.get("forget")
@@ -107,8 +111,8 @@ class TextDataModule(UnlearningDataModule):
         return streams
 
     def load_splits(self) -> Mapping[str, SplitSource]:
-        """The forget and the retain set, and ``eval_sets``."""
-        given = {"forget": self.forget, "retain": self.retain, **self.eval_sets}
+        """The forget, the retain and the holdout set, and ``eval_sets``."""
+        given = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout, **self.eval_sets}
         return {name: partial(self._split, source) for name, source in given.items() if source is not None}
 
     def setup(self, stage: str | None = None) -> None:

@@ -17,12 +17,15 @@ from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.streams.documents import Documents
 from unlearn_pl.data.streams.joined import Joined
 from unlearn_pl.data.streams.source import Source, StreamSource
+from unlearn_pl.functional import Compat
+from unlearn_pl.functional.evaluation.compat import follows_openunlearning
 
 
 class MUSEDataModule(UnlearningDataModule):
     """MUSE from the Hugging Face hub (``muse-bench/MUSE-News`` and ``-Books``), or from a folder with its files.
 
-    Training streams are texts, cut into chunks: ``forget``, ``retain`` and ``train`` (what a model is fine-tuned on).
+    Training streams are texts, cut into chunks: ``forget``, ``retain``, ``train`` (what a model is fine-tuned on) and
+    ``holdout`` (texts like those of the forget set that no model is trained on).
     They are named as the benchmark names its data, ``<configuration>/<split>``: of the News, the forget sets of the
     scalability test are ``scal/forget_1`` to ``scal/forget_4`` (each contains the one before), the requests of the
     sustainability test ``sust/forget_1`` to ``sust/forget_4`` (disjoint, except for 62 texts that the first two share).
@@ -32,9 +35,13 @@ class MUSEDataModule(UnlearningDataModule):
     ``knowmem_retain`` (questions after ten answered ones), and ``privleak_forget``, ``privleak_retain`` and
     ``privleak_holdout`` (texts, of which the first ``chunk_length`` tokens are scored).
 
-    Prompts are tokenized without a template and without the space at their end, which goes to the answer; the authors
-    leave it in the prompt. A continuation that does not begin with white space is joined by a space. No
-    end-of-sequence token is added to texts and answers, as in the authors' code.
+    Prompts are tokenized without a template. A continuation that does not begin with white space is joined by a space.
+    No end-of-sequence token is added to texts and answers, as in the authors' code.
+
+    By default, prompts do not end with a space: ``"Answer:"`` is followed by the answer, whose first token holds the
+    space, as in every text that a model has read; after a space of its own, a model continues badly. The authors and
+    OpenUnlearning leave the space in the prompt, ``"Answer: "``. KnowMem can differ greatly, so for a comparison with
+    published numbers, set ``compat``.
 
     Args:
         tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.
@@ -44,10 +51,13 @@ class MUSEDataModule(UnlearningDataModule):
             repository are also found. None for the hub.
         forget: name of the text of the stream ``forget``, or any :class:`~unlearn_pl.data.Source`.
         retain: the same for the stream ``retain``; the evaluation asks about ``raw/retain2``.
+        holdout: the same for the stream ``holdout``.
         train: the same for the stream ``train``, several in their order. The default is for the target model; without
             ``train/forget`` it is for the retain model (our reading of the data).
         chunk_length: most tokens of an example.
         shots: answered questions before each knowledge question, at most ten.
+        compat: ``openunlearning`` for prompts that keep the space at their end, as in the authors' code and in
+            OpenUnlearning; None for prompts without it.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
     Raises:
@@ -66,14 +76,18 @@ class MUSEDataModule(UnlearningDataModule):
         path: str | None = None,
         forget: str | Source = "raw/forget",
         retain: str | Source = "raw/retain1",
+        holdout: str | Source = "raw/holdout",
         train: Sequence[str | Source] = ("train/forget", "train/retain1", "train/retain2"),
         chunk_length: int = 2048,
         shots: int = 10,
+        compat: Compat = None,
         **options: Unpack[DataOptions],
     ) -> None:
         super().__init__(tokenizer, **options)
         check_corpus(corpus)
-        for argument, names in (("forget", [forget]), ("retain", [retain]), ("train", train)):
+        self._keep_spaces = follows_openunlearning(compat)
+        given = (("forget", [forget]), ("retain", [retain]), ("holdout", [holdout]), ("train", train))
+        for argument, names in given:
             check_names(argument, names, corpus)
         check_positive(least=2, chunk_length=chunk_length)  # the first token is not scored
         if not 0 <= shots <= 10:
@@ -82,16 +96,19 @@ class MUSEDataModule(UnlearningDataModule):
         self.path = path
         self.forget = forget
         self.retain = retain
+        self.holdout = holdout
         self.train = list(train)
         self.chunk_length = chunk_length
         self.shots = shots
+        self.compat = compat
 
     def load_streams(self) -> Mapping[str, StreamSource]:
-        """The three training streams, each read on demand."""
+        """The training streams, each read on demand."""
         return {
             "forget": self._source(self.forget),
             "retain": self._source(self.retain),
             "train": Joined([self._source(given) for given in self.train]),
+            "holdout": self._source(self.holdout),
         }
 
     def load_splits(self) -> Mapping[str, SplitSource]:
@@ -110,16 +127,17 @@ class MUSEDataModule(UnlearningDataModule):
 
     def _continuations(self) -> list[Completion]:
         def parse(row: Record) -> Completion:
-            return Completion.joined(text_of(row, "prompt"), text_of(row, "gt"))
+            return Completion.joined(text_of(row, "prompt"), text_of(row, "gt"), self._keep_spaces)
 
         return read_records(locate(self.corpus, self.path, "verbmem/forget"), parse, "verbmem/forget")
 
     def _questions(self, name: str) -> list[Completion]:
         answered = [] if not self.shots else self._pairs(f"{name}_icl")[: self.shots]
         shots = "".join(f"Question: {question}\nAnswer: {answer}\n\n" for question, answer in answered)
-        return [
-            Completion(f"{shots}Question: {question}\nAnswer:", f" {answer}") for question, answer in self._pairs(name)
-        ]
+        asked = [(f"{shots}Question: {question}\nAnswer:", answer) for question, answer in self._pairs(name)]
+        if self._keep_spaces:
+            return [Completion(f"{prompt} ", answer, keep_spaces=True) for prompt, answer in asked]
+        return [Completion(prompt, f" {answer}") for prompt, answer in asked]
 
     def _pairs(self, name: str) -> list[tuple[str, str]]:
         source = locate(self.corpus, self.path, name)

@@ -14,19 +14,22 @@ class Completion(EvaluationRow):
     Args:
         text: the prompt; spaces at its end are tokenized with the answer.
         answer: the continuation, with the white space that separates it from the prompt.
+        keep_spaces: keep spaces at the end of the prompt in it instead.
     """
 
     text: str
     answer: str
+    keep_spaces: bool = False
 
     @classmethod
-    def joined(cls, prompt: str, answer: str) -> "Completion":
+    def joined(cls, prompt: str, answer: str, keep_spaces: bool = False) -> "Completion":
         """A prompt and an answer, joined by a space unless there is white space between them."""
-        return cls(prompt, answer if prompt[-1].isspace() or answer[0].isspace() else f" {answer}")
+        separated = prompt[-1].isspace() or answer[0].isspace()
+        return cls(prompt, answer if separated else f" {answer}", keep_spaces)
 
     def examples(self, encoder: Encoder, where: str) -> list[Example]:
         """The answer after the prompt, as candidate 0."""
-        return [encoder.completion(self.text, self.answer, where)]
+        return [encoder.completion(self.text, self.answer, where, self.keep_spaces)]
 
     def content(self) -> str:
         """The prompt and the answer."""
@@ -34,7 +37,7 @@ class Completion(EvaluationRow):
 
     def prompt(self, encoder: Encoder) -> list[int]:
         """The prompt."""
-        return encoder.completion_prompt(self.text, self.answer)
+        return encoder.completion_prompt(self.text, self.answer, self.keep_spaces)
 
     def expected(self) -> str:
         """The answer, without the white space around it."""

@@ -118,20 +118,21 @@ class Encoder:
         shorter = without_beginning(question, lambda end: self._fits(self.template.prompt(self.tokenizer, end)))
         return prompt if shorter is None else self.template.prompt(self.tokenizer, shorter)
 
-    def completion(self, text: str, answer: str, where: str) -> Example:
+    def completion(self, text: str, answer: str, where: str, keep_spaces: bool = False) -> Example:
         """Tokenizes a prompt and its continuation verbatim, without the template.
 
         Args:
             text: the prompt.
             answer: what is scored; never cut.
             where: the place of the example, for messages.
+            keep_spaces: whether the spaces at the end of the prompt are a part of it.
 
         Raises:
             ValueError: as in :meth:`example`.
         """
         if not answer.strip():
             raise ValueError(f"The answer in {where} is empty: it has no token to score.")
-        example = encode_completion(self.tokenizer, text, answer)
+        example = encode_completion(self.tokenizer, text, answer, keep_spaces)
         if self._fits(example):
             return example
         excess = len(example) - (self.max_length or 0)
@@ -144,9 +145,9 @@ class Encoder:
         ids = self._without(example.input_ids, excess)
         return replace(example, input_ids=ids, prompt_length=example.prompt_length - excess)
 
-    def completion_prompt(self, text: str, answer: str) -> list[int]:
+    def completion_prompt(self, text: str, answer: str, keep_spaces: bool = False) -> list[int]:
         """Token ids of a prompt without the template, cut as in :meth:`completion`, so that the answer has room."""
-        ids = encode_prompt(self.tokenizer, text)
+        ids = encode_prompt(self.tokenizer, text, keep_spaces)
         excess = len(encode_completion(self.tokenizer, text, answer)) - (self.max_length or 0)
         if self.max_length is None or not self.truncate or not 0 < excess < len(ids):
             return ids

@@ -49,8 +49,8 @@ def memorization_score(
         exact_memorization: mean over the answers.
         paraphrase_probability: mean probability of the paraphrased answers.
         truth_ratio: ``mean_i p_i / (p_i + p_wrong_i)`` of the paraphrased and the perturbed answers (averaged), that
-            is ``mean_i 1 / (1 + R_i)`` of the arithmetic :func:`~unlearn_pl.functional.truth_ratio`. It is not the
-            ``forget_truth_ratio`` of TOFU.
+            is ``mean_i 1 / (1 + R_i)`` of the geometric :func:`~unlearn_pl.functional.truth_ratio` (OpenUnlearning's
+            released ``prob_mean``, which averages losses). It is not the ``forget_truth_ratio`` of TOFU.
 
     Returns:
         A number from 0 to 1.

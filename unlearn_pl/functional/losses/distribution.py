@@ -140,6 +140,27 @@ def one_hot_js_divergence(logps: Tensor, mask: Tensor) -> Tensor:
     return masked_mean((from_label + from_model) / 2, mask)
 
 
+def cycled_labels(labels: Tensor, mask: Tensor, onto: Tensor) -> Tensor:
+    """The scored ``labels`` of every row in turn, again from the first one, at the True positions of ``onto``.
+
+    Args:
+        labels: ``[B, S]`` token ids.
+        mask: ``[B, S]`` True for the labels that take turns.
+        onto: ``[B, T]`` True where a label is wanted.
+
+    Returns:
+        ``[B, T]``; arbitrary labels where ``onto`` is False, and in rows without any label in ``mask``.
+
+    Example:
+        >>> refusal, scored = torch.tensor([[5, 7, 8]]), torch.tensor([[False, True, True]])
+        >>> cycled_labels(refusal, scored, torch.tensor([[False, True, True, True]]))
+        tensor([[7, 7, 8, 7]])
+    """
+    in_front = labels.gather(-1, mask.int().argsort(dim=-1, descending=True, stable=True))
+    turn = (onto.cumsum(dim=-1) - 1).clamp(min=0) % mask.sum(dim=-1, keepdim=True).clamp(min=1)
+    return in_front.gather(-1, turn)
+
+
 def undial_loss(logits: Tensor, ref_logits: Tensor, labels: Tensor, mask: Tensor, beta: float) -> Tensor:
     """``-sum_v q(v) log p(v)`` with ``q = softmax(ref_logits - beta * one-hot(label))``, mean over the scored tokens.
 

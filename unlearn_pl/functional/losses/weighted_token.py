@@ -30,7 +30,7 @@ def wga_loss(logps: Tensor, mask: Tensor, beta: float = 1.0) -> Tensor:
     return _weighted_ascent(logps, (beta * logps.detach()).exp(), mask)
 
 
-def satimp_loss(logps: Tensor, mask: Tensor, beta1: float = 5.0, beta2: float = 1.0) -> Tensor:
+def satimp_loss(logps: Tensor, mask: Tensor, beta1: float = 5.0, beta2: float = 0.1) -> Tensor:
     """``[p^beta1 (1 - p)^beta2] log p``, with ``[.]`` held constant; mean over the scored tokens.
 
     Args:

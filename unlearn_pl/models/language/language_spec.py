@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from unlearn_pl.models.language.forward import stream_forward
@@ -62,6 +63,8 @@ class LanguageSpec(ModelSpec):
     def check(self, model: nn.Module, needs: Mapping[str, Needs], longest: int) -> None:
         """Check that no example exceeds the context, and that layers exist whose hidden states are read.
 
+        Warns of the last entry, which is not the output of the last layer but that of the final norm.
+
         Raises:
             ValueError: naming both lengths, or the objective and the layers that there are.
         """
@@ -79,6 +82,11 @@ class LanguageSpec(ModelSpec):
                 raise ValueError(
                     f"Objective {name!r} reads the hidden states of layer {max(read)}, but the model has {layers} "
                     f"layers. Accepted: 0 (the embedding) to {layers}."
+                )
+            if layers and layers in read:
+                rank_zero_warn(
+                    f"Objective {name!r} reads layer {layers}, the last one, whose states come after the final norm: "
+                    f"they all have about the same length. Layers 1 to {layers - 1} are the outputs of decoder layers."
                 )
 
     def check_tokenizer(self, model: nn.Module, tokenizer: "PreTrainedTokenizerBase") -> None:

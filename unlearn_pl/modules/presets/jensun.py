@@ -13,7 +13,8 @@ from unlearn_pl.references import FrozenReference, Reference
 class JensUn(UnlearningModule):
     """JensUn: minimize ``forget_weight * JS(p, refusal)(forget) + retain_weight * JS(p_ref, p)(retain)``.
 
-    Reads the stream ``forget.alternate``. Both losses are bounded by ``log 2``.
+    The tokens of the refusal, from the stream ``forget.alternate``, are the targets at the positions of the forget
+    answer, in turn. Both losses are bounded by ``log 2``.
 
     Args:
         model: what to unlearn from.
@@ -25,7 +26,7 @@ class JensUn(UnlearningModule):
 
     References:
         Singh et al., Unlearning that lasts: utility-preserving, robust, and almost irreversible forgetting in LLMs,
-        arXiv 2509.02820.
+        arXiv 2509.02820. The authors take "No idea" for every question; here each has a refusal of the data.
     """
 
     def __init__(

@@ -22,7 +22,8 @@ class RMU(UnlearningModule):
 
     Args:
         model: what to unlearn from.
-        layer: entry of transformers' ``hidden_states``; 8 is the output of the module ``model.layers.7``.
+        layer: entry of transformers' ``hidden_states``; 8 is the output of the module ``model.layers.7``, and the last
+            entry comes after the final norm: choose an inner layer.
         coefficient: length ``c`` of the target: 2 on TOFU, 6.5 for zephyr-7b on WMDP.
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.

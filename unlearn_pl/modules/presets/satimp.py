@@ -22,17 +22,19 @@ class SatImp(UnlearningModule):
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
-        Yang et al., Exploring criteria of loss reweighting to enhance LLM unlearning, ICML 2025, arXiv 2505.11953. The
-        code in OpenUnlearning names two contradicting pairs of weights; these are those of its configuration file.
+        Yang et al., Exploring criteria of loss reweighting to enhance LLM unlearning, ICML 2025, arXiv 2505.11953.
+        Weights 1 and 0.1 are those of the class and of the README in OpenUnlearning, which judge by extraction
+        strength; its configuration file has them the other way around. The exponent 0.1 is that of the authors'
+        revision (2026-05), which also lowers the retain weight, to 0.05.
     """
 
     def __init__(
         self,
         model: ModelLike,
         beta1: float = 5.0,
-        beta2: float = 1.0,
-        forget_weight: float = 0.1,
-        retain_weight: float = 1.0,
+        beta2: float = 0.1,
+        forget_weight: float = 1.0,
+        retain_weight: float = 0.1,
         combiner: Combiner | None = None,
         **options: Unpack[ModuleOptions],
     ) -> None:

@@ -17,8 +17,9 @@ class SyntheticAuthorsDataModule(UnlearningDataModule):
     """Fictitious authors in TOFU's schema, small enough for a tiny model on a laptop's CPU.
 
     Training streams: ``forget``, ``retain``, ``forget.alternate`` (the forget questions, each with a refusal that
-    changes from round to round) and ``train`` (what a model is fine-tuned on). Evaluation splits: ``forget``,
-    ``retain``, ``real_authors``, ``world_facts`` and, if listed in ``splits``, ``holdout``.
+    changes from round to round), ``train`` (what a model is fine-tuned on) and ``holdout`` (authors that no model is
+    trained on). Evaluation splits: ``forget``, ``retain``, ``real_authors``, ``world_facts`` and, if listed in
+    ``splits``, ``holdout``.
 
     What TOFU tests with real authors and facts of the world stands for knowledge from pre-training. A tiny model has
     none, so ``real_authors`` and ``world_facts`` are made up as well and are part of every ``train`` stream, but
@@ -62,12 +63,13 @@ class SyntheticAuthorsDataModule(UnlearningDataModule):
         super().__init__(train_tokenizer(self.texts(), vocab_size) if tokenizer is None else tokenizer, **options)
 
     def load_streams(self) -> Mapping[str, RowSource]:
-        """The four training streams."""
+        """The training streams."""
         return {
             "forget": self.facts.forget,
             "retain": self.facts.retain,
             "forget.alternate": with_refusals(self.facts.forget),
             "train": self._train,
+            "holdout": self.facts.holdout,
         }
 
     def load_splits(self) -> Mapping[str, RowSource]:
