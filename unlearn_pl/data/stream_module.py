@@ -157,6 +157,12 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
             )
         return self.batch_size // unit
 
+    @property
+    def order(self) -> Mapping[str, object]:
+        """Examples per step and in each stream, and the seed."""
+        examples = {name: len(dataset) for name, dataset in self._training.items()}
+        return {"batch_size": self.batch_size, "seed": self.seed, "examples": examples}
+
     # Lightning hooks -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:

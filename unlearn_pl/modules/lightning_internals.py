@@ -10,8 +10,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.core.optimizer import _configure_optimizers, _configure_schedulers_automatic_opt
 from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import nn
 
 
@@ -60,6 +63,42 @@ def _checked_load(
 ) -> dict[str, Any]:
     check(checkpoint_path)
     return load(checkpoint_path, **kwargs)
+
+
+def read_optimizers(module: pl.LightningModule, read: Callable[[object], object]) -> None:
+    """Let ``read`` see, and replace, what ``module.configure_optimizers`` returns to Lightning.
+
+    Under manual optimization Lightning drops what it says about schedulers: monitors, and how plateaus are handled. The
+    hook may be a subclass's, a mixin's or an instance's own, so it is replaced on the instance.
+    """
+    configure = module.configure_optimizers
+    if getattr(configure, "func", None) is not _configured_and_read:
+        module.configure_optimizers = functools.partial(  # type: ignore[method-assign]
+            _configured_and_read, configure, read
+        )
+
+
+def _configured_and_read(configure: Callable[[], object], read: Callable[[object], Any]) -> Any:
+    return read(configure())
+
+
+def parsed_optimizers(
+    configured: Any, complete: Callable[[Any], Any] = lambda scheduler: scheduler
+) -> tuple[list[Any], list[LRSchedulerConfig]]:
+    """Optimizers and schedulers as Lightning understands them under automatic optimization.
+
+    Args:
+        configured: what ``configure_optimizers`` returned.
+        complete: called with every scheduler, or the dictionary that holds it, before defaults are filled in.
+
+    Raises:
+        ValueError: with Lightning's own message, if it does not understand them.
+    """
+    try:
+        optimizers, schedulers, monitor = _configure_optimizers(configured)
+        return optimizers, _configure_schedulers_automatic_opt([complete(each) for each in schedulers], monitor)
+    except MisconfigurationException as error:
+        raise ValueError(f"configure_optimizers: {error}") from error
 
 
 def written_record(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
