@@ -275,8 +275,9 @@ class UnlearningModule(ModelModule):
         return self.runtime.names
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Check the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
+        """Check the parts and the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
         if self.fitting:
+            check_parts(self)
             check_trainer(self.trainer)
         return super().configure_callbacks()
 

@@ -75,8 +75,11 @@ def descent_settings(module: FittedModule) -> dict[str, Any]:
 def settled(component: Recorded) -> dict[str, Any]:
     """The record of a component with the defaults of the arguments that were not given."""
     kind = type(component)
-    parameters = inspect.signature(kind.__init__).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    defaults: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):  # a class may pass options on to its base, which has their defaults
+        if issubclass(base, Recorded) and "__init__" in vars(base):
+            given = inspect.signature(vars(base)["__init__"]).parameters.values()
+            defaults |= {p.name: p.default for p in given if p.default is not inspect.Parameter.empty}
     return {"class": class_path(kind), **plain({**defaults, **component.recorded_arguments()})}
 
 
