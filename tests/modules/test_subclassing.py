@@ -1,5 +1,6 @@
 """Parts that a subclass adds or replaces after ``super().__init__()`` train, and come back from checkpoints."""
 
+import inspect
 from functools import partial
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import torch
 from torch.optim import SGD
 
 from tests import kit
+from unlearn_pl import modules
 from unlearn_pl.combiners import MinNorm, Scalarization
 from unlearn_pl.gradients import SketchedRows
 from unlearn_pl.masks import TrainableParameters
 from unlearn_pl.models import tiny_llama
-from unlearn_pl.modules import MOLLM, NPO, GradDiff, UnlearningModule
+from unlearn_pl.modules import MOLLM, NPO, RAUL, GradDiff, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, MaxEntropyLoss
 from unlearn_pl.optim import Constant
 from unlearn_pl.references import FrozenReference
@@ -205,8 +207,21 @@ def test_parts_that_do_not_fit_are_named_before_training(folder, change, message
 # The reference model -------------------------------------------------------------------------------------------------
 
 
+WITH_REFERENCE = [
+    cls
+    for cls in map(vars(modules).get, modules.__all__)
+    if issubclass(cls, UnlearningModule) and "reference" in inspect.signature(cls).parameters
+]
+
+
 def test_none_is_a_presets_default_reference_and_the_generic_modules_lack_of_one():
-    assert isinstance(NPO(kit.model(), reference=None).reference, FrozenReference)
+    assert len(WITH_REFERENCE) == 11
+    for cls in set(WITH_REFERENCE) - {UnlearningModule, RAUL}:
+        assert isinstance(cls(kit.model(), reference=None).reference, FrozenReference)
+        assert "by default (None) a frozen copy" in cls.__doc__
+    assert RAUL(kit.model()).reference is None
+    with pytest.raises(ValueError, match=r"\['forget'\] compare with the reference model"):
+        RAUL(kit.model(), held_out=True)
     objectives = {"kl": KLDivergenceLoss(stream="retain")}
     with pytest.raises(ValueError, match=r"\['kl'\] compare with the reference model, but reference is None"):
         UnlearningModule(kit.model(), objectives, Scalarization(), reference=None)
