@@ -6,10 +6,12 @@ Each name has a test in ``tests/modules/test_lightning_internals.py`` that says 
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.strategies.fsdp import _METADATA_FILENAME
 from lightning.pytorch.core.optimizer import _configure_optimizers, _configure_schedulers_automatic_opt
 from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
@@ -54,8 +56,9 @@ def load_checked(strategy: Strategy, check: Callable[[object], None]) -> None:
     No hook of the module is told the path: Lightning keeps it to itself until the file has been unpickled.
     """
     load = strategy.load_checkpoint
-    if getattr(load, "func", None) is not _checked_load:
-        strategy.load_checkpoint = functools.partial(_checked_load, load, check)  # type: ignore[method-assign]
+    if getattr(load, "func", None) is _checked_load:
+        load = load.args[0]  # type: ignore[attr-defined]  # of an earlier module
+    strategy.load_checkpoint = functools.partial(_checked_load, load, check)  # type: ignore[method-assign]
 
 
 def _checked_load(
@@ -99,6 +102,19 @@ def parsed_optimizers(
         return optimizers, _configure_schedulers_automatic_opt([complete(each) for each in schedulers], monitor)
     except MisconfigurationException as error:
         raise ValueError(f"configure_optimizers: {error}") from error
+
+
+def peeked(checkpoint_path: object) -> Mapping[str, Any]:
+    """What a checkpoint holds beside weights and optimizer states, before a strategy restores anything of it.
+
+    Strategies that shard the model restore weights and optimizers while they read the file.
+
+    Args:
+        checkpoint_path: a file, or a folder with shards and a file for the rest.
+    """
+    path = Path(str(checkpoint_path))
+    whole = path.is_file()
+    return torch.load(path if whole else path / _METADATA_FILENAME, map_location="cpu", weights_only=True, mmap=whole)
 
 
 def written_record(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,6 +129,10 @@ class UnlearningModule(ModelModule):
     """Turns the Gramian of the gradients into weights."""
     gradient = DescentPart[GradientSource]("gradient")
     """Source of the gradients."""
+    windows_closed = DescentPart[int]("windows_closed")
+    """Optimizer steps so far, skipped ones included."""
+    skipped = DescentPart[dict[str, int]]("skipped")
+    """How many steps were skipped, by reason: ``nonfinite``, ``stationary``."""
 
     @property
     def reference(self) -> Reference | None:
@@ -139,16 +143,6 @@ class UnlearningModule(ModelModule):
     def reference(self, reference: Reference | None) -> None:
         self._reference = reference
         self._reference_is_ready = False
-
-    @property
-    def windows_closed(self) -> int:
-        """Optimizer steps so far, skipped ones included."""
-        return self.descent.windows_closed
-
-    @property
-    def skipped(self) -> dict[str, int]:
-        """How many steps were skipped, by reason: ``nonfinite``, ``stationary``."""
-        return self.descent.skipped
 
     @property
     def streams_read(self) -> dict[str, tuple[str, ...]]:
@@ -354,6 +348,12 @@ class UnlearningModule(ModelModule):
         announce_memory(self)
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    def check_file(self, checkpoint_path: object) -> None:
+        """See :class:`ModelModule`; also raises ``ValueError`` if the optimizer cannot continue from the checkpoint."""
+        super().check_file(checkpoint_path)
+        if self.fitting:
+            self._run.check_file(checkpoint_path)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the state of the descent and the mask's fingerprint; of models with adapters, the adapters alone."""

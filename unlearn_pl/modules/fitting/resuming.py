@@ -39,18 +39,12 @@ def check_data(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) 
         raise ValueError(f"The checkpoint was trained with {what}. Resume with the same data. {_NEW_RUN}")
 
 
-def check_optimizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Check that the optimizer and the schedulers can continue from the checkpoint, and say which arguments they use.
-
-    As always under Lightning, the arguments in the checkpoint replace those given now, except those of a schedule of
-    this library, which is a function of the step, and the times at which schedulers step.
+def check_continues(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that the optimizer and the schedulers can continue from the checkpoint.
 
     Args:
         before: :func:`~unlearn_pl.modules.fitting.settings.optimizer_settings` of the checkpoint.
         now: those of the run that resumes.
-
-    Returns:
-        The settings that are in effect.
 
     Raises:
         ValueError: for another class or number of optimizers, groups or schedulers.
@@ -59,6 +53,18 @@ def check_optimizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
     _check_same("number of parameter groups", len(before["groups"]), len(now["groups"]))
     classes = [[_short(each["class"]) for each in settings["schedulers"]] for settings in (before, now)]
     _check_same("schedulers", *classes)
+
+
+def continued(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the optimizer and the schedulers that are in effect; warns where the two runs differ.
+
+    As always under Lightning, the arguments in the checkpoint replace those given now, except those of a schedule of
+    this library, which is a function of the step, and the times at which schedulers step.
+
+    Args:
+        before: settings of the checkpoint, after :func:`check_continues`.
+        now: those of the run that resumes.
+    """
     for old, new in zip(before["groups"], now["groups"], strict=True):
         _warn("optimizer", old, new, "the checkpoint's")
     schedulers = []

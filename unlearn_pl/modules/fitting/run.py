@@ -8,8 +8,9 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import Optimizer
 
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.modules.fitting.resuming import check_data, check_descent, check_entries, check_optimizer
+from unlearn_pl.modules.fitting.resuming import check_continues, check_data, check_descent, check_entries, continued
 from unlearn_pl.modules.fitting.settings import data_settings, descent_settings, optimizer_settings
+from unlearn_pl.modules.lightning_internals import peeked
 
 KEY = "unlearn_pl_run"
 """Where checkpoints keep it."""
@@ -46,6 +47,15 @@ class Run:
         self._settings["optimizer"] = optimizer_settings(optimizer, schedulers, self._module.schedule)
         self._compare_optimizer()
 
+    def check_file(self, checkpoint_path: object) -> None:
+        """Called before a checkpoint is read, by which strategies that shard the model restore the optimizer already.
+
+        Raises:
+            ValueError: if the optimizer cannot continue from it.
+        """
+        if self._optimizer is not None and (before := peeked(checkpoint_path).get(KEY)):
+            check_continues(before["optimizer"], self._settings["optimizer"])
+
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
         """Called when the checkpoint has been read, before anything of it is restored.
 
@@ -66,7 +76,8 @@ class Run:
         if self._loaded is None or self._optimizer is None:
             return
         if (before := self._loaded.get(KEY)) is not None:
-            self._settings["optimizer"] = check_optimizer(before["optimizer"], self._settings["optimizer"])
+            check_continues(before["optimizer"], self._settings["optimizer"])
+            self._settings["optimizer"] = continued(before["optimizer"], self._settings["optimizer"])
         else:
             groups = [group for state in self._loaded.get("optimizer_states", []) for group in state["param_groups"]]
             for saved, now in zip(groups, self._optimizer.param_groups, strict=False):
