@@ -4,6 +4,7 @@ Each name has a test in ``tests/modules/test_lightning_internals.py`` that says 
 """
 
 import functools
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,10 +112,16 @@ def peeked(checkpoint_path: object) -> Mapping[str, Any]:
 
     Args:
         checkpoint_path: a file, or a folder with shards and a file for the rest.
+
+    Returns:
+        Nothing for a path, or objects, that only the strategy itself can judge.
     """
     path = Path(str(checkpoint_path))
-    whole = path.is_file()
-    return torch.load(path if whole else path / _METADATA_FILENAME, map_location="cpu", weights_only=True, mmap=whole)
+    rest = path if path.is_file() else path / _METADATA_FILENAME
+    try:
+        return torch.load(rest, map_location="cpu", weights_only=True, mmap=path.is_file())
+    except (FileNotFoundError, pickle.UnpicklingError):
+        return {}
 
 
 def written_record(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
