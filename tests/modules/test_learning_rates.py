@@ -34,10 +34,8 @@ def decay(optimizer):
 
 CONFIGURED = {
     "optimizer": lambda o: o,
-    "optimizers": lambda o: [o],
     "scheduler": lambda o: {"optimizer": o, "lr_scheduler": decay(o)},
     "lists": lambda o: ([o], [decay(o)]),
-    "epoch": lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": decay(o), "interval": "epoch"}},
     "epochs": lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": decay(o), "interval": "epoch", "frequency": 2}},
     "step": lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": decay(o), "interval": "step"}},
     "steps": lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": decay(o), "interval": "step", "frequency": 2}},
@@ -153,7 +151,7 @@ def test_plain_loaders_have_epochs_too():
         )
 
     rates = Rates()
-    configured = CONFIGURED["epoch"]
+    configured = CONFIGURED["scheduler"]
     kit.trainer(max_epochs=2, limit_val_batches=None, callbacks=[rates]).fit(Configured(configured), batches())
     assert rates.used == [0.01] * 4 + [0.005] * 4
 
