@@ -63,7 +63,7 @@ class Run:
             ValueError: if the run would see other data than the checkpoint's, or its optimizer cannot continue.
         """
         self._loaded = checkpoint
-        before = checkpoint.get(KEY, {})
+        before = checkpoint.get(KEY) or {}
         check_data(before.get("data"), self._data())
         check_descent(before.get("descent"), descent_settings(self._module))
         self._compare_optimizer()
