@@ -78,6 +78,11 @@ def test_python_blocks_run_one_after_the_other(page, folder, namespaces):
             assert names["before"] == {"forget": 1, "retain": 1}
             assert names["after"]["forget"] < 0.2
             assert names["after"]["retain"] > 0.8
+        case "docs/subclassing.md":
+            loaded = names["loaded"]
+            assert loaded.temperature == 3.0
+            assert list(loaded.objectives) == ["forget", "normal", "retain", "refuse"]
+            assert "test/tofu/forget_probability" in names["trainer"].callback_metrics
         case "CONTRIBUTING.md":
             walked = {"SquaredProbability", "EqualShares", "LookAhead", "NoisyWeights", "cities", "comparison"}
             assert walked <= names.keys()

@@ -45,7 +45,13 @@ ORDERS = {
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}],
     "metrics": [{REST}, {"tofu"}],
-    "modules": [{"safety"}, {REST}, {"presets"}],
+    "modules": [
+        {"safety"},
+        {"fitted", "lightning_internals", "num_steps"},
+        {"fitting"},
+        {REST},
+        {"presets"},
+    ],
     "robustness": [
         {"audit_data", "leakage", "curve", "questions", "target", "outcome"},
         {"relearning_sets", "quantizers", "paraphrasers"},

@@ -285,6 +285,14 @@ class StreamProvider(ABC):
         return 1
 
     @property
+    def order(self) -> Mapping[str, object]:
+        """What decides, beside the examples, which of them an optimizer step sees; empty if this is not known.
+
+        Plain data, for checkpoints: a run resumes with the same only.
+        """
+        return {}
+
+    @property
     def longest_sequence(self) -> int:
         """Tokens in the longest example; 0 if examples have no length."""
         return 0

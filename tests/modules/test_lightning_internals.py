@@ -93,8 +93,8 @@ def test_a_strategy_checks_the_paths_that_it_loads(tmp_path):
     seen = []
     torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
     strategy = kit.trainer().strategy
-    for _ in range(2):
-        internals.load_checked(strategy, seen.append)
+    for check in (lambda path: seen.append("of an earlier module"), seen.append):
+        internals.load_checked(strategy, check)
     assert strategy.load_checkpoint(tmp_path / "a.ckpt", weights_only=True) == {"state_dict": {}}
     assert seen == [tmp_path / "a.ckpt"]
 
@@ -103,3 +103,42 @@ def test_hyperparameters_have_former_names():
     """``CHECKPOINT_PAST_HPARAMS_KEYS``: Lightning builds from these, too."""
     checkpoint = {"hparams": {"a": 1, "b": 1}, "module_arguments": {"b": 2, "c": 2}, "hyper_parameters": {"c": 3}}
     assert internals.written_record(checkpoint) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_what_an_optimizer_is_configured_with_is_read_once():
+    """``LightningModule.configure_optimizers``: looked up on the instance, where it may be a user's own function."""
+    module, seen = OneWeight(), []
+
+    def read(configured):
+        seen.append(type(configured))
+        return configured
+
+    for _ in range(2):
+        internals.read_optimizers(module, read)
+    kit.trainer(max_steps=1).fit(module, torch.utils.data.DataLoader(torch.arange(3.0)))
+    assert seen == [torch.optim.SGD]
+
+
+def test_optimizers_are_parsed_as_under_automatic_optimization():
+    """``_configure_optimizers`` and ``_configure_schedulers_automatic_opt``, which keep monitors and intervals."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    given = {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "x", "interval": "step"}}
+    optimizers, (config,) = internals.parsed_optimizers(given)
+    assert optimizers == [optimizer]
+    assert (config.scheduler, config.monitor, config.interval) == (plateau, "x", "step")
+    assert config.reduce_on_plateau
+    assert config.strict
+    with pytest.raises(ValueError, match="configure_optimizers: Unknown configuration"):
+        internals.parsed_optimizers(3)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_what_is_beside_the_weights_is_read_before_them(tmp_path, shards):
+    """``_METADATA_FILENAME``: the file for the rest in a folder of shards."""
+    path = tmp_path / "meta.pt" if shards else tmp_path / "a.ckpt"
+    torch.save({"epoch": 3}, path)
+    assert internals.peeked(tmp_path if shards else path) == {"epoch": 3}
+    assert internals.peeked(tmp_path / "missing") == {}
+    torch.save({"epoch": OneWeight}, path)  # whose import would run code
+    assert internals.peeked(tmp_path if shards else path) == {}

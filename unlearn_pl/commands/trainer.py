@@ -33,6 +33,7 @@ from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
+from unlearn_pl.modules.safety.scheduler_class import check_scheduler_path
 
 
 class UnlearnCLI(LightningCLI):
@@ -196,13 +197,15 @@ def check_safe(config: Namespace) -> None:
         config: the parsed configuration of one command.
 
     Raises:
-        ValueError: for an optimizer that is none, for a checkpoint at an address, and for ``weights_only: false``.
+        ValueError: for an optimizer or a schedule that is none, for a checkpoint at an address, and for
+            ``weights_only: false``.
     """
-    optimizer = config.get("model.init_args.optimizer")
-    if isinstance(optimizer, Namespace):
-        check_optimizer_path(find(optimizer.class_path), optimizer.class_path)
-    elif optimizer is not None:
-        check_optimizer_path(optimizer, f"{optimizer.__module__}.{optimizer.__qualname__}")
+    for argument, check in (("optimizer", check_optimizer_path), ("schedule", check_scheduler_path)):
+        given = config.get(f"model.init_args.{argument}")
+        if isinstance(given, Namespace):
+            check(find(given.class_path), given.class_path)
+        elif given is not None:
+            check(given, f"{given.__module__}.{given.__qualname__}")
     check_local(config.get("ckpt_path"))
     if config.get("weights_only") is False:
         raise ValueError(

@@ -172,6 +172,12 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         draws = sorted(step_draws(self.seed, name, 0, min(size, length), length))
         return [batch_of(draws[i : i + self.micro_batch_size]) for i in range(0, len(draws), self.micro_batch_size)]
 
+    @property
+    def order(self) -> Mapping[str, object]:
+        """Examples per step and in each stream, and the seed."""
+        examples = {name: len(dataset) for name, dataset in self._training.items()}
+        return {"batch_size": self.batch_size, "seed": self.seed, "examples": examples}
+
     # Lightning hooks -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:

@@ -98,18 +98,35 @@ class Descent:
         self.rescale = rescale
         self.refresh = Refresh(refresh_every)
         self.goals = Goals(goals)
+        self.check()
+        self.setup()
+
+    def check(self) -> None:
+        """Check objectives, combiner and options, which may have been replaced since the construction.
+
+        Raises:
+            ValueError: if there is no objective, or an option is unknown or not supported by the combiner or the
+                source of gradients.
+        """
         check_objectives(self.objectives)
         check_options(
-            combiner,
+            self.combiner,
             self.gradient,
-            on_nonfinite=on_nonfinite,
-            scope=scope,
-            metric=metric,
-            rescale=rescale,
-            refresh_every=refresh_every,
+            on_nonfinite=self.on_nonfinite,
+            scope=self.scope,
+            metric=self.metric,
+            rescale=self.rescale,
+            refresh_every=self.refresh.every,
         )
-        check_goals(self.objectives, combiner, self.goals.goals)
-        self.setup()
+        check_goals(self.objectives, self.combiner, self.goals.goals)
+
+    @property
+    def replaced(self) -> bool:
+        """Whether objectives or the combiner are not those of the last :meth:`setup`."""
+        return self._set_up_for != self._parts()
+
+    def _parts(self) -> tuple[object, ...]:
+        return self.combiner, *((name, objective, objective.role) for name, objective in self.objectives.items())
 
     def setup(self, reference_is_original: bool = False) -> None:
         """Reset to step 0.
@@ -119,6 +136,7 @@ class Descent:
                 zero gradient at the first step.
         """
         objectives = self.objectives.values()
+        self._set_up_for = self._parts()
         self.combiner.setup(
             list(self.objectives),
             [o.role for o in objectives],

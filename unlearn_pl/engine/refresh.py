@@ -18,7 +18,7 @@ class Refresh:
     Those steps need the gradient of one weighted sum: no rows, no Gramian. Raw weights scale like ``1/|g|``, so stale
     ones are too large when gradients grow: a step that reuses weights is at most as long as the step that was solved
     for them. The combiner solves early when a loss has changed by more than the factor :data:`LOSS_CHANGE`, when an
-    objective has crossed its ``satisfied`` threshold, and after a skipped step.
+    objective has crossed its ``satisfied`` threshold or met its goal, and after a skipped step.
 
     All decisions depend only on losses and norms, which are equal on all ranks.
 

@@ -92,7 +92,7 @@ def stream_needs(objectives: Mapping[str, Objective], goals: Mapping[str, Goal] 
         for stream in objective.streams:
             needs[stream] = needs.get(stream, frozenset()) | parse_needs(objective.needs)
     for name, goal in (goals or {}).items():
-        stream = objectives[name].streams[-1]
+        stream = objectives[name].progress_stream
         if goal.of_start and any(need.reference for need in needs[stream]):
             needs[stream] |= {Need("logps", reference=True)}
     return needs

@@ -62,7 +62,7 @@ class Window:
         data: the micro-batches of every stream.
         objectives: name to objective, in the order of the rows.
         shares: name to ``[M]``, the shares of the micro-batches of the objective's streams.
-        sequence_shares: the same of the sequences of its last stream, for its progress.
+        sequence_shares: the same of the sequences of its ``progress_stream``.
         step: number of optimizer steps before this one.
     """
 
@@ -117,7 +117,7 @@ def window_of(
             raise ValueError(f"Objective {name!r} reads streams with different numbers of micro-batches: {sizes}.")
     counts = [
         *(torch.stack([count(batch, o.mean_over) for batch in data[o.streams[0]]]) for o in objectives.values()),
-        *(torch.stack([count(batch, "sequences") for batch in data[o.streams[-1]]]) for o in objectives.values()),
+        *(torch.stack([count(batch, "sequences") for batch in data[o.progress_stream]]) for o in objectives.values()),
     ]
     totals = torch.stack([own.sum() for own in counts])
     if world_size > 1:

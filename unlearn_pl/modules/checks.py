@@ -9,7 +9,10 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 
 from unlearn_pl.gradients import GradientSource
 from unlearn_pl.masks import Mask
+from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.lightning_internals import tensor_parallel_size, uses_static_graph
+from unlearn_pl.modules.safety.optimizer_class import check_optimizer_maker
+from unlearn_pl.modules.safety.scheduler_class import check_schedule
 from unlearn_pl.objectives import Objective
 from unlearn_pl.references import Reference
 from unlearn_pl.types import parse_needs
@@ -73,6 +76,23 @@ def _check_strategy(trainer: pl.Trainer) -> None:
             f"tensor_parallel_size={size!r} is not supported; accepted: 1. "
             "Use strategy='fsdp2', which shards over all devices."
         )
+
+
+def check_parts(module: FittedModule) -> None:
+    """Check the parts of a module, which a subclass may have added to or replaced after ``super().__init__()``.
+
+    Raises:
+        ValueError: for an objective, an optimizer or a schedule that is none, and for parts that do not fit together.
+    """
+    for name, objective in module.objectives.items():
+        if not isinstance(objective, Objective):
+            raise ValueError(
+                f"objectives[{name!r}] is a {type(objective).__name__}; accepted: an objective such as CausalLMLoss()."
+            )
+    module.descent.check()
+    check_reference(module.objectives, module.reference)
+    check_optimizer_maker(module.optimizer)
+    check_schedule(module.schedule)
 
 
 def check_reference(objectives: Mapping[str, Objective], reference: Reference | None) -> None:

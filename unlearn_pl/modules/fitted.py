@@ -5,7 +5,9 @@ from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.cli import LRSchedulerCallable
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from unlearn_pl.engine import Descent
 from unlearn_pl.gradients import Row, Runtime
@@ -23,9 +25,9 @@ class FittedModule(Protocol):
     spec: ModelSpec
     model: nn.Module | None
     descent: Descent
-    reference: Reference | None
     mask: Mask | None
-    schedule: Schedule
+    optimizer: Callable[..., Optimizer]
+    schedule: Schedule | LRSchedulerCallable
     gradient_clip_val: float | None
 
     @property
@@ -49,6 +51,10 @@ class FittedModule(Protocol):
         """Name to objective."""
 
     @property
+    def reference(self) -> Reference | None:
+        """Source of the reference model's outputs."""
+
+    @property
     def micro_batches_per_step(self) -> int:
         """Micro-batches per device and optimizer step."""
 
@@ -63,6 +69,10 @@ class FittedModule(Protocol):
     @property
     def clip_gradients(self) -> Callable[..., None]:
         """Shortens what is in ``.grad``."""
+
+    @property
+    def lr_scheduler_step(self) -> Callable[..., None]:
+        """Lightning's hook: steps a scheduler, with a metric or None."""
 
     def view(self, stream: str, batch: Batch) -> View:
         """One forward of one micro-batch of ``stream``."""

@@ -15,6 +15,17 @@ LEVEL_EXAMPLES = 128
 """Examples that a level is the mean of: few enough to take no time, enough for a standard error of about .03."""
 
 
+def begin_at_levels(module: FittedModule) -> None:
+    """Measure what the goals of ``module`` refer to, unless it has none, or has taken steps already.
+
+    Raises:
+        ValueError: if a level is missing or too low to be of use, or a floor does not hold at the start.
+    """
+    descent = module.descent
+    if descent.goals and descent.windows_closed == 0:
+        descent.begin(start_levels(module), holdout_level(module) if descent.goals.needs_holdout else None)
+
+
 def start_levels(module: FittedModule) -> dict[str, float]:
     """Name of an objective with a goal to the probability of its answers; without those that cannot be measured."""
     data = module.stream_data
@@ -22,7 +33,7 @@ def start_levels(module: FittedModule) -> dict[str, float]:
         return {}
     levels: dict[str, float] = {}
     for name, objective in module.objectives.items():
-        stream = objective.streams[-1]
+        stream = objective.progress_stream
         if name in module.descent.goals.goals and _is_probability(objective) and stream in data.streams:
             level = mean_probability(module, data.sample(stream, LEVEL_EXAMPLES))
             levels |= {} if level is None else {name: level}

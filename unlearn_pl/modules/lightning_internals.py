@@ -4,14 +4,20 @@ Each name has a test in ``tests/modules/test_lightning_internals.py`` that says 
 """
 
 import functools
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.strategies.fsdp import _METADATA_FILENAME
+from lightning.pytorch.core.optimizer import _configure_optimizers, _configure_schedulers_automatic_opt
 from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import nn
 
 
@@ -51,8 +57,9 @@ def load_checked(strategy: Strategy, check: Callable[[object], None]) -> None:
     No hook of the module is told the path: Lightning keeps it to itself until the file has been unpickled.
     """
     load = strategy.load_checkpoint
-    if getattr(load, "func", None) is not _checked_load:
-        strategy.load_checkpoint = functools.partial(_checked_load, load, check)  # type: ignore[method-assign]
+    if getattr(load, "func", None) is _checked_load:
+        load = load.args[0]  # type: ignore[attr-defined]  # of an earlier module
+    strategy.load_checkpoint = functools.partial(_checked_load, load, check)  # type: ignore[method-assign]
 
 
 def _checked_load(
@@ -60,6 +67,61 @@ def _checked_load(
 ) -> dict[str, Any]:
     check(checkpoint_path)
     return load(checkpoint_path, **kwargs)
+
+
+def read_optimizers(module: pl.LightningModule, read: Callable[[object], object]) -> None:
+    """Let ``read`` see, and replace, what ``module.configure_optimizers`` returns to Lightning.
+
+    Under manual optimization Lightning drops what it says about schedulers: monitors, and how plateaus are handled. The
+    hook may be a subclass's, a mixin's or an instance's own, so it is replaced on the instance.
+    """
+    configure = module.configure_optimizers
+    if getattr(configure, "func", None) is not _configured_and_read:
+        module.configure_optimizers = functools.partial(  # type: ignore[method-assign]
+            _configured_and_read, configure, read
+        )
+
+
+def _configured_and_read(configure: Callable[[], object], read: Callable[[object], Any]) -> Any:
+    return read(configure())
+
+
+def parsed_optimizers(
+    configured: Any, complete: Callable[[Any], Any] = lambda scheduler: scheduler
+) -> tuple[list[Any], list[LRSchedulerConfig]]:
+    """Optimizers and schedulers as Lightning understands them under automatic optimization.
+
+    Args:
+        configured: what ``configure_optimizers`` returned.
+        complete: called with every scheduler, or the dictionary that holds it, before defaults are filled in.
+
+    Raises:
+        ValueError: with Lightning's own message, if it does not understand them.
+    """
+    try:
+        optimizers, schedulers, monitor = _configure_optimizers(configured)
+        return optimizers, _configure_schedulers_automatic_opt([complete(each) for each in schedulers], monitor)
+    except MisconfigurationException as error:
+        raise ValueError(f"configure_optimizers: {error}") from error
+
+
+def peeked(checkpoint_path: object) -> Mapping[str, Any]:
+    """What a checkpoint holds beside weights and optimizer states, before a strategy restores anything of it.
+
+    Strategies that shard the model restore weights and optimizers while they read the file.
+
+    Args:
+        checkpoint_path: a file, or a folder with shards and a file for the rest.
+
+    Returns:
+        Nothing for a path, or objects, that only the strategy itself can judge.
+    """
+    path = Path(str(checkpoint_path))
+    rest = path if path.is_file() else path / _METADATA_FILENAME
+    try:
+        return torch.load(rest, map_location="cpu", weights_only=True, mmap=path.is_file())
+    except (FileNotFoundError, pickle.UnpicklingError):
+        return {}
 
 
 def written_record(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,8 +68,19 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Let the Trainer load checkpoints from files only; this is the first hook that Lightning calls."""
-        load_checked(self.trainer.strategy, check_local)
+        load_checked(self.trainer.strategy, self.check_file)
         return []
+
+    def check_file(self, checkpoint_path: object) -> None:
+        """Check a checkpoint before the Trainer reads it.
+
+        Args:
+            checkpoint_path: a file or a folder.
+
+        Raises:
+            ValueError: for an address.
+        """
+        check_local(checkpoint_path)
 
     def configure_model(self) -> None:
         """Build the model and, on a device mesh, shard it, unless that was done; check that the data fits it."""

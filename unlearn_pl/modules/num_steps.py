@@ -1,7 +1,7 @@
 """Number of optimizer steps that a Trainer will take."""
 
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.optim import Constant
+from unlearn_pl.optim import Constant, Schedule
 
 
 def num_steps(module: FittedModule) -> tuple[int, int]:
@@ -19,7 +19,7 @@ def num_steps(module: FittedModule) -> tuple[int, int]:
     per_epoch = max(1, steps)
     limits = [per_epoch * trainer.max_epochs] if (trainer.max_epochs or -1) > 0 else []  # type: ignore[operator]
     limits += [trainer.max_steps] if trainer.max_steps > 0 else []
-    if not limits and not isinstance(module.schedule, Constant):
+    if not limits and isinstance(module.schedule, Schedule) and not isinstance(module.schedule, Constant):
         raise ValueError(
             f"max_epochs={trainer.max_epochs} and max_steps={trainer.max_steps} set no end, which "
             f"{type(module.schedule).__name__} needs. Set one of them, or use the schedule Constant."

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 
 from unlearn_pl.engine import OnNonFinite
 from unlearn_pl.functional import Rescale
@@ -19,7 +19,8 @@ class ModuleOptions(TypedDict, total=False):
         mask: the weights that may change; all by default.
         gradient: source of the gradients and their storage; plain gradients by default.
         optimizer: called with the trained parameters; AdamW with lr 1e-5 and weight decay 0.01 by default.
-        schedule: learning-rate factor per optimizer step; one epoch of linear warm-up and linear decay by default.
+        schedule: learning-rate factor per optimizer step; one epoch of linear warm-up and linear decay by default. Or
+            what makes a scheduler of PyTorch, such as ``partial(OneCycleLR, max_lr=..., total_steps=...)``.
         gradient_clip_val: largest norm of the combined gradient; None for no clipping.
         micro_batch_size: examples per forward, for data loaders whose batches are not split yet.
         on_nonfinite: response to a non-finite loss or gradient of an objective: ``skip`` the step, ``drop`` the
@@ -38,7 +39,7 @@ class ModuleOptions(TypedDict, total=False):
     mask: Mask | None
     gradient: GradientSource | None
     optimizer: OptimizerCallable | None
-    schedule: Schedule | None
+    schedule: Schedule | LRSchedulerCallable | None
     gradient_clip_val: float | None
     micro_batch_size: int | None
     on_nonfinite: OnNonFinite

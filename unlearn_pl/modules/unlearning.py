@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -19,19 +19,21 @@ from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope, restore
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import LiveModel, ModelLike
-from unlearn_pl.modules.checks import check_clipping, check_reference, check_resumed, check_scattering, check_trainer
-from unlearn_pl.modules.default_optimizer import default_optimizer, warn_of_momentum
-from unlearn_pl.modules.levels import holdout_level, start_levels
-from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress
+from unlearn_pl.modules.checks import check_clipping, check_parts, check_resumed, check_scattering, check_trainer
+from unlearn_pl.modules.default_optimizer import default_optimizer
+from unlearn_pl.modules.fitting.descent_part import DescentPart
+from unlearn_pl.modules.fitting.learning_rates import LearningRates
+from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
+from unlearn_pl.modules.fitting.run import KEY, Run
+from unlearn_pl.modules.levels import begin_at_levels
+from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress, read_optimizers
 from unlearn_pl.modules.lightning_runtime import LightningRuntime
 from unlearn_pl.modules.memory import announce_memory, memory_errors_explained
 from unlearn_pl.modules.micro_batches import micro_batches
 from unlearn_pl.modules.model_module import ModelModule
-from unlearn_pl.modules.num_steps import num_steps
 from unlearn_pl.modules.reference_context import reference_context
-from unlearn_pl.modules.safety.optimizer_class import made_optimizer
 from unlearn_pl.objectives import Objective
-from unlearn_pl.optim import LinearWarmup, Schedule, mask_weight_decay
+from unlearn_pl.optim import LinearWarmup, Schedule
 from unlearn_pl.references import Reference
 from unlearn_pl.types import Batch, Needs, View, Window, parse_needs
 
@@ -48,11 +50,13 @@ class UnlearningModule(ModelModule):
             live model.
         objectives: name to objective; at least one.
         combiner: turns the Gramian of the gradients into weights.
-        reference: source of the reference model's outputs; needed by objectives that compare with it.
+        reference: source of the reference model's outputs; needed by objectives that compare with it. None for none.
         mask: the weights that may change; all by default.
         gradient: source of the gradients; :class:`~unlearn_pl.gradients.FirstOrder` by default.
         optimizer: called with the trained parameters; AdamW with lr 1e-5 and weight decay 0.01 by default.
-        schedule: learning-rate factor per optimizer step; :class:`~unlearn_pl.optim.LinearWarmup` by default.
+        schedule: learning-rate factor per optimizer step; :class:`~unlearn_pl.optim.LinearWarmup` by default. Or what
+            makes a scheduler of PyTorch, such as ``partial(OneCycleLR, max_lr=..., total_steps=...)``, which is then
+            stepped after every optimizer step; Lightning's ``ReduceLROnPlateau``, after every epoch.
         gradient_clip_val: largest norm of the combined gradient; None for no clipping.
         micro_batch_size: examples per forward, for data loaders whose batches are not split yet; None for no split.
         on_nonfinite: ``skip`` the step, ``drop`` the objective from it, or ``raise``, when a loss or a gradient is
@@ -64,12 +68,10 @@ class UnlearningModule(ModelModule):
             moments of the previous step).
         rescale: length of the combined gradient: that of the mean of the active gradients (``mean_gradient``), the
             mean of their lengths (``mean_norm``), or the combiner's own (None).
-        refresh_every: solve at every m-th step only, and reuse the weights for a single weighted sum in between, at
-            most as long as the step that was solved for them. The combiner solves early when a loss has changed by more
-            than a factor of 2, or an objective has crossed its ``satisfied`` threshold or reached its goal.
-        goals: name of an objective to how far it is to go: :class:`~unlearn_pl.goals.AtMost` or
-            :class:`~unlearn_pl.goals.AtLeast`. Levels that they refer to are measured before the first step. AdamW
-            then has a beta1 of 0.5 by default: with 0.9, about ten steps pass before a goal that is reached has effect.
+        refresh_every: solve at every m-th step only, and reuse the weights for a single weighted sum in between; see
+            :class:`~unlearn_pl.engine.Refresh`.
+        goals: name of an objective to how far it is to go; see :class:`~unlearn_pl.goals.Goal`. AdamW then has a beta1
+            of 0.5 by default: with 0.9, about ten steps pass before a goal that is reached has effect.
 
     Raises:
         ValueError: if there is no objective, an objective needs a reference model and there is none, the combiner does
@@ -85,7 +87,7 @@ class UnlearningModule(ModelModule):
         mask: Mask | None = None,
         gradient: GradientSource | None = None,
         optimizer: OptimizerCallable | None = None,
-        schedule: Schedule | None = None,
+        schedule: Schedule | LRSchedulerCallable | None = None,
         gradient_clip_val: float | None = 1.0,
         micro_batch_size: int | None = None,
         on_nonfinite: OnNonFinite = "skip",
@@ -110,45 +112,42 @@ class UnlearningModule(ModelModule):
             refresh_every=refresh_every,
             goals=goals,
         )
-        self._objective_modules = nn.ModuleList(objectives.values())  # buffers move and are saved with the module
         self.runtime = LightningRuntime(self)
+        self._learning_rates = LearningRates(self)
+        self._run = Run(self)
         self.reference = reference
         self.mask = mask
         self.optimizer = optimizer or default_optimizer(has_goals=bool(goals))
         self.schedule = schedule or LinearWarmup()
         self.gradient_clip_val = gradient_clip_val
         self.micro_batch_size = micro_batch_size
-        self._reference_is_ready = False
         self._original: list[nn.Module] = []  # a list, so that it is no submodule: neither trained nor saved
-        check_reference(self.objectives, reference)
+        self._take_parts()
         self._reset_descent()
 
     # What is descended ------------------------------------------------------------------------------------------------
 
-    @property
-    def objectives(self) -> dict[str, Objective]:
-        """Name to objective."""
-        return self.descent.objectives
+    # Subclasses may add to them, or replace them, after super().__init__().
+    objectives = DescentPart[dict[str, Objective]]("objectives")
+    """Name to objective."""
+    combiner = DescentPart[Combiner]("combiner")
+    """Turns the Gramian of the gradients into weights."""
+    gradient = DescentPart[GradientSource]("gradient")
+    """Source of the gradients."""
+    windows_closed = DescentPart[int]("windows_closed")
+    """Optimizer steps so far, skipped ones included."""
+    skipped = DescentPart[dict[str, int]]("skipped")
+    """How many steps were skipped, by reason: ``nonfinite``, ``stationary``."""
 
     @property
-    def combiner(self) -> Combiner:
-        """Turns the Gramian of the gradients into weights."""
-        return self.descent.combiner
+    def reference(self) -> Reference | None:
+        """Source of the reference model's outputs."""
+        return self._reference
 
-    @property
-    def gradient(self) -> GradientSource:
-        """Source of the gradients."""
-        return self.descent.gradient
-
-    @property
-    def windows_closed(self) -> int:
-        """Optimizer steps so far, skipped ones included."""
-        return self.descent.windows_closed
-
-    @property
-    def skipped(self) -> dict[str, int]:
-        """How many steps were skipped, by reason: ``nonfinite``, ``stationary``."""
-        return self.descent.skipped
+    @reference.setter
+    def reference(self, reference: Reference | None) -> None:
+        self._reference = reference
+        self._reference_is_ready = False
 
     @property
     def streams_read(self) -> dict[str, tuple[str, ...]]:
@@ -171,6 +170,13 @@ class UnlearningModule(ModelModule):
         """Objective name to the fields that it needs of its views."""
         return {name: parse_needs(objective.needs) for name, objective in self.objectives.items()}
 
+    def _take_parts(self) -> None:
+        """Check the parts, and take over those that are new."""
+        check_parts(self)
+        self._objective_modules = nn.ModuleList(self.objectives.values())  # buffers move and are saved with the module
+        if self.descent.replaced:
+            self._reset_descent()
+
     def _reset_descent(self) -> None:
         self.descent.setup(self.reference is not None and self.reference.is_original)
 
@@ -178,11 +184,12 @@ class UnlearningModule(ModelModule):
 
     def training_step(self, batch: Window | Mapping[str, Batch], batch_idx: int) -> None:
         """One optimizer step: ``batch`` holds, per stream, its micro-batches or a batch to be split into them."""
+        self._learning_rates.before_step()
         with memory_errors_explained(self):
             step = self.descent.step(micro_batches(batch, self.micro_batch_size), self.runtime)
             if step.moves:
                 self.optimizers().step()  # type: ignore[union-attr]
-                self.lr_schedulers().step()  # type: ignore[union-attr]
+        self._learning_rates.after_step(step.moves)
         restore(self.trained_parameters, None)
         self._report(step)
 
@@ -217,6 +224,10 @@ class UnlearningModule(ModelModule):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RowObserver):
                 callback.on_rows(rows, weights, self.trained_parameters)
+
+    def on_train_epoch_end(self) -> None:
+        """Step the schedulers that wait for the metrics of the epoch."""
+        self._learning_rates.before_step()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient that the optimizer is about to use."""
@@ -263,8 +274,9 @@ class UnlearningModule(ModelModule):
         return self.runtime.names
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Check the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
+        """Check the parts and the Trainer's flags: Lightning calls this hook before its own, less helpful, checks."""
         if self.fitting:
+            check_parts(self)
             check_trainer(self.trainer)
         return super().configure_callbacks()
 
@@ -273,13 +285,18 @@ class UnlearningModule(ModelModule):
         if stage != "fit":
             return
         check_scattering(self.gradient, self.trainer)
+        self._take_parts()
         self._reset_descent()
+        self._learning_rates.reset()
+        self._run.reset()
         if (data := self.stream_data) is not None:
             check_streams(self.streams_read, data.streams)
             _ = data.micro_batches_per_step
 
     def configure_model(self) -> None:
         """Build the model, freeze what the mask excludes, and prepare the reference before a checkpoint is restored."""
+        self._take_parts()
+        read_optimizers(self, self._take_optimizers)
         self._keep_original()
         is_new = self.model is None
         super().configure_model()
@@ -308,21 +325,20 @@ class UnlearningModule(ModelModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trained parameters, and its schedule over the data module's own number of steps.
 
+        A subclass may return whatever Lightning documents for one optimizer: the schedulers are stepped accordingly.
+
         Raises:
-            ValueError: if no parameter requires a gradient, what is given makes no optimizer, or the optimizer does not
-                support the module's options or cannot exempt the weights that an element-wise mask keeps fixed from
-                weight decay.
+            ValueError: if no parameter requires a gradient, or what is given makes no optimizer or no scheduler.
         """
-        assert self.model is not None
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        if not trained:
-            raise ValueError("No parameter requires a gradient, so there is nothing to train. Check the mask.")
-        optimizer = made_optimizer(self.optimizer, trained)
-        self.descent.check_optimizer(optimizer)
-        warn_of_momentum(optimizer, self.descent.goals)
-        if self.mask is not None and self.mask.element_wise:
-            mask_weight_decay(optimizer, self.mask, {p: name for name, p in self.model.named_parameters()})
-        return {"optimizer": optimizer, "lr_scheduler": self.schedule.build(optimizer, *num_steps(self))}
+        return made_optimization(self)
+
+    def _take_optimizers(self, configured: object) -> object:
+        """Keep what Lightning would drop, and return what it needs."""
+        optimizer, schedulers = optimization(self, configured)
+        self._learning_rates.configs = schedulers
+        self._run.start(optimizer, schedulers)
+        kept = ("scheduler", "interval", "frequency", "name")
+        return [optimizer], [{key: getattr(config, key) for key in kept} for config in schedulers]
 
     def on_fit_start(self) -> None:
         """Log the objectives, the combiner and the memory estimate."""
@@ -338,9 +354,7 @@ class UnlearningModule(ModelModule):
 
     def on_train_start(self) -> None:
         """Measure the levels that the goals refer to, before the first optimizer step."""
-        if self.descent.goals and self.windows_closed == 0:
-            needs_holdout = self.descent.goals.needs_holdout
-            self.descent.begin(start_levels(self), holdout_level(self) if needs_holdout else None)
+        begin_at_levels(self)
 
     def on_train_end(self) -> None:
         """Log how far each objective with a goal has come."""
@@ -349,9 +363,17 @@ class UnlearningModule(ModelModule):
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
+    def check_file(self, checkpoint_path: object) -> None:
+        """See :class:`ModelModule`; also raises ``ValueError`` if the optimizer cannot continue from the checkpoint."""
+        super().check_file(checkpoint_path)
+        if self.fitting:
+            self._run.check_file(checkpoint_path)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the state of the descent and the mask's fingerprint; of models with adapters, the adapters alone."""
         checkpoint["unlearn_pl"] = self.descent.state_dict()
+        checkpoint["unlearn_pl_rates"] = self._learning_rates.state_dict()
+        checkpoint[KEY] = self._run.settings()
         checkpoint["unlearn_pl_mask"] = None if self.mask is None else self.mask.fingerprint()
         correct_loop_progress(checkpoint.get("loops", {}))
         if self.spec.saved_parts:
@@ -366,9 +388,14 @@ class UnlearningModule(ModelModule):
         """Resume the descent.
 
         Raises:
-            ValueError: if the checkpoint was trained with another mask or without one, or by a version that counted
-                micro-batches instead of optimizer steps.
+            ValueError: if the checkpoint was trained with another mask or without one, on other data, with another
+                optimizer, or by a version that counted micro-batches instead of optimizer steps.
         """
         if self.fitting:
             check_resumed(checkpoint, self.mask)
         self.descent.load_state_dict(checkpoint["unlearn_pl"])
+        if self.fitting:
+            self._run.resume(checkpoint)
+            self._learning_rates.load_state_dict(checkpoint.get("unlearn_pl_rates", {"due": [], "metrics": {}}))
+        else:
+            self._run.keep(checkpoint)

@@ -48,6 +48,11 @@ class Objective(Recorded, nn.Module, ABC):
         return (self.stream,) if isinstance(self.stream, str) else self.stream
 
     @property
+    def progress_stream(self) -> str:
+        """The stream whose answers the :meth:`progress` is about: by default the last."""
+        return self.streams[-1]
+
+    @property
     def progress_rises(self) -> bool:
         """Whether descending the loss is meant to raise the :meth:`progress`; by default for role ``retain``."""
         return self.role == "retain"
@@ -68,17 +73,19 @@ class Objective(Recorded, nn.Module, ABC):
         """How far the objective is, in a unit that people understand: by default the probability of an answer.
 
         Args:
-            views: one view per stream in ``streams``; by default the last is read, which holds the forget answers of
-                objectives that compare them with alternates.
+            views: one view per stream in ``streams``.
 
         Returns:
-            ``[]``, a mean over the sequences of the last view, without a gradient; None where only the loss says it.
+            ``[]``, a mean over the sequences of ``progress_stream``, without a gradient; None where only the loss says
+            it.
         """
-        return views[-1].probability() if isinstance(views[-1], AnswerView) else None
+        view = views[self.streams.index(self.progress_stream)]
+        return view.probability() if isinstance(view, AnswerView) else None
 
     def progress_kept(self, *views: View) -> Tensor | None:
         """:meth:`progress` relative to the reference model, per example; ``[]``, None without a reference."""
-        return views[-1].probability_kept() if isinstance(views[-1], AnswerView) else None
+        view = views[self.streams.index(self.progress_stream)]
+        return view.probability_kept() if isinstance(view, AnswerView) else None
 
     def forward(self, *views: LanguageView) -> Tensor:
         """Same as :meth:`loss`, ``[]``."""

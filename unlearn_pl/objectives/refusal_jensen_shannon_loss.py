@@ -37,6 +37,11 @@ class RefusalJensenShannonLoss(Objective):
         self.with_end = with_end
         self.stream = (forget, alternate)
 
+    @property
+    def progress_stream(self) -> str:
+        """The forget answers."""
+        return self.streams[0]
+
     def loss(self, forget: LanguageView, alternate: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``; an answer without a refusal counts as 0."""
         assert forget.logits is not None

@@ -18,7 +18,11 @@ class Schedule(Recorded, ABC):
 
     def build(self, optimizer: Optimizer, steps_per_epoch: int, total_steps: int) -> LambdaLR:
         """A PyTorch scheduler to be stepped once per optimizer step."""
-        return LambdaLR(optimizer, lambda step: self.factor(step, steps_per_epoch, total_steps))
+        return StepwiseLR(optimizer, lambda step: self.factor(step, steps_per_epoch, total_steps))
+
+
+class StepwiseLR(LambdaLR):
+    """A scheduler of a :class:`Schedule`: one that counts optimizer steps, also where Lightning assumes epochs."""
 
 
 class Constant(Schedule):

@@ -63,6 +63,12 @@ ATTACKS = {
     "a command": {"optimizer": RUN},
     "a function in Python": {"optimizer": CALL},
     "a bare path": {"optimizer": "planted.make"},
+    "a command as schedule": {"schedule": RUN},
+    "a function as schedule": {"schedule": "planted.make"},
+    "an optimizer as schedule": {"schedule": {"class_path": "torch.optim.SGD", "init_args": {}}},
+    "a command in a schedule": {
+        "schedule": {"class_path": "torch.optim.lr_scheduler.LambdaLR", "init_args": {"lr_lambda": "os.system"}}
+    },
     "another class": {"optimizer": {"class_path": "torch.nn.Linear", "init_args": {}}},
     "a planted class": {"combiner": {"class_path": "planted.Own"}},
     "a planted bare path": {"mask": "planted.Own"},

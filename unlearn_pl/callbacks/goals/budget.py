@@ -38,8 +38,8 @@ class Budget(pl.Callback):
             goals = goals_of(pl_module, self)
             if not any(course is not None and course.role == "retain" for course in goals.courses):
                 raise ValueError(
-                    f"Budget guards floors, but no retain objective has a goal: {goals.goals}. Accepted: a goal of one, "
-                    "such as AtLeast(share=0.9)."
+                    f"Budget guards floors, but no retain objective has a goal: {goals.goals}. Accepted: a goal of "
+                    "one, such as AtLeast(share=0.9)."
                 )
             self._start_over()
 

@@ -21,7 +21,7 @@ class IdkDPO(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the reference model; a frozen copy of the model by default. ``CachedReference()`` needs no copy.
+        reference: the reference model; by default (None) a frozen copy of the model. ``CachedReference()`` has none.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

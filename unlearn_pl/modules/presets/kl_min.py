@@ -18,7 +18,7 @@ class KLMin(UnlearningModule):
         forget_weight: weight of the forget loss.
         retain_weight: weight of the retain loss.
         combiner: replaces the weighted sum; the two weights are then not used.
-        reference: the reference model; a frozen copy of the model by default.
+        reference: the reference model; by default (None) a frozen copy of the model.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

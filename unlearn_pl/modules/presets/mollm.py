@@ -22,7 +22,7 @@ class MOLLM(UnlearningModule):
         model: what to unlearn from.
         combiner: by default ``MinNorm(satisfied={"forget": 0.1})``: the forget loss leaves the solve while it is
             satisfied. The study in ``experiments/README.md`` chose it.
-        reference: the reference model; a frozen copy of the model by default, ``AdapterReference()`` with LoRA.
+        reference: the reference model; by default (None) a frozen copy of the model. With LoRA: ``AdapterReference()``.
         normal_stream: stream of the KL objective; by default ``normal`` when the data has one, else ``retain``.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 

@@ -17,7 +17,8 @@ class RAUL(UnlearningModule):
         model: what to unlearn from.
         held_out: align with ``reference``, a model that never saw the forget set, instead of the uniform distribution.
         combiner: UPGrad by default.
-        reference: with ``held_out``, the model that never saw the forget set: ``FrozenReference(model=...)``.
+        reference: with ``held_out``, the model that never saw the forget set: ``FrozenReference(model=...)``. There is
+            no default: None, which is an error with ``held_out``, is for none.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

@@ -19,7 +19,7 @@ class UNDIAL(UnlearningModule):
         forget_weight: weight of the distillation.
         retain_weight: weight of ``NLL(retain)``; 0, OpenUnlearning's choice, for no retain objective at all.
         combiner: replaces the weighted sum; of the weights, only that ``retain_weight`` is not 0 then matters.
-        reference: the reference model; a frozen copy of the model by default.
+        reference: the reference model; by default (None) a frozen copy of the model.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:

@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import get_loader
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from unlearn_pl import models
 from unlearn_pl.combiners import Combiner
@@ -37,7 +38,7 @@ FITTING: dict[str, tuple[type, ...]] = {
     "mask": (Mask,),
     "gradient": (GradientSource,),
     "optimizer": (Optimizer,),
-    "schedule": (Schedule,),
+    "schedule": (Schedule, LRScheduler),
 }
 """Arguments of a module and the bases of what they may be."""
 
