@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.models.markers import end_of_turn, ending_tokens
 
 if TYPE_CHECKING:
     from peft import LoraModel, PeftModel
@@ -60,6 +61,7 @@ def save_pretrained(
             _write(model, weights, folder, merge_lora)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
+                _end_with_turn(folder, tokenizer)
     if distributed.is_initialized():
         distributed.barrier()  # no rank reads the folder or exits before it is complete
 
@@ -99,6 +101,20 @@ def _write(model: nn.Module, weights: dict[str, Tensor], folder: Path, merge_lor
         # peft compares the vocabulary with the base model's config.json, which adapter folders and GGUF files lack.
         warnings.filterwarnings("ignore", message="Could not find a config file in")
         cast("PreTrainedModel", model).save_pretrained(str(folder), state_dict=weights)
+
+
+def _end_with_turn(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Let the generation of the exported model stop where its answers end: at the end of a turn."""
+    from transformers import GenerationConfig
+
+    end = end_of_turn(tokenizer)
+    if end is None or not (folder / "generation_config.json").is_file():
+        return
+    config = GenerationConfig.from_pretrained(folder)
+    own = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    if end not in own:
+        config.eos_token_id = ending_tokens(config, tokenizer)
+        config.save_pretrained(folder)
 
 
 def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> dict[str, Tensor]:
