@@ -41,8 +41,8 @@ def generate(
             evaluation mode during the call.
         batch: ``[B, T]`` left-padded prompts; drafts of their continuations save steps where they are correct, and
             never change the result.
-        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do the end of its chat template's turns and the
-            ends of the model.
+        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do the end of its chat template's
+            turns and the ends of the model.
         max_new_tokens: length of the longest continuation, in tokens.
         synced_gpus: continue until every rank has finished; needed under FSDP2, where each token is a collective.
         stop: texts that end a continuation and are cut off, white space included.

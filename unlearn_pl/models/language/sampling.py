@@ -54,8 +54,8 @@ def sample(
     Args:
         model: a causal language model of transformers; switched to evaluation mode during the call.
         batch: ``[B, T]`` left-padded prompts.
-        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do the end of its chat template's turns and the
-            ends of the model.
+        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do the end of its chat template's
+            turns and the ends of the model.
         max_new_tokens: length of the longest continuation, in tokens.
         sampling: sampling parameters; draws use PyTorch's global random state.
         stop: texts that end a continuation and are cut off, white space included.
