@@ -97,6 +97,25 @@ def _is_frame(value: object) -> bool:
     return hasattr(value, "columns") and hasattr(value, "to_dict")
 
 
+def plain(value: Any) -> Any:
+    """A value whose arrays and numbers of NumPy, and tuples, are lists and numbers; itself if it has none."""
+    if isinstance(value, str | int | float | None):
+        return value if type(value) in (str, int, float, bool, type(None)) else _of_python(value)
+    if isinstance(value, Mapping):
+        values = {key: plain(item) for key, item in value.items()}
+        return value if all(values[key] is item for key, item in value.items()) else values
+    if isinstance(value, list | tuple):
+        items = [plain(item) for item in value]
+        same = isinstance(value, list) and all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else items
+    return plain(value.tolist()) if hasattr(value, "tolist") else value
+
+
+def _of_python(value: Any) -> Any:
+    """A number or text of a class of its own, such as ``numpy.str_``."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def _plain(value: Any) -> Any:
     """A column or cell of NumPy or pandas as a list."""
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "__len__") else value

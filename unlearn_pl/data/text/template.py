@@ -59,7 +59,7 @@ class Message(TypedDict):
     """A turn of a conversation.
 
     Attributes:
-        role: ``system``, ``user`` or ``assistant``.
+        role: ``system``, ``user`` or ``assistant``; of some templates also ``developer`` or ``tool``.
         content: what is said.
     """
 
@@ -154,7 +154,7 @@ class ChatTemplate(Template):
 
     def _messages(self, tokenizer: PreTrainedTokenizerBase, question: Asked) -> list[Message]:
         turns = _turns(question)
-        if self.system is None or turns[0]["role"] == "system":
+        if self.system is None or turns[0]["role"] in ("system", "developer"):
             return turns
         system = Message(role="system", content=self.system)
         return [system, *turns] if self._has_system_role(tokenizer, system) else turns
@@ -197,6 +197,7 @@ class ChatTemplate(Template):
                 f"The chat template of {_name(tokenizer)} cannot lay out messages of the roles "
                 f"{[message['role'] for message in messages]}: {error}.{_hint(str(error))}"
             ) from error
+        _check_roles(tokenizer, messages, list(ids))
         return list(ids)
 
     def _text(self, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -210,6 +211,23 @@ class ChatTemplate(Template):
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:
     return repr(tokenizer.name_or_path) if tokenizer.name_or_path else "the tokenizer"
+
+
+def _check_roles(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int]) -> None:
+    """Check that turns of roles which many templates do not have, and pass over in silence, are written.
+
+    Raises:
+        ValueError: naming the role.
+    """
+    rare = [message for message in messages if message["role"] in ("developer", "tool")]
+    text = "".join(str(tokenizer.decode(ids)).split()) if rare else ""
+    for message in rare:
+        if "".join(message["content"].split()) not in text:
+            other = "system" if message["role"] == "developer" else "user"
+            raise ValueError(
+                f"The chat template of {_name(tokenizer)} writes nothing of a turn of the role {message['role']!r}. "
+                f"Give the turn a role that it has, such as {other!r}, or use another tokenizer.chat_template."
+            )
 
 
 def _hint(error: str) -> str:
