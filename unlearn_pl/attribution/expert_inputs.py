@@ -20,7 +20,7 @@ def expert_squares(experts: nn.Module, tokens: Tensor, routes: Tensor) -> dict[s
     """
     up = "gate_up_proj" if experts.has_gate else "up_proj"
     squares: dict[str, list[Tensor]] = {up: [], "down_proj": []}
-    for expert in range(int(experts.num_experts)):  # type: ignore[call-overload]
+    for expert in range(len(getattr(experts, up))):
         own = tokens[(routes == expert).any(dim=-1)]
         inner = _projected(experts, up, own, expert)
         inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)  # type: ignore[operator]

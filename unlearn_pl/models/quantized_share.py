@@ -11,7 +11,7 @@ def check_quantized_share(what: str, model: nn.Module, remedy: str) -> None:
     It replaces linear layers alone: experts that are stored as one parameter, as in Mixtral, stay as they are.
 
     Args:
-        what: who quantizes, for the message.
+        what: what quantizes, for the message.
         model: a model that was loaded quantized.
         remedy: end of the message.
 
@@ -19,13 +19,10 @@ def check_quantized_share(what: str, model: nn.Module, remedy: str) -> None:
         ValueError: if the share is too small; naming it, and parameters that are not quantized.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    layers = [module for module in model.modules() if _is_quantized(module)]
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    layers = [layer for layer in linear if type(layer).__module__.startswith("bitsandbytes")]
     packed = {names.get(id(layer.weight)) for layer in layers}
-    reached = sum(int(layer.in_features) * int(layer.out_features) for layer in layers)  # type: ignore[call-overload]
+    reached = sum(layer.in_features * layer.out_features for layer in layers)
     left = {name: count for name, count in layer_weights(model).items() if name not in packed}
     share = reached / max(1, reached + sum(left.values()))
     report_share(f"{what} quantizes", model, share, sorted(left, key=lambda name: -left[name]), remedy)
-
-
-def _is_quantized(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) and type(module).__module__.startswith("bitsandbytes")

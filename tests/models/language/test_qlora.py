@@ -76,7 +76,7 @@ def test_training_moves_the_adapters_and_nothing_else(quantized):
 def test_a_model_whose_experts_would_not_be_quantized_is_refused_with_the_share(tmp_path):
     pytest.importorskip("bitsandbytes", reason="QLoRA needs the package bitsandbytes")
     make("mixtral", len(kit.tokenizer()), hidden_size=64).save_pretrained(tmp_path / "mixtral")
-    with pytest.raises(ValueError, match=r"QLoRA quantizes \d\d\.\d% of the weights .* experts.* With LoRA\(\)"):
+    with pytest.raises(ValueError, match=r"QLoRA quantizes \d\d\.\d% of the weights .*experts.* With LoRA\(\)"):
         CausalLM(str(tmp_path / "mixtral"), lora=QLoRA(r=2)).build()
 
 

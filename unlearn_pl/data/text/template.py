@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from jinja2.exceptions import TemplateError
 from lightning.pytorch.utilities import rank_zero_info
@@ -197,8 +197,9 @@ class ChatTemplate(Template):
                 f"The chat template of {_name(tokenizer)} cannot lay out messages of the roles "
                 f"{[message['role'] for message in messages]}: {error}.{_hint(str(error))}"
             ) from error
-        _check_roles(tokenizer, messages, list(ids))
-        return list(ids)
+        tokens = cast(list[int], list(ids))
+        _check_roles(tokenizer, messages, tokens)
+        return tokens
 
     def _text(self, tokenizer: PreTrainedTokenizerBase) -> str:
         if not tokenizer.chat_template:
