@@ -7,6 +7,7 @@ import torch
 
 from tests import kit
 from tests.distributed.cases import strategy
+from tests.families import make
 from unlearn_pl.attribution import SNIP, WAGLE, Magnitude, Random, Wanda, mark_largest, write_mask
 from unlearn_pl.masks import MaskFile, read_mask_header
 from unlearn_pl.models import full_state_dict
@@ -31,6 +32,19 @@ def write(folder: str, attribution: str, strategy_name: str, devices: int, micro
     if devices > 1:
         torch.distributed.barrier()
     assert read_mask_header(path).kept == header.kept
+    return header
+
+
+def write_for_family(folder: str, family: str, strategy_name: str, devices: int):
+    """A mask of matrices that are stored in another way than those of ``torch.nn.Linear``."""
+    path = Path(folder) / f"{family}-{strategy_name}-{devices}.safetensors"
+    data = kit.Questions(forget=8, batch_size=8, micro_batch_size=8 // devices)
+    trainer = kit.trainer(max_epochs=1, strategy=strategy(strategy_name), devices=devices)
+    scope = "tensor" if family == "gpt2" else "row"  # whose inputs are split over the ranks
+    module = MOLLM(make(family, len(kit.tokenizer())).train())
+    header = write_mask(path, Wanda(0.25, scope=scope), module, data, trainer)
+    if devices > 1:
+        torch.distributed.barrier()
     return header
 
 

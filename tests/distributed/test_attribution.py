@@ -47,6 +47,17 @@ def test_masks_are_those_of_one_process(pool, tmp_path, attribution, strategy):
     assert differing <= 0.002 * sum(alone.kept.values())
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gpt_oss"])
+def test_masks_of_other_layouts_are_those_of_one_process(pool, tmp_path, family):
+    alone = cases.write_for_family(str(tmp_path), family, "auto", 1)
+    sharded = pool.run(cases.write_for_family, str(tmp_path), family, "fsdp2", 2)[0]
+    assert sharded.kept == alone.kept
+    theirs = marks_of(tmp_path, family, "auto-1", alone)
+    mine = marks_of(tmp_path, family, "fsdp2-2", sharded)
+    differing = sum(int((mine[name] != theirs[name]).sum()) for name in theirs)
+    assert differing <= 0.01 * sum(alone.kept.values())
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_masked_training_is_that_of_one_process(pool, tmp_path, strategy):
     header = cases.write(str(tmp_path), "wagle", "auto", 1, 8)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor
 
 from unlearn_pl.attribution.measured import Measured, Need
 from unlearn_pl.attribution.ranking import Scores, mark_largest, mark_rows
@@ -22,7 +23,7 @@ class AttributionOptions(TypedDict, total=False):
 
     Attributes:
         scope: weights that are ranked together: all (``global``), those of a transformer layer (``group``), of a
-            parameter (``tensor``), or of one output of a parameter (``row``).
+            parameter (``tensor``), or of one output of a parameter (``row``), also of one expert.
         include: regular expressions, searched anywhere in the name, of the parameters that are scored.
         exclude: regular expressions of exceptions.
         forget_stream: training stream to forget; ``forget.alternate`` (refusals) for methods that learn refusals.
@@ -156,7 +157,16 @@ class Attribution(Recorded, ABC):
     def _mark_rows(self, parameter: Measured) -> Tensor:
         if len(parameter.parameter.shape) < 2:
             raise ValueError(f"scope='row' needs matrices, and {parameter.name!r} is none: exclude it.")
-        return mark_rows(self._checked(parameter), self.keep)
+        if parameter.input_dim == 0 and isinstance(parameter.parameter, DTensor):
+            raise ValueError(
+                f"scope='row' ranks the inputs of each output, but {parameter.name!r} is stored with its inputs first, "
+                "which FSDP2 splits over the ranks. Accepted: another scope, or strategy='ddp'."
+            )
+        if parameter.parameter.dim() == 2 and parameter.input_dim == 1:
+            return mark_rows(self._checked(parameter), self.keep)
+        scores = parameter.by_output(self._checked(parameter))
+        marked = mark_rows(scores.flatten(0, -2), self.keep).view(scores.shape)
+        return marked.movedim(-1, parameter.input_dim).contiguous()
 
     def _checked(self, parameter: Measured) -> Tensor:
         scores = self.score(parameter).abs().float()

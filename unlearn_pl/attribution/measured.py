@@ -21,18 +21,25 @@ class Measured:
         parameter: ``[...]`` the values; if they are sharded (a DTensor), so are the gradients and scores.
         gradients: ``forget`` and ``retain`` to the mean gradient ``[...]`` of the loss on that data, shaped like
             ``weight``; a missing one is 0.
-        input_norms: ``[in]`` Euclidean length over all tokens of each input of a linear layer.
+        input_norms: Euclidean length, over all tokens, of each input of the layer; ``[in]``, or in a shape that a
+            weight of another layout is multiplied with: ``[in, 1]``, ``[experts, 1, in]``, ``[experts, in, 1]``.
+        input_dim: the dimension of ``parameter`` that its inputs are in.
     """
 
     name: str
     parameter: Tensor
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
     input_norms: Tensor | None = None
+    input_dim: int = 1
 
     @property
     def weight(self) -> Tensor:
         """The values ``[...]``, or this rank's part of them."""
         return local(self.parameter.detach())
+
+    def by_output(self, values: Tensor) -> Tensor:
+        """A view of ``values``, shaped like ``weight``, with the inputs in the last dimension: ``[..., in]``."""
+        return values.movedim(self.input_dim, -1)
 
     def gradient(self, data: str) -> Tensor:
         """The mean gradient ``[...]`` on ``forget`` or ``retain`` data, in fp32 or better."""

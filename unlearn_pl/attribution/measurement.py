@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unlearn_pl.attribution.base import Attribution
 from unlearn_pl.attribution.input_norms import InputNorms
 from unlearn_pl.attribution.measured import Measured, exact
 from unlearn_pl.combiners import MinNorm
 from unlearn_pl.gradients import Row, RowObserver, local
+from unlearn_pl.models.weight_layout import weight_matrices
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss
 from unlearn_pl.optim import Constant
@@ -59,12 +60,15 @@ class Measurement(pl.Callback, RowObserver):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass the measurements to ``finish``."""
         norms = {} if self._inputs is None else self._inputs.norms(trainer.world_size)
-        parameters = dict(_model(pl_module).named_parameters())
+        model = _model(pl_module)
+        parameters = dict(model.named_parameters())
+        dims = {name: matrix.input_dim for name, matrix in weight_matrices(model).items()}
         for sums in self._sums.values():
             for total in sums.values():
                 total.div_(self._steps)
         measured = [
-            Measured(name, parameters[name], self._gradients_of(name), norms.get(name)) for name in self._chosen
+            Measured(name, parameter, self._gradients_of(name), placed(norms.get(name), parameter), dims.get(name, 1))
+            for name, parameter in ((name, parameters[name]) for name in self._chosen)
         ]
         sharded = any(isinstance(parameters[name], DTensor) for name in self._chosen)
         with torch.no_grad():
@@ -77,6 +81,16 @@ class Measurement(pl.Callback, RowObserver):
         """Remove the hooks, also after a failed training run."""
         if self._inputs is not None:
             self._inputs.close()
+
+
+def placed(norms: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """This rank's part of ``norms`` of the inputs of ``parameter``, whose first dimension FSDP2 splits.
+
+    The norms ``[in]`` of a linear layer, of which only the outputs are split, are whole on every rank.
+    """
+    if norms is None or norms.dim() == 1 or not isinstance(parameter, DTensor):
+        return norms
+    return local(distribute_tensor(norms, parameter.device_mesh, parameter.placements, src_data_rank=None))
 
 
 def measuring_module(module: UnlearningModule, attribution: Attribution) -> UnlearningModule:

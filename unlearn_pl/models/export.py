@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.models.markers import end_of_turn, ending_tokens
+from unlearn_pl.models.merging import base_weights, check_mergeable, merge_adapter
 
 if TYPE_CHECKING:
-    from peft import LoraModel, PeftModel
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -49,10 +51,12 @@ def save_pretrained(
 
     Raises:
         ValueError: if ``directory`` holds anything but an earlier export, or holds the base model that the adapters
-            alone would need.
+            alone would need; if the adapters cannot be merged, because they lengthen prompts.
     """
     check_export_directory(directory)
-    if has_adapter(model) and not merge_lora:
+    if has_adapter(model) and merge_lora:
+        check_mergeable(model)
+    elif has_adapter(model):
         _check_base_remains(model, directory)
     weights = full_state_dict(model)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
@@ -60,6 +64,7 @@ def save_pretrained(
             _write(model, weights, folder, merge_lora)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
+                _end_with_turn(folder, tokenizer)
     if distributed.is_initialized():
         distributed.barrier()  # no rank reads the folder or exits before it is complete
 
@@ -93,32 +98,47 @@ def _check_base_remains(model: "PeftModel", directory: str | Path) -> None:
 
 def _write(model: nn.Module, weights: dict[str, Tensor], folder: Path, merge_lora: bool) -> None:
     if merge_lora and has_adapter(model):
-        weights = _merged(model, weights)
-        model = model.get_base_model()
-    with warnings.catch_warnings():
-        # peft compares the vocabulary with the base model's config.json, which adapter folders and GGUF files lack.
-        warnings.filterwarnings("ignore", message="Could not find a config file in")
-        cast("PreTrainedModel", model).save_pretrained(str(folder), state_dict=weights)
+        merged = _merged(model, weights)
+        model, weights = merged, merged.state_dict()
+    _save(model, weights, str(folder))
 
 
-def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The base model's weights with the active adapter added, merged by peft in a copy made on the CPU."""
-    from peft import get_peft_model
+def _end_with_turn(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Let the generation of the exported model stop where its answers end: at the end of a turn."""
+    from transformers import GenerationConfig
 
+    end = end_of_turn(tokenizer)
+    if end is None or not (folder / "generation_config.json").is_file():
+        return
+    config = GenerationConfig.from_pretrained(folder)
+    own = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    if end not in own:
+        config.eos_token_id = ending_tokens(config, tokenizer)
+        config.save_pretrained(folder)
+
+
+def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> "PreTrainedModel":
+    """The base model with the active adapter merged by peft, in a copy made on the CPU."""
     base = model.get_base_model()
     with torch.device("meta"):  # no memory or random numbers for weights that are assigned next
-        twin = get_peft_model(
-            type(base)(copy.deepcopy(base.config)),
-            copy.deepcopy(model.peft_config[model.active_adapter]),
-            adapter_name=model.active_adapter,
-        )
+        twin = cast("PreTrainedModel", type(base)(copy.deepcopy(base.config)))
     # Merging works in place, and on a CPU the gathered weights are the model's own.
-    copies = {name: weight.clone() for name, weight in weights.items()}
+    copies = {name: weight.clone() for name, weight in base_weights(weights).items()}
     missing = twin.load_state_dict(copies, strict=False, assign=True).missing_keys
     assert not missing, f"weights to merge are missing: {missing}"
     # Tied weights were assigned separately; they are written once only if they are tied again.
-    cast("PreTrainedModel", twin.get_base_model()).tie_weights()
-    return cast("LoraModel", twin.base_model).merge_and_unload().state_dict()
+    twin.tie_weights()
+    with tempfile.TemporaryDirectory() as folder:
+        _save(model, weights, folder, selected_adapters=[model.active_adapter])
+        return merge_adapter(twin, folder)
+
+
+def _save(model: nn.Module, weights: dict[str, Tensor], folder: str, **options: object) -> None:
+    with warnings.catch_warnings():
+        # peft compares the vocabulary with the base model's config.json, which adapter folders and GGUF files lack.
+        warnings.filterwarnings("ignore", message="Could not find a config file in")
+        warnings.filterwarnings("ignore", message="Setting `save_embedding_layers` to `True`")
+        cast("PreTrainedModel", model).save_pretrained(folder, state_dict=weights, **options)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -118,6 +118,14 @@ class ModelSpec(Recorded, ABC):
         """
         return
 
+    def freeze_unreached(self, model: nn.Module) -> None:
+        """Freeze the parameters that no loss of any data can reach, before training; by default none.
+
+        Args:
+            model: the model, as built.
+        """
+        return
+
     def check_tokenizer(self, model: nn.Module, tokenizer: "PreTrainedTokenizerBase") -> None:
         """Check that the model has an embedding of every token that the data may hold; by default does nothing.
 

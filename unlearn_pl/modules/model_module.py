@@ -92,6 +92,8 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
             tokenizer = None if data is None else data.text_tokenizer()
             if tokenizer is not None:
                 self.spec.check_tokenizer(self.model, tokenizer)
+            if self.objective_needs():
+                self.spec.freeze_unreached(self.model)
         self._shard(self.model)
 
     def objective_needs(self) -> Mapping[str, Needs]:

@@ -65,7 +65,7 @@ class FrozenReference(Reference):
     @staticmethod
     def _other_model(name: str, trained: nn.Module) -> nn.Module:
         other = CausalLM(name).build(next(trained.parameters()).dtype)
-        ours, theirs = (cast("PreTrainedModel", each).config.vocab_size for each in (trained, other))
+        ours, theirs = (cast("PreTrainedModel", each).config.get_text_config().vocab_size for each in (trained, other))
         if ours != theirs:
             raise ValueError(
                 f"the reference model {name!r} has {theirs} tokens and the trained model has {ours}; "

@@ -153,8 +153,9 @@ def test_chats_in_plain_text():
         ({"messages": TURNS[:2]}, "there is no answer of the assistant"),
         ({"messages": TURNS[2:3]}, "there is no answer of the assistant"),
         ({"messages": [*TURNS[1:], TURNS[0]]}, "a system message comes after the first turn"),
-        ({"messages": [{"from": "human", "value": "Hello"}]}, r"{'from': 'human', .*; accepted is {'role'"),
-        ({"messages": [{"role": "tool", "content": "3"}]}, "with the roles system, user, assistant and a text"),
+        ({"messages": [{"from": "stranger", "value": "Hello"}]}, r"{'from': 'stranger', .*; accepted is {'role'"),
+        ({"messages": [{"role": "critic", "content": "3"}]}, "with the roles system, .*, tool and a text"),
+        ({"messages": [TURNS[1], {"role": "assistant", "content": None, "tool_calls": [{}]}]}, "whose content holds"),
         ({"messages": [TURNS[1], {"role": "assistant", "content": " "}]}, "and a text"),
     ],
 )  # fmt: skip

@@ -151,7 +151,8 @@ def test_an_evaluation_needs_no_corpus(tokenizer, tmp_path):
     [
         ({"question": "Is it?", "choices": ["a", "b", "c", "d"], "answer": 4}, "line 2 of .*answer=4 with 4 choices"),
         ({"question": "Is it?", "options": ["a", "b"], "answer": 1}, "line 2 of .*columns question, choices .* not"),
-        ({"question": "Is it?", "choices": ["a", "b"], "answer": "A"}, "line 2 of .*'answer': 'str'"),
+        ({"question": "Is it?", "choices": ["a", "b"], "answer": "E"}, "line 2 of .*answer='E' names none of"),
+        ({"question": "Is it?", "choices": ["a", "b"]}, "line 2 of .*answer=None names none of the 2 choices"),
         ({"prompt": "Is it?", "choices": ["a", "b"], "answer": 0}, "line 2 of .*no column 'question'"),
     ],
 )

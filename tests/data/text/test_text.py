@@ -77,12 +77,12 @@ def test_the_answer_ends_with_one_end_of_sequence(after_the_turn):
     assert tokenizer.decode(example.input_ids[example.prompt_length :]) == "In the north.<|eos|>"
 
 
-def test_the_end_of_sequence_is_added_where_the_template_has_another_end():
+def test_the_end_of_sequence_is_added_where_no_token_of_the_template_ends_the_turn():
     tokenizer = train_tokenizer(TEXTS, vocab_size=300, chat_template=TURNS.replace("<|eos|>", "<|turn-end|>"))
 
     example = encode(tokenizer, ChatTemplate(), "Where is Osk?", "In the north.")
 
-    assert tokenizer.decode(example.input_ids[example.prompt_length :]) == "In the north.<|turn-end|>\n<|eos|>"
+    assert tokenizer.decode(example.input_ids[example.prompt_length :]) == "In the north.<|turn-end|><|eos|>"
 
 
 def test_token_counts_do_not_drift():

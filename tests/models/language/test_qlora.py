@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests import kit
+from tests.families import make
 from unlearn_pl.models import CausalLM, QLoRA, shard, tiny_llama
 from unlearn_pl.modules import MOLLM
 from unlearn_pl.recording import record
@@ -70,6 +71,13 @@ def test_training_moves_the_adapters_and_nothing_else(quantized):
     assert moved
     assert all("lora_" in name for name in moved)
     assert any("lora_B" in name for name in moved)
+
+
+def test_a_model_whose_experts_would_not_be_quantized_is_refused_with_the_share(tmp_path):
+    pytest.importorskip("bitsandbytes", reason="QLoRA needs the package bitsandbytes")
+    make("mixtral", len(kit.tokenizer()), hidden_size=64).save_pretrained(tmp_path / "mixtral")
+    with pytest.raises(ValueError, match=r"QLoRA quantizes \d\d\.\d% of the weights .*experts.* With LoRA\(\)"):
+        CausalLM(str(tmp_path / "mixtral"), lora=QLoRA(r=2)).build()
 
 
 def test_fsdp2_is_refused(quantized):

@@ -4,10 +4,11 @@ import importlib.util
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
+from tests.families import make
 from tests.robustness.subjects import authors, subject
 from unlearn_pl.models import save_pretrained
+from unlearn_pl.models.weight_layout import layer_weights, weight_matrices
 from unlearn_pl.robustness import BitsAndBytes, IntegerRounding, NormalFloat4, Quantization
 from unlearn_pl.robustness.quantizers.normal_float4 import LEVELS
 
@@ -58,14 +59,45 @@ def test_nf4_is_that_of_bitsandbytes():
     torch.testing.assert_close(NormalFloat4(64).round(weight), dequantize_4bit(packed, state), rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_without_linear_layers_is_refused(tmp_path):
-    tokenizer = authors().tokenizer
-    size = {"n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0}
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **size))  # its matrices are transformers' Conv1D
-    save_pretrained(model, tmp_path / "gpt2", tokenizer)
+def share(model, names) -> float:
+    weights = layer_weights(model)
+    return sum(weights[name] for name in names) / sum(weights.values())
+
+
+def save(model, folder):
+    save_pretrained(model, folder, authors().tokenizer)
+    return subject(str(folder))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "mixtral", "gpt_oss", "llama4", "falcon", "phi3"])
+def test_every_matrix_is_rounded_by_its_own_outputs(tmp_path, family):
+    given = save(make(family, len(authors().tokenizer)), tmp_path / family)
+    before = given.build()
+    for quantizer in (IntegerRounding(3), NormalFloat4(32)):
+        after = dict(quantizer.build(given).named_parameters())
+        rounded = {name for name, matrix in weight_matrices(before).items() if "lm_head" not in name}
+        assert share(before, rounded) > 0.95
+        for name, weight in before.named_parameters():
+            assert torch.equal(weight, after[name]) == (name not in rounded)
+        for stack in weight_matrices(before).values():
+            pairs = zip(stack.matrices(stack.parameter), stack.matrices(after[stack.name]), strict=True)
+            for original, found in pairs if stack.name in rounded else ():
+                torch.testing.assert_close(found, quantizer.round(original.contiguous()))
+
+
+def test_models_whose_experts_are_out_of_reach_are_refused_with_the_share(tmp_path):
+    given = save(make("dbrx", len(authors().tokenizer)), tmp_path / "dbrx")
     for quantizer in (IntegerRounding(4), NormalFloat4()):
-        with pytest.raises(ValueError, match=r"GPT2LMHeadModel without torch\.nn\.Linear layers"):
-            Quantization(quantizer).run(subject(str(tmp_path / "gpt2")))
+        with pytest.raises(ValueError, match=r"rounds \d+\.\d% of the weights in the layers of Dbrx\w+, without .*w1"):
+            Quantization(quantizer).run(given)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+@pytest.mark.parametrize("bits", [4, 8])
+def test_bitsandbytes_is_refused_where_it_leaves_the_experts(tmp_path, bits):
+    given = save(make("mixtral", len(authors().tokenizer), hidden_size=64), tmp_path / "mixtral")
+    with pytest.raises(ValueError, match=r"quantizes [12]\d\.\d% of the weights .* without .*experts\.gate_up_proj"):
+        BitsAndBytes(bits).build(given)
 
 
 def test_only_the_matrices_of_inner_layers_are_rounded(folder):
@@ -106,7 +138,7 @@ def test_a_missing_backend_is_named(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("construct", "message"),
     [
         (lambda: IntegerRounding(1), "bits=1"),
         (lambda: IntegerRounding(8, 0), "group_size=0"),
@@ -114,6 +146,6 @@ def test_a_missing_backend_is_named(folder, monkeypatch):
         (lambda: BitsAndBytes(3), "bits=3"),
     ],
 )
-def test_impossible_sizes_are_refused(make, message):
+def test_impossible_sizes_are_refused(construct, message):
     with pytest.raises(ValueError, match=message):
-        make()
+        construct()

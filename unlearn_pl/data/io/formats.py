@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO, cast
 
-from unlearn_pl.data.io.in_memory import check_unique
+from unlearn_pl.data.io.in_memory import check_unique, plain
 from unlearn_pl.data.io.record import BadRowError, Entry, Record
 
 
@@ -207,7 +207,7 @@ def _json_row(line: str) -> Record:
 def _memory_row(value: object) -> Record:
     if not isinstance(value, str | Mapping):
         raise BadRowError(f"it is {str(value)[:60]!r}; accepted is a mapping of columns to values, or a text")
-    return _as_row(value)
+    return _as_row(plain(value))
 
 
 def _as_row(value: object) -> Record:

@@ -1,6 +1,7 @@
 """Rows in memory, in any container: lists, iterators, data frames, columns, or the splits of a dataset."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import chain
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +17,8 @@ def kept(table: T) -> T:
         ValueError: naming the splits, if there are several; if an iterator has no rows (left).
     """
     given: Any = table
+    if hasattr(given, "read_all") and hasattr(given, "schema"):  # a stream of Arrow, which can be read once
+        return given.read_all()
     if isinstance(given, Iterator):
         rows: Any = list(given)
         if not rows:
@@ -38,8 +41,8 @@ def rows_of(table: Iterable[Any] | Mapping[str, Any]) -> Iterable[Any]:
     """The rows of a container.
 
     Args:
-        table: rows; a data frame (pandas, Polars) or a table of Arrow; columns ``{"question": [...], ...}`` of the
-            same length; or a dictionary with a single split.
+        table: rows; a data frame (pandas, Polars) or a table of Arrow, or several of them; columns
+            ``{"question": [...], ...}`` of the same length; or a dictionary with a single split.
 
     Raises:
         ValueError: naming the splits, if there are several; naming the columns, if two have the same name or their
@@ -56,6 +59,10 @@ def rows_of(table: Iterable[Any] | Mapping[str, Any]) -> Iterable[Any]:
     if _is_frame(given):
         check_unique(list(given.columns), "the given data frame")
         return ({str(name): _plain(cell) for name, cell in row.items()} for row in given.to_dict("records"))
+    if hasattr(given, "with_format"):  # a dataset, whose rows may be set to be tables or arrays
+        return given.with_format(None)
+    if isinstance(given, list | tuple) and given and all(map(_is_table, given)):
+        return chain.from_iterable(map(rows_of, given))
     return given
 
 
@@ -93,10 +100,35 @@ def _is_split(value: object) -> bool:
     return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping)
 
 
+def _is_table(value: object) -> bool:
+    return _is_frame(value) or (hasattr(value, "to_pylist") and hasattr(value, "column_names"))
+
+
 def _is_frame(value: object) -> bool:
     return hasattr(value, "columns") and hasattr(value, "to_dict")
 
 
+def plain(value: Any) -> Any:
+    """A value whose arrays and numbers of NumPy, and tuples, are lists and numbers; itself if it has none."""
+    if isinstance(value, str | int | float | None):
+        return value if type(value) in (str, int, float, bool, type(None)) else _of_python(value)
+    if isinstance(value, Mapping):
+        values = {key: plain(item) for key, item in value.items()}
+        return value if all(values[key] is item for key, item in value.items()) else values
+    if isinstance(value, list | tuple):
+        items = [plain(item) for item in value]
+        same = isinstance(value, list) and all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else items
+    return plain(value.tolist()) if hasattr(value, "tolist") else value
+
+
+def _of_python(value: Any) -> Any:
+    """A number or text of a class of its own, such as ``numpy.str_``."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def _plain(value: Any) -> Any:
-    """A column or cell of NumPy or pandas as a list."""
+    """A column or cell of Arrow, NumPy or pandas as a list."""
+    if hasattr(value, "to_pylist"):
+        return value.to_pylist()
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "__len__") else value

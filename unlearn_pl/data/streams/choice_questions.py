@@ -10,11 +10,12 @@ from unlearn_pl.recording import arguments_of
 
 
 class ChoiceQuestions(RightAnswers):
-    """Multiple-choice questions in the columns of WMDP and MMLU; the letter of the correct option is scored.
+    """Multiple-choice questions in the columns of WMDP and MMLU, or ARC's; the letter of the correct option is scored.
 
     Args:
         path: a file (jsonl, json, parquet), a :class:`~unlearn_pl.data.HubDataset`, or rows, with the columns
-            ``question``, ``choices`` and ``answer`` (a number from 0).
+            ``question``, ``choices`` and ``answer`` (a number from 0, a letter, or the text of an option), or those of
+            ARC (``question``, ``choices`` with texts and labels, ``answerKey``).
         subject: subject of the questions, for their first line, if there is no column ``subject``; empty for no such
             line. WMDP's are about ``biology``, ``chemistry`` and ``cybersecurity``.
         size: number of rows, from the first one; None for all.

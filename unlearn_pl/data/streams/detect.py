@@ -9,6 +9,11 @@ from unlearn_pl.data.streams.documents import Documents
 from unlearn_pl.data.streams.question_answers import QuestionAnswers
 from unlearn_pl.data.streams.source import Source
 
+QUESTION_LAYOUTS = ((("context", "question"), "answers"), (("input", "instruction"), "output"))
+"""Columns of the question, of which the last one must be there, and of the answer: those of SQuAD and Alpaca."""
+ORDER = ("context", "question", "instruction", "input")
+"""Columns of a question in the order of their texts."""
+
 
 def detect_source(path: Table, on_bad_row: OnBadRow = "error") -> Source:
     """The source for questions with answers, conversations or texts, by the columns of the first readable row.
@@ -34,12 +39,24 @@ def detect_source(path: Table, on_bad_row: OnBadRow = "error") -> Source:
         raise ValueError(f"{name_of(path)}: there is no row that can be read.{first_bad or ' It is empty.'}")
     if {"question", "answer"} <= columns:
         return QuestionAnswers(path, on_bad_row=on_bad_row)
-    if "messages" in columns:
-        return Chats(path, on_bad_row=on_bad_row)
+    for question, answer in QUESTION_LAYOUTS:
+        if {question[-1], answer} <= columns:
+            present = sorted((column for column in question if column in columns), key=ORDER.index)
+            return QuestionAnswers(path, present, answer, on_bad_row=on_bad_row)
+    for column in ("messages", "conversations"):
+        if column in columns:
+            return Chats(path, column, on_bad_row=on_bad_row)
     if "text" in columns:
         return Documents(path, on_bad_row=on_bad_row)
+    if {"data", "version"} == columns or columns == {"data"}:
+        raise ValueError(
+            f"{name_of(path)} has all rows in one, as SQuAD's own file has; accepted is a row per question, with the "
+            "columns context, question and answers, such as the dataset of that name on the hub."
+        )
     raise ValueError(
-        f"{name_of(path)} has the columns {sorted(columns)}; understood are question and answer, messages, or text. "
+        f"{name_of(path)} has the columns {sorted(columns)}; understood are question and answer, messages, text, and "
+        "the layouts of Alpaca (instruction, input, output), SQuAD (context, question, answers) and ShareGPT "
+        "(conversations). "
         "Name others with QuestionAnswers(path, question=..., answer=...), Chats(path, column=...) or "
         "Documents(path, column=...)."
     )

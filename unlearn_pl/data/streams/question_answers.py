@@ -1,8 +1,10 @@
 """Questions with answers, from a user's own files."""
 
+from collections.abc import Mapping, Sequence
+
 from unlearn_pl.data.io.bad_rows import OnBadRow
 from unlearn_pl.data.io.entries import Table
-from unlearn_pl.data.io.record import BadRowError, Record, text_of
+from unlearn_pl.data.io.record import BadRowError, Record, check_columns, text_of
 from unlearn_pl.data.streams.pairs import PairSource
 from unlearn_pl.data.text.encoder import Row
 
@@ -10,37 +12,57 @@ from unlearn_pl.data.text.encoder import Row
 class QuestionAnswers(PairSource):
     """Rows with a question and an answer; the answer is scored.
 
+    The layouts of Alpaca and SQuAD have their question in two columns::
+
+        QuestionAnswers("alpaca.json", question=["instruction", "input"], answer="output")
+        QuestionAnswers("squad.parquet", question=["context", "question"], answer="answers")
+
     Args:
         path: a file (jsonl, json, csv, tsv, parquet) or a folder of such files, a
             :class:`~unlearn_pl.data.HubDataset`, or rows in memory.
-        question: column of the question.
-        answer: column of the answer, or of a list of several answers, of which every round of training draws one.
+        question: column of the question; of several columns, the texts that are not empty are joined by an empty line.
+        answer: column of the answer, or of a list of several answers, of which every round of training draws one; also
+            of a mapping with such a list as ``text``, as SQuAD has it.
         encoding: encoding of text files.
         on_bad_row: ``error`` raises at a row that cannot be read, has no question or answer, or is too long; ``skip``
             skips such rows and counts them in the log.
 
     Raises:
-        ValueError: if ``on_bad_row`` is unknown; when the rows are read, if one cannot be used.
+        ValueError: if ``on_bad_row`` is unknown, or no column of the question is named; when the rows are read, if one
+            cannot be used.
     """
 
     def __init__(
         self,
         path: Table,
-        question: str = "question",
+        question: str | Sequence[str] = "question",
         answer: str = "answer",
         *,
         encoding: str = "utf-8",
         on_bad_row: OnBadRow = "error",
     ) -> None:
         super().__init__(path, encoding=encoding, on_bad_row=on_bad_row)
-        self.question = question
+        if not question:
+            raise ValueError(f"question={question!r} names no column; accepted is a name, or a list of names.")
+        self.question = question if isinstance(question, str) else list(question)
         self.answer = answer
 
     def parse(self, row: Record) -> list[Row]:
         """The question and its answers."""
-        answers = row.get(self.answer)
+        question, given = self._asked(row), row.get(self.answer)
+        answers = given.get("text") if isinstance(given, Mapping) else given
         if not isinstance(answers, list):
-            return [Row(question=text_of(row, self.question), answer=text_of(row, self.answer))]
+            alone = text_of({"text": answers}, "text") if isinstance(given, Mapping) else text_of(row, self.answer)
+            return [Row(question=question, answer=alone)]
         if not answers or not all(isinstance(answer, str) and answer.strip() for answer in answers):
-            raise BadRowError(f"the column {self.answer!r} has {answers!r}; accepted is text, or a list of texts")
-        return [Row(question=text_of(row, self.question), answer=answers)]
+            raise BadRowError(f"the column {self.answer!r} has {given!r}; accepted is text, or a list of texts")
+        return [Row(question=question, answer=answers)]
+
+    def _asked(self, row: Record) -> str:
+        if isinstance(self.question, str):
+            return text_of(row, self.question)
+        check_columns(row, self.question)
+        filled = [column for column in self.question if row[column] not in (None, "")]
+        if not filled:
+            raise BadRowError(f"the columns {self.question} are empty")
+        return "\n\n".join(text_of(row, column) for column in filled)

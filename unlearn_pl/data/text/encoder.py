@@ -95,7 +95,12 @@ class Encoder:
         example = encode(self.tokenizer, self.template, question, answer)
         if self._fits(example):
             return example
-        if not self.truncate or not isinstance(question, str):
+        if not isinstance(question, str):
+            raise TooLongError(
+                f"The conversation in {where} has {len(example)} tokens, more than max_length={self.max_length}. Turns "
+                "are never cut: raise max_length, drop the row, or leave out its first turns."
+            )
+        if not self.truncate:
             raise TooLongError(
                 f"The example in {where} has {len(example)} tokens, more than max_length={self.max_length}. "
                 "Raise max_length, drop the row, or cut long questions with truncate=True; answers are never cut."

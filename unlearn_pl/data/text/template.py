@@ -5,14 +5,25 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from functools import partial
+from typing import Any, TypedDict, cast
 
 from jinja2.exceptions import TemplateError
 from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.data.text.dates import variables, with_fixed_clock
-from unlearn_pl.data.text.scored import empty_thoughts, is_written
+from unlearn_pl.data.text.scored import (
+    PROBES,
+    Layout,
+    begins_thoughts,
+    empty_thoughts,
+    header_of,
+    is_written,
+    shared_length,
+    up_to_end_of_turn,
+)
+from unlearn_pl.models.markers import is_marker
 from unlearn_pl.recording import Recorded
 from unlearn_pl.types import IGNORE_INDEX
 
@@ -22,7 +33,7 @@ class Example:
     """A tokenized question and answer, or a text.
 
     Attributes:
-        input_ids: the whole sequence; an answer that a template laid out ends with the end-of-sequence token.
+        input_ids: the whole sequence; an answer that a template laid out ends with the end of its turn.
         prompt_length: number of tokens before the first scored one.
         index: position of the example in its dataset.
         choice: which candidate answer, or which window of a text, it holds (evaluation splits only).
@@ -48,7 +59,7 @@ class Message(TypedDict):
     """A turn of a conversation.
 
     Attributes:
-        role: ``system``, ``user`` or ``assistant``.
+        role: ``system``, ``user`` or ``assistant``; of some templates also ``developer`` or ``tool``.
         content: what is said.
     """
 
@@ -98,6 +109,7 @@ class ChatTemplate(Template):
         self.date = date
         self.arguments = dict(arguments or {})
         self._takes_system: dict[str, bool] = {}  # of every chat template that was met
+        self._has_header: dict[str, bool] = {}
         options = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
         if taken := sorted(self.arguments.keys() & options.keys() - {"tools", "documents"}):
             raise ValueError(
@@ -106,17 +118,43 @@ class ChatTemplate(Template):
             )
 
     def prompt(self, tokenizer: PreTrainedTokenizerBase, question: Asked) -> list[int]:
-        """The template of the messages before the answer, with the header of the answer."""
-        return self._apply(tokenizer, self._messages(tokenizer, question), add_generation_prompt=True)
+        """The template of the messages before the answer, with the header of the answer.
+
+        It is followed by the channel that the template writes before every answer, such as gpt-oss's final one.
+        """
+        ids = self._apply(tokenizer, self._messages(tokenizer, question), add_generation_prompt=True)
+        return ids + self._header(tokenizer, question, ids)
 
     def conversation(self, tokenizer: PreTrainedTokenizerBase, question: Asked, answer: str) -> list[int]:
         """The template of all messages."""
         messages = [*self._messages(tokenizer, question), Message(role="assistant", content=answer)]
         return self._apply(tokenizer, messages, add_generation_prompt=False)
 
+    def _header(self, tokenizer: PreTrainedTokenizerBase, question: Asked, prompt: list[int]) -> list[int]:
+        """Token ids of a header of every answer that the prompt lacks; whether there is one is asked once."""
+        text = self._text(tokenizer)
+        if not self._has_header.get(text, True):
+            return []
+        layout = partial(self.conversation, tokenizer, question)
+        try:
+            start = shared_length(prompt, layout(PROBES[0]))
+        except ValueError:
+            return []  # it has no layout for an answer here, so that none can be scored either
+        begun = begins_thoughts(tokenizer, prompt, start)
+        header = header_of(layout, start) if start == len(prompt) and not begun else []
+        if not header or not is_marker(tokenizer, header[0]) or empty_thoughts(tokenizer, [*header, header[0]]):
+            header = []
+        if begun and text not in self._has_header:
+            rank_zero_info(
+                f"The chat template of {_name(tokenizer)} begins thoughts in the prompt and writes none before an "
+                "answer: answers are scored without thoughts, and generated ones have them."
+            )
+        self._has_header.setdefault(text, bool(header))
+        return header
+
     def _messages(self, tokenizer: PreTrainedTokenizerBase, question: Asked) -> list[Message]:
         turns = _turns(question)
-        if self.system is None or turns[0]["role"] == "system":
+        if self.system is None or turns[0]["role"] in ("system", "developer"):
             return turns
         system = Message(role="system", content=self.system)
         return [system, *turns] if self._has_system_role(tokenizer, system) else turns
@@ -159,7 +197,9 @@ class ChatTemplate(Template):
                 f"The chat template of {_name(tokenizer)} cannot lay out messages of the roles "
                 f"{[message['role'] for message in messages]}: {error}.{_hint(str(error))}"
             ) from error
-        return list(ids)
+        tokens = cast(list[int], list(ids))
+        _check_roles(tokenizer, messages, tokens)
+        return tokens
 
     def _text(self, tokenizer: PreTrainedTokenizerBase) -> str:
         if not tokenizer.chat_template:
@@ -172,6 +212,23 @@ class ChatTemplate(Template):
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:
     return repr(tokenizer.name_or_path) if tokenizer.name_or_path else "the tokenizer"
+
+
+def _check_roles(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int]) -> None:
+    """Check that turns of roles which many templates do not have, and pass over in silence, are written.
+
+    Raises:
+        ValueError: naming the role.
+    """
+    rare = [message for message in messages if message["role"] in ("developer", "tool")]
+    text = "".join(str(tokenizer.decode(ids)).split()) if rare else ""
+    for message in rare:
+        if "".join(message["content"].split()) not in text:
+            other = "system" if message["role"] == "developer" else "user"
+            raise ValueError(
+                f"The chat template of {_name(tokenizer)} writes nothing of a turn of the role {message['role']!r}. "
+                f"Give the turn a role that it has, such as {other!r}, or use another tokenizer.chat_template."
+            )
 
 
 def _hint(error: str) -> str:
@@ -221,9 +278,11 @@ def tokens_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, template: Template, question: Asked, answer: str) -> Example:
-    """Tokenizes a question and an answer; everything after the prompt is scored, the final eos included.
+    """Tokenizes a question and an answer; the answer is scored, up to the token that ends the turn.
 
-    An empty block of thoughts that the template writes before the answer is a part of the prompt.
+    Nothing is scored after the end of the turn. Where no token of the template ends it, the end-of-sequence token does.
+    What the template writes before every answer, such as an empty block of thoughts, is a part of the prompt; thoughts
+    that only a prompt without an answer begins are left out.
 
     Args:
         tokenizer: a tokenizer with an end-of-sequence token.
@@ -236,8 +295,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, template: Template, question: Ask
             tokens of the prompt, or the template writes nothing of the answer.
     """
     prompt = template.prompt(tokenizer, question)
-    ids = template.conversation(tokenizer, question, answer)
-    if ids[: len(prompt)] != prompt:
+    layout = partial(template.conversation, tokenizer, question)
+    ids = layout(answer)
+    if tokenizer.eos_token_id is None:
+        raise ValueError("The tokenizer has no end-of-sequence token; set tokenizer.eos_token.")
+    start = shared_length(prompt, ids)
+    begun = begins_thoughts(tokenizer, prompt, start)
+    if start < len(prompt) and not begun:
         raise ValueError(
             f"{type(template).__name__}: the tokens of question and answer do not begin with the tokens of the prompt "
             f"{tokenizer.decode(prompt)!r}, so it is not known where the answer begins. "
@@ -245,16 +309,27 @@ def encode(tokenizer: PreTrainedTokenizerBase, template: Template, question: Ask
             "in the prompt needs a variable that turns them off, such as "
             "ChatTemplate(arguments={'enable_thinking': False}), or another tokenizer.chat_template."
         )
-    scored = _end_with_eos(tokenizer, ids[len(prompt) :])
-    thoughts = empty_thoughts(tokenizer, scored)
-    if not is_written(tokenizer, scored[thoughts:], answer) and ids == _unanswered(tokenizer, template, question):
+    scored = up_to_end_of_turn(tokenizer, ids[start:], layout)
+    before = _before_answer(tokenizer, scored, layout, start, begun)
+    if not is_written(tokenizer, scored[before:], answer) and ids == _unanswered(tokenizer, template, question):
         raise ValueError(
             f"{type(template).__name__}: nothing of the answer {answer!r} is scored with the template of "
             f"{_name(tokenizer)}, only the end {tokenizer.decode(scored)!r}. A chat template that reads contents as "
             "lists of parts does this, and so does an answer of thoughts alone; use another tokenizer.chat_template "
             "or template."
         )
-    return Example(prompt + scored, len(prompt) + thoughts)
+    return Example(ids[:start] + scored, start + before)
+
+
+def _before_answer(
+    tokenizer: PreTrainedTokenizerBase, scored: list[int], layout: Layout, start: int, begun: bool
+) -> int:
+    """Number of tokens of ``scored`` that the template writes before the answer: a channel, or empty thoughts."""
+    if begun or (scored and is_marker(tokenizer, scored[0])):
+        header = header_of(layout, start)
+        if scored[: len(header)] == header and len(header) < len(scored):
+            return len(header)
+    return empty_thoughts(tokenizer, scored)
 
 
 def _unanswered(tokenizer: PreTrainedTokenizerBase, template: Template, question: Asked) -> list[int] | None:
@@ -263,17 +338,6 @@ def _unanswered(tokenizer: PreTrainedTokenizerBase, template: Template, question
         return template.conversation(tokenizer, question, "")
     except ValueError:
         return None
-
-
-def _end_with_eos(tokenizer: PreTrainedTokenizerBase, answer: list[int]) -> list[int]:
-    eos = tokenizer.eos_token_id
-    if eos is None:
-        raise ValueError("The tokenizer has no end-of-sequence token; set tokenizer.eos_token.")
-    # Some chat templates write a line break after the end of a turn, which a model never generates.
-    end = len(answer)
-    while end and answer[end - 1] != eos and not str(tokenizer.decode([answer[end - 1]])).strip():
-        end -= 1
-    return answer[:end] if end and answer[end - 1] == eos else [*answer, eos]
 
 
 def _turns(question: Asked) -> list[Message]:

@@ -2,17 +2,14 @@
 
 import json
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from unlearn_pl.models.merging import PROMPT_LEARNING, merge_adapter
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel
 
 LoadBase = Callable[[str, str | None], "PreTrainedModel"]
@@ -59,6 +56,11 @@ def load_merged(
         ValueError: if peft is not installed, the base model is missing, or the adapter does not fit it; the message
             names ``path``.
     """
+    if config.get("peft_type") in PROMPT_LEARNING:
+        raise ValueError(
+            f"{path!r} holds an adapter of the kind {config['peft_type']}, which lengthens prompts and cannot be "
+            "merged into its base model; accepted are adapters of weights, such as LoRA."
+        )
     with _base_location(path, config) as (base, base_revision):
         try:
             model = load_base(base, base_revision)
@@ -68,7 +70,7 @@ def load_merged(
                 "write its location as base_model_name_or_path into the folder's adapter_config.json. "
                 f"({error})"
             ) from error
-    merged = _merge(model, path, revision)
+    merged = merge_adapter(model, path, revision)
     # An adapter trained next is saved with this name as its base; that of the base alone would give another model.
     merged.name_or_path = merged.config.name_or_path = path
     return merged
@@ -92,53 +94,3 @@ def _base_location(path: str, config: dict[str, object]) -> Iterator[tuple[str, 
             "or folder of the model that the adapter was trained on."
         )
     yield str(base), None if revision is None else str(revision)
-
-
-def _merge(base: "PreTrainedModel", path: str, revision: str | None) -> "PreTrainedModel":
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise ValueError(f"{path!r} holds an adapter, which needs peft: pip install 'unlearn_pl[lora]'") from error
-    try:
-        # Adapters are drawn before their weights are read. peft warns of tied heads, which _untie takes care of.
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Model (has|with) `tie_word_embeddings=True`")
-            adapted = PeftModel.from_pretrained(base, path, is_trainable=False, revision=revision)
-            _check_weights(adapted, path, revision)
-            _untie(adapted)
-            merged = adapted.merge_and_unload(safe_merge=True)
-    except (AttributeError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"the adapter in {path!r} cannot be merged into its base model {base.name_or_path!r}; accepted: LoRA "
-            f"weights (or others that peft merges) trained on this base model. ({error})"
-        ) from error
-    return cast("PreTrainedModel", merged.requires_grad_(True))
-
-
-def _check_weights(adapted: "PeftModel", path: str, revision: str | None) -> None:
-    """Check that weights of the file and of the model have the same names, of which peft only warns."""
-    found = adapted.load_adapter(path, adapted.active_adapter, is_trainable=False, revision=revision)
-    missing, unused = list(found.missing_keys), list(found.unexpected_keys)
-    if missing or unused:
-        raise ValueError(f"weights missing in the file: {missing[:3]}; weights without a layer: {unused[:3]}")
-
-
-def _untie(adapted: "PeftModel") -> None:
-    """Give the output head weights of its own if an adapter changes it, or the embedding, alone."""
-    model = cast("PreTrainedModel", adapted.get_base_model())
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if head is None or not (_is_adapted(embedding) or _is_adapted(head)):
-        return
-    original = _original(head)
-    if original.weight is _original(embedding).weight:
-        original.weight = nn.Parameter(cast(torch.Tensor, original.weight).detach().clone())
-        model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
-
-
-def _original(module: nn.Module) -> nn.Module:
-    """The layer of the base model in a layer with an adapter."""
-    return cast(nn.Module, getattr(module, "base_layer", getattr(module, "original_module", module)))
-
-
-def _is_adapted(module: nn.Module) -> bool:
-    return _original(module) is not module

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from unlearn_pl.models.language.drafts import accepted_drafts, unpadded, until_end
+from unlearn_pl.models.markers import ending_tokens
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.types import PromptBatch
 
@@ -40,7 +41,8 @@ def generate(
             evaluation mode during the call.
         batch: ``[B, T]`` left-padded prompts; drafts of their continuations save steps where they are correct, and
             never change the result.
-        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do those of the model.
+        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do the end of its chat template's
+            turns and the ends of the model.
         max_new_tokens: length of the longest continuation, in tokens.
         synced_gpus: continue until every rank has finished; needed under FSDP2, where each token is a collective.
         stop: texts that end a continuation and are cut off, white space included.
@@ -121,9 +123,7 @@ def _selected(cache: object, rows: Tensor) -> "DynamicCache | None":
 def _greedy(own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase", max_new_tokens: int) -> "GenerationConfig":
     from transformers import GenerationConfig
 
-    ends = own.eos_token_id  # None, an id, or several: chat models end a turn and a text
-    ends = set(ends) if isinstance(ends, list) else {ends}
-    ends = sorted((ends | {tokenizer.eos_token_id}) - {None})
+    ends = ending_tokens(own, tokenizer)
     # Options that are not set here would come from the model's own configuration, which is for sampling.
     return GenerationConfig(
         max_new_tokens=max_new_tokens,

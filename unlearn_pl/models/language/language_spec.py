@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from unlearn_pl.models.language.forward import stream_forward
@@ -11,6 +11,7 @@ from unlearn_pl.models.language.generation import generate
 from unlearn_pl.models.language.scoring import score
 from unlearn_pl.models.model_shape import ModelShape
 from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSpec
+from unlearn_pl.models.text_path import off_text_path
 from unlearn_pl.types import (
     Batch,
     Generation,
@@ -88,6 +89,24 @@ class LanguageSpec(ModelSpec):
                     f"Objective {name!r} reads layer {layers}, the last one, whose states come after the final norm: "
                     f"they all have about the same length. Layers 1 to {layers - 1} are the outputs of decoder layers."
                 )
+
+    def freeze_unreached(self, model: nn.Module) -> None:
+        """Freeze the vision and audio towers of a multimodal model, which texts do not reach, and log their size.
+
+        DDP would wait for their gradients, and weight decay would shrink them. Specifications with a forward of their
+        own are left alone: theirs may reach everything.
+        """
+        if type(self).forward is not LanguageSpec.forward:
+            return
+        names = set(off_text_path(model))
+        frozen = [p for name, p in model.named_parameters() if name in names and p.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        if frozen:
+            rank_zero_info(
+                f"{sum(p.numel() for p in frozen)} weights of {type(model).__name__} are frozen, because texts do not "
+                f"reach them; {sorted(names)[0]} is one of them."
+            )
 
     def check_tokenizer(self, model: nn.Module, tokenizer: "PreTrainedTokenizerBase") -> None:
         """Check that every token that texts, their padding or the chat template can hold has an embedding.

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lightning.pytorch.utilities import rank_zero_info
+
+from unlearn_pl.models.weight_layout import layer_weights
 from unlearn_pl.recording import Recorded
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ class LoRA(Recorded):
     def apply(self, model: "PreTrainedModel") -> "PeftModel":
         """Freeze ``model`` and add adapters.
 
+        Not every layer can have some: neither experts that are stored as one parameter nor layers that
+        ``target_modules`` does not name. The share of the weights in layers with adapters is logged.
+
         Raises:
             ValueError: if peft is not installed, or no layer is named in ``target_modules``.
         """
@@ -53,4 +59,19 @@ class LoRA(Recorded):
             target_modules=targets,
             task_type="CAUSAL_LM",
         )
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
+        _report_share(adapted)
+        return adapted
+
+
+def _report_share(adapted: "PeftModel") -> None:
+    """Log the share of the weights in layers that have adapters."""
+    own, marked = "lora_", ".base_layer."
+    weights = {name: count for name, count in layer_weights(adapted).items() if own not in name}
+    missed = sorted((name for name in weights if marked not in name), key=lambda name: (-weights[name], name))
+    reached = sum(count for name, count in weights.items() if marked in name)
+    if missed and reached:
+        share = reached / sum(weights.values())
+        rank_zero_info(
+            f"Adapters are on layers with {share:.1%} of the weights in layers; the largest without one: {missed[0]}."
+        )

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from unlearn_pl.models.language.lora import LoRA
+from unlearn_pl.models.quantized_share import check_quantized_share
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -19,7 +20,12 @@ class QLoRA(LoRA):
     """
 
     def apply(self, model: "PreTrainedModel") -> "PeftModel":
-        """See :meth:`LoRA.apply`."""
+        """See :meth:`LoRA.apply`.
+
+        Raises:
+            ValueError: also if less than three quarters of the weights in the model's layers are in 4 bits.
+        """
+        check_quantized_share("QLoRA", model, " With LoRA(), the weights stay in their own precision.")
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 # On some CPUs, a forward in evaluation mode (that of AdapterReference) would otherwise convert the

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unlearn_pl.models.language.generation import cut
+from unlearn_pl.models.markers import ending_tokens
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.types import PromptBatch
 
@@ -53,7 +54,8 @@ def sample(
     Args:
         model: a causal language model of transformers; switched to evaluation mode during the call.
         batch: ``[B, T]`` left-padded prompts.
-        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do those of the model.
+        tokenizer: decodes the continuations; its end-of-sequence token ends them, as do the end of its chat template's
+            turns and the ends of the model.
         max_new_tokens: length of the longest continuation, in tokens.
         sampling: sampling parameters; draws use PyTorch's global random state.
         stop: texts that end a continuation and are cut off, white space included.
@@ -64,8 +66,7 @@ def sample(
     from transformers import GenerationConfig
 
     causal_lm = cast("GenerativePreTrainedModel", model)
-    own = causal_lm.generation_config.eos_token_id
-    ends = sorted({*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id} - {None})
+    ends = ending_tokens(causal_lm.generation_config, tokenizer)
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
         do_sample=True,

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from torch import nn
 
 from unlearn_pl.models import resolve
+from unlearn_pl.models.quantized_share import check_quantized_share
 from unlearn_pl.robustness.quantizers.quantizer import Quantizer
 from unlearn_pl.robustness.target import Subject
 
@@ -18,7 +19,8 @@ class BitsAndBytes(Quantizer):
         bits: 8 or 4.
 
     Raises:
-        ValueError: if ``bits`` is another number; from ``check``, if bitsandbytes is not installed.
+        ValueError: if ``bits`` is another number; from ``check``, if bitsandbytes is not installed; from ``build``, if
+            it quantizes less than three quarters of the weights in the model's layers.
 
     References:
         Dettmers et al., arXiv 2208.07339 and arXiv 2305.14314.
@@ -56,6 +58,8 @@ class BitsAndBytes(Quantizer):
         eight = {"load_in_8bit": True}
         four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
         config = BitsAndBytesConfig(**(eight if self.bits == 8 else four))
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             path, quantization_config=config, trust_remote_code=False, use_safetensors=True
         )
+        check_quantized_share(self.name, model, " IntegerRounding and NormalFloat4 reach experts, too.")
+        return model

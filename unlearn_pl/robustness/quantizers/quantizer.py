@@ -5,12 +5,13 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from unlearn_pl.models.weight_layout import check_share, head_parameters, weight_matrices
 from unlearn_pl.recording import Recorded
 from unlearn_pl.robustness.target import Subject
 
 
 class Quantizer(Recorded, ABC):
-    """Builds a model whose linear layers have quantized weights."""
+    """Builds a model whose layers have quantized weights."""
 
     @property
     @abstractmethod
@@ -32,10 +33,12 @@ class Quantizer(Recorded, ABC):
 class RoundingQuantizer(Quantizer):
     """Rounds weights to the values that few bits can represent, and stores these in the model's own dtype.
 
-    The weights of all linear layers except the output head are rounded, as inference libraries do; activations are not.
+    The matrices of all layers are rounded, as inference libraries do: linear layers, GPT-2's, and those of experts, one
+    by one; neither embeddings nor the output head. Activations are not rounded. The share of the layers' weights that
+    are rounded is logged where it is not all of them.
 
     Raises:
-        ValueError: from ``build``, if the model has no linear layers to round.
+        ValueError: from ``build``, if less than three quarters of the weights in the model's layers can be rounded.
     """
 
     @abstractmethod
@@ -46,13 +49,10 @@ class RoundingQuantizer(Quantizer):
     def build(self, subject: Subject) -> nn.Module:
         """The model with rounded weights."""
         model = subject.build()
-        head = model.get_output_embeddings()  # type: ignore[operator]
-        layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer is not head]
-        if not layers:
-            raise ValueError(
-                f"{subject.model!r} is a {type(model).__name__} without torch.nn.Linear layers besides the output "
-                "head, so there are no weights to round."
-            )
-        for layer in layers:
-            layer.weight.copy_(self.round(layer.weight.float()))
+        head = {id(parameter) for parameter in head_parameters(model)}
+        rounded = [matrix for matrix in weight_matrices(model).values() if id(matrix.parameter) not in head]
+        check_share(f"{type(self).__name__} rounds", model, [matrix.name for matrix in rounded])
+        for stack in rounded:
+            for matrix in stack.matrices(stack.parameter):
+                matrix.copy_(self.round(matrix.float().contiguous()))
         return model
