@@ -8,6 +8,7 @@ import torch
 from tests import kit
 from unlearn_pl import combiners
 from unlearn_pl.combiners import Combiner, PrimalDual, TorchJD
+from unlearn_pl.goals import AtMost
 from unlearn_pl.modules import GradDiff
 from unlearn_pl.optim import Constant
 
@@ -27,7 +28,9 @@ MAKE = {name: getattr(combiners, name) for name in PLAIN if name not in ("Primal
 
 def fit(make, precision, max_steps, ckpt_path=None):
     options = {"optimizer": lambda params: torch.optim.SGD(params, lr=1e-2), "schedule": Constant()}
-    module = GradDiff(kit.model(), combiner=make(), **options)
+    combiner = make()
+    goals = {"forget": AtMost(share=0.1)} if combiner.weighs_distances else None
+    module = GradDiff(kit.model(), combiner=combiner, goals=goals, **options)
     trainer = kit.trainer(max_epochs=4, max_steps=max_steps, precision=precision)
     trainer.fit(module, kit.Questions(batch_size=8, micro_batch_size=4), ckpt_path=ckpt_path)
     return module, trainer

@@ -95,7 +95,8 @@ def steady(every=4):
 
 def step_of(losses, weights=(0.5, 0.5)):
     two = torch.tensor(losses, dtype=torch.float64)
-    return Step(["a", "b"], two, torch.eye(2).double()[None], torch.tensor([weights], dtype=torch.float64))
+    readings = torch.cat([two.unsqueeze(1), torch.full([2, 2], torch.nan)], dim=1)
+    return Step(["a", "b"], readings, torch.eye(2).double()[None], torch.tensor([weights], dtype=torch.float64))
 
 
 NOBODY = torch.tensor([False, False])
