@@ -1,7 +1,6 @@
 """``unlearn-pl attack``: robustness attacks on an unlearned model."""
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +18,10 @@ CURVE = "forget_probability"
 
 
 def main(args: Sequence[str]) -> None:
-    """Run ``unlearn-pl attack ARGS``; a ``ValueError`` is a line on standard error and exit status 1."""
+    """Run ``unlearn-pl attack ARGS``."""
     parser = attack_parser()
-    try:
-        given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
-        attack(**{name: value for name, value in given.items() if name != "config"})
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
+    attack(**{name: value for name, value in given.items() if name != "config"})
 
 
 def attack_parser() -> ArgumentParser:

@@ -1,6 +1,7 @@
 """``unlearn-pl fit | validate | test | predict``: a Lightning Trainer, configured in YAML and on the command line."""
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from unlearn_pl import (  # noqa: F401
     references,
 )
 from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
+from unlearn_pl.commands.fit_summary import fit_summary
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
+from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.safety.local_checkpoints import check_local
@@ -77,6 +80,8 @@ class UnlearnCLI(LightningCLI):
         """Checkpoints go to ``<default_root_dir>/checkpoints``, where ``--ckpt_path last`` finds them again."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         # last.ckpt links to the checkpoint of the epoch: a second copy would cost gigabytes.
+        # All of the validation before training instead of two batches: the summary compares with it.
+        parser.set_defaults({"trainer.num_sanity_val_steps": -1})
         parser.set_defaults({"checkpoint.save_last": "link", "checkpoint.enable_version_counter": False})
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=checkpoint_folder)
 
@@ -133,13 +138,24 @@ class UnlearnCLI(LightningCLI):
 
     before_test = before_predict = before_validate
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train; name what an earlier run has left in the folder before, and print a summary after."""
+        root, is_trial = self.trainer.default_root_dir, self.trainer.fast_dev_run  # type: ignore[attr-defined]
+        if self._ckpt_path is None and not is_trial:
+            announce_earlier_run(self.trainer, checkpoint_folder(root))
+        start = time.monotonic()
+        self.trainer.fit(**kwargs)
+        seconds = time.monotonic() - start
+        if not is_trial and self.trainer.is_global_zero:
+            moved = set_results_aside(self.trainer) or []
+            last = Path(checkpoint_folder(root)) / "last.ckpt"
+            print(fit_summary(self.trainer, seconds, moved, last if last.exists() else None), flush=True)
+
     def test(self, **kwargs: Any) -> None:
         """Evaluate, write a results file per evaluation to ``default_root_dir``, and print the metrics once."""
         evaluations = [c for c in self._callbacks if isinstance(c, EvaluationCallback)]
         for evaluation in evaluations:
-            evaluation.output = evaluation.output or str(
-                Path(self.trainer.default_root_dir) / evaluation.file_name(self.trainer)
-            )
+            evaluation.folder = self.trainer.default_root_dir
         self.trainer.test(**{**kwargs, "verbose": kwargs["verbose"] and not evaluations})
         for evaluation in evaluations:
             self._print_results(evaluation)
@@ -159,10 +175,10 @@ class UnlearnCLI(LightningCLI):
     @rank_zero_only
     def _print_results(self, evaluation: EvaluationCallback) -> None:
         assert evaluation.results is not None
-        assert evaluation.output is not None
         for name, value in evaluation.results.metrics.items():
             print(f"{evaluation.benchmark}/{name:<36} {value:.6g}")
-        self._print_written(evaluation.output)
+        if evaluation.written is not None:
+            self._print_written(evaluation.written)
 
     @rank_zero_only
     def _print_written(self, path: str | Path) -> None:
