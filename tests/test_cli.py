@@ -293,9 +293,11 @@ def test_checkpoints_can_be_switched_off(tmp_path):
 
 @pytest.mark.parametrize("command", list(TRAINER_COMMANDS))
 @pytest.mark.parametrize("ckpt_path", ["last", "nowhere/step=7.ckpt"])
-def test_a_missing_checkpoint_is_an_error(command, ckpt_path, tmp_path):
-    with pytest.raises(ValueError, match=f"--ckpt_path {ckpt_path}: there is no"):
+def test_a_missing_checkpoint_is_an_error(command, ckpt_path, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
         main([command, *UNLEARNING, f"--trainer.default_root_dir={tmp_path}", f"--ckpt_path={ckpt_path}"])
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: --ckpt_path {ckpt_path}: there is no")
 
 
 def test_test_evaluates_the_unlearned_weights(run, capsys):
@@ -308,7 +310,10 @@ def test_test_evaluates_the_unlearned_weights(run, capsys):
     assert results.weights_fingerprint == weights_fingerprint(unlearned)
 
     main(["test", *UNLEARNING, f"--trainer.default_root_dir={run}"])
-    assert read_results(run / "results.json").weights_fingerprint != results.weights_fingerprint
+    [other] = run.glob("results_*.json")
+    assert f"Written to {other}" in capsys.readouterr().out
+    assert read_results(other).weights_fingerprint != results.weights_fingerprint
+    assert read_results(run / "results.json") == results  # those of another model are not replaced
 
 
 def test_a_checkpoint_file_does_not_replace_the_configuration(run, tmp_path):

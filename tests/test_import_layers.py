@@ -41,6 +41,7 @@ ORDERS = {
         {"benchmarks", "images"},
         {"requests"},
     ],
+    "callbacks": [{"export"}, {REST}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}],
     "metrics": [{REST}, {"tofu"}],

@@ -27,7 +27,7 @@ def fit_summary(
         last: the checkpoint to resume from; None if there is none.
     """
     parts = [_heading(trainer, seconds), *map(_table, _evaluations(trainer)), _written(trainer, moved, last)]
-    parts.append(_next(trainer, last))
+    parts += [_prompt(trainer), _next(trainer, last)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -76,9 +76,7 @@ def _cell(value: float | None) -> str:
 
 
 def _written(trainer: pl.Trainer, moved: Sequence[tuple[Path, Path]], last: Path | None) -> str:
-    files = [
-        (str(callback.path(trainer)), "the model, and README.md on how to prompt it") for callback in _exports(trainer)
-    ]
+    files = [(str(export.path(trainer)), _export_note(export)) for export in _exports(trainer)]
     if last is not None:
         files.append((str(last), "to resume: --ckpt_path last"))
     files.append((str(Path(trainer.default_root_dir) / "config_fit.yaml"), "all settings"))
@@ -87,10 +85,22 @@ def _written(trainer: pl.Trainer, moved: Sequence[tuple[Path, Path]], last: Path
             files.append((str(Path(logger.log_dir) / "metrics.csv"), "the curves"))
         elif logger.save_dir is not None:
             files.append((str(logger.save_dir), f"logs of {type(logger).__name__}"))
-    files += [(str(new), f"results of the earlier weights, which were in {old.name}") for old, new in moved]
+    files += [(str(new), f"results before this run, from {old.name}") for old, new in moved]
     shown = [(_short(path), meaning) for path, meaning in files]
     width = max(len(path) for path, _ in shown)
     return "\n".join(["Written:", *(f"  {path:<{width}}  {meaning}" for path, meaning in shown)])
+
+
+def _export_note(export: SavePretrained) -> str:
+    notes = {True: "reloads to the same logits", False: "does NOT reload to the same logits"}
+    agrees = None if export.reload is None else export.reload.agrees
+    return "the model" if agrees is None else f"the model; {notes[agrees]}"
+
+
+def _prompt(trainer: pl.Trainer) -> str:
+    """How training has laid out a question."""
+    formats = [export.prompting.text for export in _exports(trainer) if export.prompting is not None]
+    return f"Prompt format: {formats[-1]!r}" if formats else ""
 
 
 def _next(trainer: pl.Trainer, last: Path | None) -> str:

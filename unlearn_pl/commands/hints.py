@@ -1,6 +1,7 @@
 """Messages of the parser in one line, with what was probably meant."""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -22,7 +23,8 @@ _OPTION = re.compile(r"unrecognized arguments: (--[\w.]+)|does not accept option
 _TYPE = re.compile(r"\w+(?:\.\w+)*\.[A-Z]\w+")
 _NOISE = re.compile(  # lines that say nothing to a user
     r"^(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Expected a <class 'NoneType'>"
-    r"|Parser key .*:|Problem with given class_path .*:|Given value type: .*|Given value: NestedArg.*|Expected a path but .* either not accessible or invalid)$"
+    r"|Parser key .*:|Problem with given class_path .*:|Given value type: .*|Given value: NestedArg.*"
+    r"|Expected a path but .* either not accessible or invalid)$"
 )
 
 
@@ -102,10 +104,13 @@ def _class_of(message: str) -> str:
 
 
 def _classes(message: str, end: int) -> dict[str, str]:
-    """Names of the classes that are accepted where a message fails: subclasses of the types that it lists last."""
+    """Names of the classes that are accepted where a message fails: subclasses of the types that it lists last.
+
+    Where it lists none, the names that the imported packages of this library export.
+    """
     start = message.rfind("Subtypes: [", 0, end)
     known = {}
-    for path in _TYPE.findall(message[start:end].partition("\n")[0]):
+    for path in _TYPE.findall(message[start:end].partition("\n")[0]) if start >= 0 else ():
         module, _, name = path.rpartition(".")
         try:
             base = getattr(import_module(module), name)
@@ -115,7 +120,14 @@ def _classes(message: str, end: int) -> dict[str, str]:
             shown = f"torch.optim.{cls.__name__}" if cls.__module__.startswith("torch.optim") else cls.__name__
             known[cls.__name__] = shown
             known[shown] = shown
-    return known
+    return known or {name: name for name in _exported()}
+
+
+def _exported() -> list[str]:
+    """Public names of the packages of this library that were imported, classes only."""
+    packages = [module for name, module in list(sys.modules.items()) if re.fullmatch(r"unlearn_pl\.\w+", name)]
+    names = [(module, name) for module in packages for name in getattr(module, "__all__", ())]
+    return [name for module, name in names if isinstance(getattr(module, name), type)]
 
 
 def _subclasses(base: type) -> Iterator[type]:

@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -27,7 +27,7 @@ from unlearn_pl import (  # noqa: F401
     optim,
     references,
 )
-from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
+from unlearn_pl.callbacks import EvaluationCallback, ProgressBar, SavePredictions
 from unlearn_pl.commands.fit_summary import fit_summary
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
 from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
@@ -104,6 +104,7 @@ class UnlearnCLI(LightningCLI):
         if self._get(self.config_init, "trainer.logger") in (None, True):
             kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
         trainer = super().instantiate_trainer(**kwargs)
+        _narrow_progress(trainer)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             # Lightning would still write last.ckpt, over that of a real run.
             for checkpoint in trainer.checkpoint_callbacks:
@@ -203,6 +204,14 @@ class RunConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams({"config": yaml.safe_load(text)})
+
+
+def _narrow_progress(trainer: pl.Trainer) -> None:
+    """Replace Lightning's default bar, whose columns do not fit in a terminal; one that was asked for stays."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for position, callback in enumerate(callbacks):
+        if type(callback) in (RichProgressBar, TQDMProgressBar):
+            callbacks[position] = ProgressBar()
 
 
 def check_safe(config: Namespace) -> None:
