@@ -52,7 +52,7 @@ def test_the_readme_names_method_data_metrics_and_limits(exported):
 
 
 def test_the_code_in_the_readme_prompts_as_training_did(exported, monkeypatch, capsys):
-    folder, _, module = exported
+    folder, _, _ = exported
     [code] = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(folder)
     names = {}

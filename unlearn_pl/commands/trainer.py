@@ -208,10 +208,10 @@ class RunConfig(SaveConfigCallback):
 
 def _narrow_progress(trainer: pl.Trainer) -> None:
     """Replace Lightning's default bar, whose columns do not fit in a terminal; one that was asked for stays."""
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    for position, callback in enumerate(callbacks):
+    used: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for position, callback in enumerate(used):
         if type(callback) in (RichProgressBar, TQDMProgressBar):
-            callbacks[position] = ProgressBar()
+            used[position] = ProgressBar()
 
 
 def check_safe(config: Namespace) -> None:
