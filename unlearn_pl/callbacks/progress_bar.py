@@ -19,7 +19,7 @@ class ProgressBar(TQDMProgressBar):
     def __init__(self, refresh_rate: int = 1, leave: bool = False) -> None:
         super().__init__(refresh_rate=refresh_rate, leave=leave)
 
-    def get_metrics(  # type: ignore[override]
+    def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """The losses, with two digits."""

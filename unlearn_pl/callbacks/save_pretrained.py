@@ -65,8 +65,8 @@ class SavePretrained(pl.Callback):
         model, directory, data = cast(nn.Module, pl_module.model), self.path(trainer), attached_datamodule(trainer)
         tokenizer = _tokenizer(data)
         # Other data modules lay out their prompts in a way that is not known.
-        is_ours = isinstance(data, UnlearningDataModule) and tokenizer is not None
-        self.prompting = prompting_of(tokenizer, data.template_in_use) if is_ours else None
+        template = data.template_in_use if isinstance(data, UnlearningDataModule) else None
+        self.prompting = prompting_of(tokenizer, template) if tokenizer and template else None
         exported = tokenizer if self.prompting is None else self.prompting.tokenizer
         save_pretrained(model, directory, exported, self.merge_lora)
         fingerprint = weights_fingerprint(model)

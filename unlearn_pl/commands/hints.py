@@ -82,7 +82,7 @@ def arguments_of_class(path: str) -> list[str]:
     for base in cls.__mro__ if isinstance(cls, type) else ():
         if "__init__" not in vars(base) or base is object:
             continue
-        parameters = signature(base.__init__).parameters
+        parameters = signature(vars(base)["__init__"]).parameters
         options = [p.annotation for p in parameters.values() if p.kind is p.VAR_KEYWORD]
         found += [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         found += [name for option in options for kind in get_args(option) for name in kind.__annotations__]

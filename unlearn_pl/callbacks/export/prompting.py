@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,7 +29,7 @@ class Prompting:
     text: str
     tokenizer: PreTrainedTokenizerBase
     messages: list[dict[str, str]] | None
-    arguments: dict[str, object]
+    arguments: dict[str, Any]
 
 
 def prompting_of(tokenizer: PreTrainedTokenizerBase, template: Template) -> Prompting:
@@ -40,7 +41,8 @@ def prompting_of(tokenizer: PreTrainedTokenizerBase, template: Template) -> Prom
     """
     text = str(tokenizer.decode(template.prompt(tokenizer, QUESTION)))
     exported = _with_chat_template(tokenizer, template) if not tokenizer.chat_template else tokenizer
-    messages, arguments = [{"role": "user", "content": QUESTION}], {}
+    arguments: dict[str, Any] = {}
+    messages = [{"role": "user", "content": QUESTION}]
     if isinstance(template, ChatTemplate):
         arguments = dict(template.arguments)
         if template.system is not None:
@@ -66,7 +68,7 @@ def _writes(
     tokenizer: PreTrainedTokenizerBase,
     template: Template,
     messages: list[dict[str, str]],
-    arguments: dict[str, object],
+    arguments: dict[str, Any],
 ) -> bool:
     """Whether the tokenizer's chat template gives the very tokens of ``template``."""
     if not tokenizer.chat_template:
