@@ -338,6 +338,16 @@ def test_predict_writes_the_answers(run, capsys):
     assert all(line["answer"] and isinstance(line["prediction"], str) for line in lines)
 
 
+def test_predictions_of_another_model_stay_apart(run, capsys):
+    main(["predict", *UNLEARNING, f"--trainer.default_root_dir={run}", "--ckpt_path=last"])
+    first = (run / "predictions.jsonl").read_text()
+    changed = ["--model.max_new_tokens=1", "--model.model.seed=5"]
+    main(["predict", *UNLEARNING, f"--trainer.default_root_dir={run}", *changed])
+    [other] = run.glob("predictions_*.jsonl")
+    assert f"Written to {other}" in capsys.readouterr().out
+    assert (run / "predictions.jsonl").read_text() == first != other.read_text()
+
+
 def test_main_gets_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["unlearn-pl", "--version"])
     with pytest.raises(SystemExit):

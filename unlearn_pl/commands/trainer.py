@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 # Imported so that YAML files can name their classes without an import path.
@@ -79,6 +79,7 @@ class UnlearnCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Checkpoints go to ``<default_root_dir>/checkpoints``, where ``--ckpt_path last`` finds them again."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_argument("--tensorboard", type=bool, default=False, help="write logs for TensorBoard, too")
         # last.ckpt links to the checkpoint of the epoch: a second copy would cost gigabytes.
         # All of the validation before training instead of two batches: the summary compares with it.
         parser.set_defaults({"trainer.num_sanity_val_steps": -1})
@@ -101,8 +102,7 @@ class UnlearnCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` by default."""
-        if self._get(self.config_init, "trainer.logger") in (None, True):
-            kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
+        kwargs["logger"] = self._loggers()
         trainer = super().instantiate_trainer(**kwargs)
         _narrow_progress(trainer)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -110,6 +110,17 @@ class UnlearnCLI(LightningCLI):
             for checkpoint in trainer.checkpoint_callbacks:
                 checkpoint.save_last = False  # type: ignore[attr-defined]
         return trainer
+
+    def _loggers(self) -> list[Logger] | bool:
+        """Those of the configuration, by default a CSV file; with ``--tensorboard true`` its events as well."""
+        root = self._get(self.config_init, "trainer.default_root_dir") or "."
+        given = self._get(self.config_init, "trainer.logger")
+        loggers = [CSVLogger(root, name="logs")] if given in (None, True) else given or []
+        used: list[Logger] = list(loggers) if isinstance(loggers, Iterable) else [loggers]
+        if self._get(self.config_init, "tensorboard"):
+            version = getattr(used[0], "version", None) if used else None
+            used.append(TensorBoardLogger(root, name="logs", version=version))
+        return used or False
 
     def after_instantiate_classes(self) -> None:
         """Let checkpoints keep the configuration, which spells out every component."""
@@ -167,7 +178,8 @@ class UnlearnCLI(LightningCLI):
         self._callbacks.extend(writer for writer in writers if writer not in self._callbacks)
         self.trainer.predict(**{**kwargs, "return_predictions": False})
         for writer in writers:
-            self._print_written(writer.path(self.trainer))
+            if writer.written is not None:
+                self._print_written(writer.written)
 
     @property
     def _callbacks(self) -> list[pl.Callback]:
