@@ -27,7 +27,7 @@ def refused(capsys, *arguments: str) -> str:
         ("--model.optimizer=Adamw", "Did you mean torch.optim.AdamW"),
         ("--model=MOLM", "--model: there is no class 'MOLM'. Did you mean MOLLM?"),
         ("--model.scope=globl", "accepted: 'global', 'group', 'tensor'. Did you mean global?"),
-        ("--model.combiner.normalisation=l2", "MinNorm has no argument 'normalisation'. Did you mean normalization?"),
+        ("--model.combiner.normalizing=l2", "MinNorm has no argument 'normalizing'. Did you mean normalization?"),
         ("--data.batchsize=4", "TOFUDataModule has no argument 'batchsize'. Did you mean batch_size"),
         ("--trainr.max_epochs=3", "there is no argument --trainr.max_epochs. Did you mean --trainer.max_epochs"),
         ("--lr=1e-4", "Did you mean --model.optimizer.lr?"),
@@ -59,8 +59,8 @@ def test_other_commands(capsys):
         capsys, "attack", "-c", "attacks/tofu", "--attacks=[Relerning]"
     )
     with pytest.raises(SystemExit):
-        main(["atack"])
-    assert capsys.readouterr().err.endswith("error: 'atack' is not a command; did you mean 'attack'?\n")
+        main(["attackk"])
+    assert capsys.readouterr().err.endswith("error: 'attackk' is not a command; did you mean 'attack'?\n")
 
 
 def test_with_debug_the_parser_tells_everything(capsys):
@@ -76,7 +76,7 @@ def test_arguments_of_a_class_include_its_options_and_those_of_its_bases():
 
 def test_nothing_similar_is_no_suggestion():
     assert did_you_mean("zzz", ["alpha", "beta"]) == ""
-    assert did_you_mean("Alpah", ["alpha", "beta"]) == " Did you mean alpha?"
+    assert did_you_mean("Alphaa", ["alpha", "beta"]) == " Did you mean alpha?"
 
 
 @pytest.mark.parametrize("class_", [None, "MOLLM"])
