@@ -9,6 +9,7 @@ import pytest
 
 from tests import kit
 from unlearn_pl.cli import main
+from unlearn_pl.commands.attack import attack_parser
 from unlearn_pl.commands.fit_summary import chosen_metrics
 from unlearn_pl.models import save_pretrained
 from unlearn_pl.results import read_results
@@ -55,7 +56,8 @@ def test_before_and_after_are_listed(printed):
     before, after = map(float, rows["forget_probability"].split())
     assert before != after
     assert 0 < after < 1
-    assert max(map(len, printed.splitlines())) <= 80
+    table = printed.partition("Next:")[0]  # commands are as long as the names of files
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_what_was_written_is_there(printed):
@@ -67,7 +69,9 @@ def test_what_was_written_is_there(printed):
 
 
 def test_the_next_command_runs_and_results_of_two_models_stay_apart(printed, capsys):
-    [command] = re.findall(r"^  unlearn-pl (test .*)$", printed, re.MULTILINE)
+    command, attack = re.findall(r"^  unlearn-pl ((?:test|attack) .*)$", printed, re.MULTILINE)
+    attack_parser().parse_args(shlex.split(attack)[1:])
+    assert "--model mine/hf --data.forget forget.jsonl --data.retain retain.jsonl" in attack
     main(shlex.split(command))
     results = read_results("mine/results.json")
     assert results.metrics["forget_probability"] == pytest.approx(

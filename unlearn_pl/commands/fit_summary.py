@@ -1,6 +1,7 @@
 """What ``unlearn-pl fit`` prints at its end: before and after, what was written where, and the next command."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.loggers import CSVLogger
 
 from unlearn_pl.callbacks import EvaluationCallback, SavePretrained
-from unlearn_pl.modules import UnlearningModule
+from unlearn_pl.data import TextDataModule
+from unlearn_pl.modules import FineTuning, UnlearningModule
+from unlearn_pl.modules.lightning_internals import attached_datamodule
 
 ROWS = 8
 """Most metrics of an evaluation in the table."""
@@ -113,7 +116,21 @@ def _next(trainer: pl.Trainer, last: Path | None) -> str:
         commands.append(f"unlearn-pl test -c {config} --model PretrainedModule --model.model {exports[-1]}")
     if not _evaluations(trainer):
         commands.append(f"unlearn-pl test -c {config} --ckpt_path last --trainer.callbacks QAEvaluation")
+    if exports and (files := _own_files(trainer)):
+        commands.append(f"unlearn-pl attack -c attacks/text --model {exports[-1]} {files}")
     return "\n".join(["Next:", *(f"  {command}" for command in commands)])
+
+
+def _own_files(trainer: pl.Trainer) -> str:
+    """Arguments of ``attack`` for the files that were unlearned from; empty for other data and for fine-tuning."""
+    data, module = attached_datamodule(trainer), trainer.lightning_module
+    if not isinstance(data, TextDataModule) or not isinstance(module, UnlearningModule):
+        return ""
+    if isinstance(module, FineTuning) or not all(isinstance(rows, str) for rows in (data.forget, data.retain)):
+        return ""
+    # Without the original model: the recipe's may be another one.
+    files = {"forget": str(data.forget), "retain": str(data.retain)}
+    return shlex.join([word for name, file in files.items() for word in (f"--data.{name}", file)])
 
 
 def _short(path: str) -> str:

@@ -39,32 +39,44 @@ def resolve(name: str) -> tuple[str, str | None]:
     return hub_id, None
 
 
+def _may_be_on_hub(name: str) -> bool:
+    """Whether ``name`` is a model of the hub by its form: a name, owner/name, or owner/name/file.gguf."""
+    folder, _, file = name.rpartition("/")
+    if file.endswith(".gguf"):
+        return "/" in folder and _HUB_ID.fullmatch(folder) is not None and not Path(folder).exists()
+    return _HUB_ID.fullmatch(name) is not None
+
+
+class ModelNotFoundError(ValueError, OSError):
+    """A model or tokenizer that cannot be loaded under its name; an ``OSError`` too, as transformers raises."""
+
+
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Within the context, what cannot be loaded under ``name`` is a ``ValueError`` that says where it was sought.
+    """Within the context, what cannot be loaded under ``name`` is an error that says where it was sought.
 
     Args:
         name: any name that :func:`resolve` accepts.
 
     Raises:
-        ValueError: for a path that does not exist, a folder without a model, and a name that the hub does not know or
-            that cannot be looked up.
+        ModelNotFoundError: for a path that does not exist, a folder without a model, and a name that the hub does not
+            know or that cannot be looked up.
     """
     path = Path(name)
-    if not path.exists() and name not in ALIASES and not _HUB_ID.fullmatch(name):
-        raise ValueError(
+    if not path.exists() and name not in ALIASES and not _may_be_on_hub(name):
+        raise ModelNotFoundError(
             f"There is no model at {name!r}: no such {'file' if name.endswith('.gguf') else 'folder'}. Accepted are a "
             "folder with a config.json and weights, a .gguf file, and the name of a model on the hub, owner/name."
         )
     if path.is_dir() and not any(file.suffix in (".json", ".gguf", ".model") for file in path.iterdir()):
-        raise ValueError(f"The folder {name!r} holds no model: there is no config.json.")
+        raise ModelNotFoundError(f"The folder {name!r} holds no model: there is no config.json.")
     try:
         yield
     except OSError as error:  # transformers and the hub's client raise nothing else for files and networks
         reason = str(error).strip().partition("\n")[0]
         if path.exists():
-            raise ValueError(f"What is in {name!r} cannot be loaded: {reason}") from error
-        raise ValueError(
+            raise ModelNotFoundError(f"What is in {name!r} cannot be loaded: {reason}") from error
+        raise ModelNotFoundError(
             f"There is no folder {name!r} here, and a model of that name cannot be loaded from the hub: {reason}"
         ) from error
 
