@@ -109,6 +109,15 @@ def test_layouts_that_no_chat_template_writes_are_shown():
     assert odd.text == "#} QQUESTIONA"
 
 
+def test_tokenizers_that_cannot_write_a_question_are_exported_all_the_same():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    assert prompting_of(PreTrainedTokenizerFast(tokenizer_object=words), PlainTemplate()) is None
+
+
 def test_the_system_message_of_training_is_named():
     tokenizer = train_tokenizer(["Who?"], 300, chat_template=CHATML)
     prompting = prompting_of(tokenizer, ChatTemplate(system="Be brief."))
@@ -121,10 +130,10 @@ def test_another_model_in_the_folder_is_found_out(tmp_path):
     model, ids = kit.model(), torch.arange(3, 13)
     logits = sample_logits(model, ids)
     save_pretrained(kit.model(seed=1), tmp_path / "hf")
-    other = check_reload(tmp_path / "hf", logits, ids, torch.float32, spec_of(model))
+    other = check_reload(tmp_path / "hf", logits, ids, model, spec_of(model))
     assert other.agrees is False
     assert "does NOT reload" in other.sentence
-    broken = check_reload(tmp_path / "nowhere", logits, ids, torch.float32, spec_of(model))
+    broken = check_reload(tmp_path / "nowhere", logits, ids, model, spec_of(model))
     assert broken.agrees is None
     assert "could not be loaded" in broken.sentence
 

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
@@ -66,7 +66,7 @@ class SavePretrained(pl.Callback):
         tokenizer = _tokenizer(data)
         # Other data modules lay out their prompts in a way that is not known.
         template = data.template_in_use if isinstance(data, UnlearningDataModule) else None
-        self.prompting = prompting_of(tokenizer, template) if tokenizer and template else None
+        self.prompting = prompting_of(tokenizer, template) if tokenizer is not None and template else None
         exported = tokenizer if self.prompting is None else self.prompting.tokenizer
         save_pretrained(model, directory, exported, self.merge_lora)
         fingerprint = weights_fingerprint(model)
@@ -94,7 +94,7 @@ class SavePretrained(pl.Callback):
         if not trainer.is_global_zero:
             return None
         spec = pl_module.spec if isinstance(pl_module, ModelModule) else spec_of(model)
-        reload = check_reload(directory, logits, ids, next(model.parameters()).dtype, spec)
+        reload = check_reload(directory, logits, ids, model, spec)
         (rank_zero_info if reload.agrees else rank_zero_warn)(f"The export in {directory} {reload.sentence}.")
         return reload
 
@@ -109,8 +109,12 @@ def _tokenizer(data: pl.LightningDataModule | None) -> PreTrainedTokenizerBase |
 def _sample(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> Tensor:
     """``[T]`` ids of a text, or the first ids of all without a tokenizer."""
     text = "What is known about the lighthouse of Tarn, and who keeps it in the winter of this year?"
-    ids = list(tokenizer(text)["input_ids"])[:TOKENS] if tokenizer is not None else []
-    vocabulary = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings  # type: ignore[operator]
+    try:
+        ids = list(tokenizer(text)["input_ids"])[:TOKENS] if tokenizer is not None else []
+    except Exception:  # tokenizers of a few words raise a bare Exception for all others
+        ids = []
+    config = cast(PreTrainedModel, model).config.get_text_config()
+    vocabulary = int(getattr(config, "vocab_size", 1))
     return torch.tensor(ids if ids and max(ids) < vocabulary else range(min(TOKENS, vocabulary)))
 
 

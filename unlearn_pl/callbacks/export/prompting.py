@@ -32,14 +32,17 @@ class Prompting:
     arguments: dict[str, Any]
 
 
-def prompting_of(tokenizer: PreTrainedTokenizerBase, template: Template) -> Prompting:
-    """The prompt format of a tokenizer and a template.
+def prompting_of(tokenizer: PreTrainedTokenizerBase, template: Template) -> Prompting | None:
+    """The prompt format of a tokenizer and a template; None if they cannot lay out a question.
 
     Args:
         tokenizer: that of training; it is not modified.
         template: that of training.
     """
-    text = str(tokenizer.decode(template.prompt(tokenizer, QUESTION)))
+    try:
+        text = str(tokenizer.decode(template.prompt(tokenizer, QUESTION)))
+    except Exception:  # a tokenizer of a few words, for data that is no language
+        return None
     exported = _with_chat_template(tokenizer, template) if not tokenizer.chat_template else tokenizer
     arguments: dict[str, Any] = {}
     messages = [{"role": "user", "content": QUESTION}]

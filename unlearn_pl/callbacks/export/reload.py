@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from unlearn_pl.models import CausalLM, ModelSpec, evaluation_mode
 
@@ -40,23 +41,20 @@ def sample_logits(model: nn.Module, ids: Tensor) -> Tensor:
     return logits[0].float().cpu()
 
 
-def check_reload(directory: Path, logits: Tensor, ids: Tensor, dtype: torch.dtype, spec: ModelSpec) -> Reload:
+def check_reload(directory: Path, logits: Tensor, ids: Tensor, model: nn.Module, spec: ModelSpec) -> Reload:
     """Load the folder on the CPU, and compare.
 
     Args:
         directory: the exported folder.
         logits: ``[T, V]`` those of the trained model, see :func:`sample_logits`.
         ids: ``[T]`` the token ids that they belong to.
-        dtype: of the trained weights.
-        spec: specification of the trained model.
+        model: the trained model.
+        spec: its specification.
     """
-    kernels = spec.attn_implementation if isinstance(spec, CausalLM) else None
-    code = isinstance(spec, CausalLM) and spec.trust_remote_code
+    dtype = next(model.parameters()).dtype
     try:
         with isolate_rng():
-            again = CausalLM(str(directory), attn_implementation=kernels, trust_remote_code=code).build(
-                dtype if dtype.is_floating_point else None
-            )
+            again = _loaded(directory, model, spec, dtype if dtype.is_floating_point else torch.float32)
             found = sample_logits(again, ids)
     except Exception as error:  # whatever keeps a user from loading the folder is what is to be told
         reason = " ".join(str(error).split())
@@ -72,3 +70,14 @@ def check_reload(directory: Path, logits: Tensor, ids: Tensor, dtype: torch.dtyp
     if difference <= max(1e-3, 16 * coarse) * max(largest, 1e-6):
         return Reload(True, f"reloads to the logits of the trained model ({figures})")
     return Reload(False, f"does NOT reload to the logits of the trained model ({figures})")
+
+
+def _loaded(directory: Path, model: nn.Module, spec: ModelSpec, dtype: torch.dtype) -> nn.Module:
+    """The model in the folder, as users load it; by its own class if transformers does not have it."""
+    # FSDP2 puts a class of its own in front of the model's.
+    own = next(cls for cls in type(model).__mro__ if not cls.__module__.startswith("torch."))
+    if issubclass(own, PreTrainedModel) and not own.__module__.startswith("transformers."):
+        return own.from_pretrained(directory, dtype=dtype, use_safetensors=True)
+    kernels = spec.attn_implementation if isinstance(spec, CausalLM) else None
+    code = isinstance(spec, CausalLM) and spec.trust_remote_code
+    return CausalLM(str(directory), attn_implementation=kernels, trust_remote_code=code).build(dtype)
