@@ -293,9 +293,11 @@ def test_checkpoints_can_be_switched_off(tmp_path):
 
 @pytest.mark.parametrize("command", list(TRAINER_COMMANDS))
 @pytest.mark.parametrize("ckpt_path", ["last", "nowhere/step=7.ckpt"])
-def test_a_missing_checkpoint_is_an_error(command, ckpt_path, tmp_path):
-    with pytest.raises(ValueError, match=f"--ckpt_path {ckpt_path}: there is no"):
+def test_a_missing_checkpoint_is_an_error(command, ckpt_path, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
         main([command, *UNLEARNING, f"--trainer.default_root_dir={tmp_path}", f"--ckpt_path={ckpt_path}"])
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: --ckpt_path {ckpt_path}: there is no")
 
 
 def test_test_evaluates_the_unlearned_weights(run, capsys):
@@ -308,7 +310,10 @@ def test_test_evaluates_the_unlearned_weights(run, capsys):
     assert results.weights_fingerprint == weights_fingerprint(unlearned)
 
     main(["test", *UNLEARNING, f"--trainer.default_root_dir={run}"])
-    assert read_results(run / "results.json").weights_fingerprint != results.weights_fingerprint
+    [other] = run.glob("results_*.json")
+    assert f"Written to {other}" in capsys.readouterr().out
+    assert read_results(other).weights_fingerprint != results.weights_fingerprint
+    assert read_results(run / "results.json") == results  # those of another model are not replaced
 
 
 def test_a_checkpoint_file_does_not_replace_the_configuration(run, tmp_path):
@@ -331,6 +336,16 @@ def test_predict_writes_the_answers(run, capsys):
     splits = ("forget", "real_authors", "retain", "world_facts")
     assert [(line["split"], line["index"]) for line in lines] == [(split, i) for split in splits for i in (0, 1)]
     assert all(line["answer"] and isinstance(line["prediction"], str) for line in lines)
+
+
+def test_predictions_of_another_model_stay_apart(run, capsys):
+    main(["predict", *UNLEARNING, f"--trainer.default_root_dir={run}", "--ckpt_path=last"])
+    first = (run / "predictions.jsonl").read_text()
+    changed = ["--model.max_new_tokens=1", "--model.model.seed=5"]
+    main(["predict", *UNLEARNING, f"--trainer.default_root_dir={run}", *changed])
+    [other] = run.glob("predictions_*.jsonl")
+    assert f"Written to {other}" in capsys.readouterr().out
+    assert (run / "predictions.jsonl").read_text() == first != other.read_text()
 
 
 def test_main_gets_the_arguments_of_the_process(monkeypatch, capsys):

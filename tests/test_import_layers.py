@@ -41,7 +41,7 @@ ORDERS = {
         {"benchmarks", "images"},
         {"requests"},
     ],
-    "callbacks": [{"goals"}, {REST}],
+    "callbacks": [{"export", "goals"}, {REST}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}],
     "metrics": [{REST}, {"tofu"}],

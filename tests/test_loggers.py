@@ -45,6 +45,13 @@ def test_the_steps_of_csv_files_are_optimizer_steps(tmp_path):
         assert steps[key] == [STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH], key
 
 
+def test_tensorboard_takes_one_flag(tmp_path):
+    short = ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", "--trainer.default_root_dir=root"]
+    main(["fit", "-c", str(RECIPE), *short, "--tensorboard=true"])
+    written = {path.name.split(".")[0] for path in Path("root/logs/version_0").iterdir()}
+    assert {"metrics", "events"} <= written
+
+
 def read_offline_run(path: Path):
     """Records of a ``.wandb`` file: a LevelDB log of protobuf messages in blocks of 32 KiB."""
     from wandb.proto import wandb_internal_pb2

@@ -2,10 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
 import unlearn_pl
+from unlearn_pl.commands.errors import errors_in_one_line
+
+DEBUG = "--debug"
+"""Argument of every command that keeps the traceback of an error."""
 
 TRAINER_COMMANDS = {
     "fit": "Unlearn, or fine-tune.",
@@ -29,18 +34,25 @@ COMMANDS = {
 def main(args: Sequence[str] | None = None) -> None:
     """Run ``unlearn-pl ARGS``.
 
+    An error that a user can mend, such as a path that does not exist, is one line on standard error and exit status 1;
+    with ``--debug`` among the arguments, the exception passes with its traceback.
+
     Args:
         args: the arguments after ``unlearn-pl``; those of the process by default.
     """
     args = list(sys.argv[1:] if args is None else args)
+    debug = DEBUG in args
+    args = [arg for arg in args if arg != DEBUG]
     command = args[0] if args else ""
     # Each branch imports what it needs and no more: Lightning alone takes seconds.
     if command in TRAINER_COMMANDS:
         _import_from_working_directory()
-        import_module("unlearn_pl.commands.trainer").UnlearnCLI(args)
+        with errors_in_one_line(debug):
+            import_module("unlearn_pl.commands.trainer").UnlearnCLI(args)
     elif command in COMMANDS:
         _import_from_working_directory()
-        import_module(f"unlearn_pl.commands.{command}").main(args[1:])
+        with errors_in_one_line(debug):
+            import_module(f"unlearn_pl.commands.{command}").main(args[1:])
     elif command == "--version":
         print(f"unlearn-pl {unlearn_pl.__version__}")
         sys.exit(0)
@@ -48,7 +60,9 @@ def main(args: Sequence[str] | None = None) -> None:
         print(usage())
         sys.exit(0)
     else:
-        print(usage() + (f"\n\nerror: {command!r} is not a command" if command else ""), file=sys.stderr)
+        similar = get_close_matches(command, [*TRAINER_COMMANDS, *COMMANDS], n=1)
+        hint = f"; did you mean {similar[0]!r}?" if similar else ""
+        print(usage() + (f"\n\nerror: {command!r} is not a command{hint}" if command else ""), file=sys.stderr)
         sys.exit(2)
 
 
@@ -69,6 +83,7 @@ examples:
   unlearn-pl fit -c tofu/mollm --print_config            the configuration that would run
   unlearn-pl test -c tofu/mollm --ckpt_path last
   unlearn-pl fit --help                                  every argument of a command
+  unlearn-pl fit -c tofu/mollm --debug                   the traceback of an error
   unlearn-pl fit --model.help MOLLM                      every argument of a class"""
 
 

@@ -75,6 +75,30 @@ def test_arguments_replace_those_of_the_recipe(recipe, capsys):
     assert not Path("elsewhere/relearning.png").exists()
 
 
+def test_progress_is_shown_within_an_attack(recipe, capsys):
+    alone = ["--retain_model=null", "--attacks=[PrefixAttack]"]
+    main(["attack", "-c", recipe, *alone])
+    printed = capsys.readouterr()
+    assert "audited model, PrefixAttack (25%) ...\n" in printed.out
+    assert "Testing DataLoader" in printed.out + printed.err
+    main(["attack", "-c", recipe, *alone, "--progress=false", "--output=quiet"])
+    printed = capsys.readouterr()
+    assert "Testing DataLoader" not in printed.out + printed.err
+    main(["attack", "-c", recipe, *alone])
+    assert "..." not in capsys.readouterr().out  # nothing is run again
+
+
+def test_the_caption_speaks_of_what_is_in_the_table(recipe, capsys):
+    main(["attack", "-c", recipe, "--progress=false"])
+    assert "The retain model never saw the answers" in (with_both := " ".join(capsys.readouterr().out.split()))
+    assert "steps to half are of the probability" in with_both
+    main(["attack", "-c", recipe, "--progress=false", "--retain_model=null", "--attacks=[PrefixAttack]"])
+    alone = " ".join(capsys.readouterr().out.split())
+    assert "Without a retain model (--retain_model)" in alone
+    assert "The retain model never" not in alone
+    assert "steps to half are" not in alone
+
+
 def test_attacks_of_one_name_have_a_curve_each(recipe, capsys):
     attacks = [
         {"class_path": "Relearning", "init_args": {"steps": 1, "evaluate_every": 1, "learning_rate": rate}}

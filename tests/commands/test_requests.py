@@ -114,9 +114,11 @@ def test_an_interrupted_run_goes_on_and_ends_like_another_one(requests, capsys):
         ),
     ],
 )
-def test_what_cannot_be_carried_out_is_refused(requests, args, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_cannot_be_carried_out_is_refused(requests, args, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
         requests(*args)
+    assert exit_.value.code == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_next_model_takes_the_place_of_the_name_alone():

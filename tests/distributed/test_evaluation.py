@@ -86,6 +86,7 @@ def test_a_run_validates_monitors_exports_and_tests(pool, alone, tmp_path, strat
     assert ranks[0]["fingerprint"] == ranks[1]["fingerprint"]
     # the exported folder holds the weights of the run, which are those of one process
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    assert "This folder reloads to the logits of the trained model" in (tmp_path / "hf" / "README.md").read_text()
     for name, value in exported.state_dict().items():
         assert torch.equal(value, ranks[0]["state"][name])
         torch.testing.assert_close(value, expected["state"][name], rtol=1e-3, atol=1e-5)

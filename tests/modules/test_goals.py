@@ -12,7 +12,7 @@ from unlearn_pl.combiners import GoalBarrier, MinNorm, Scalarization
 from unlearn_pl.data import step_indices
 from unlearn_pl.goals import AtLeast, AtMost
 from unlearn_pl.modules import MOLLM, NPO, GradDiff
-from unlearn_pl.modules.default_optimizer import momentum_of
+from unlearn_pl.modules.fitting.momentum import momentum_of
 from unlearn_pl.modules.levels import LEVEL_EXAMPLES
 from unlearn_pl.optim import Constant
 

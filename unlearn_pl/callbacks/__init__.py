@@ -9,6 +9,8 @@ from unlearn_pl.callbacks.lm_eval import LMEvaluation
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.muse import MUSEEvaluation
 from unlearn_pl.callbacks.preference import PreferenceEvaluation
+from unlearn_pl.callbacks.progress_bar import ProgressBar
+from unlearn_pl.callbacks.questions import QAEvaluation
 from unlearn_pl.callbacks.requests import RequestEvaluation
 from unlearn_pl.callbacks.save_predictions import SavePredictions
 from unlearn_pl.callbacks.save_pretrained import SavePretrained
@@ -25,6 +27,8 @@ __all__ = [
     "MUSEEvaluation",
     "MoreAttacks",
     "PreferenceEvaluation",
+    "ProgressBar",
+    "QAEvaluation",
     "RequestEvaluation",
     "SavePredictions",
     "SavePretrained",

@@ -1,6 +1,7 @@
 """Base class of evaluations: collects scores, computes and logs metrics, writes ``results.json``."""
 
 import inspect
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -11,14 +12,22 @@ from typing import Any, ClassVar, Literal, get_args
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from unlearn_pl.metrics import Direction, PerExampleMetric, direction_of
 from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.recording import Recorded, arguments_of, record
-from unlearn_pl.results import PerExample, Results, config_hash, read_results, weights_fingerprint, write_results
+from unlearn_pl.results import (
+    PerExample,
+    Results,
+    config_hash,
+    free_path,
+    read_results,
+    weights_fingerprint,
+    write_results,
+)
 from unlearn_pl.types import Detail, Reads, StreamProvider
 
 Stage = Literal["val", "test"]
@@ -48,8 +57,12 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     skips everything that no evaluation of the Trainer reads; other callbacks that read it request it with ``wish``.
 
     Metrics are logged as ``val/<benchmark>/<metric>`` and ``test/<benchmark>/<metric>``. ``test`` also keeps them, with
-    every score per example, in the attribute ``results`` and writes them to a file (except in a ``fast_dev_run``).
-    Sanity checks before training are ignored.
+    every score per example, in the attribute ``results`` and writes them to a file (except in a ``fast_dev_run``). By
+    default it keeps what is there: results of other weights stay, and the new ones get a name with a fingerprint. A
+    file that ``output`` names is replaced.
+
+    Sanity checks before training are not logged. If they are complete (``num_sanity_val_steps=-1``), they are the
+    metrics ``before`` training.
 
     A subclass names its ``benchmark`` and writes :meth:`make_metrics`. If its metrics are not the means of the scores,
     it overrides :meth:`metrics_of`; if its scores per example are not those of its metrics, :meth:`scores_of`.
@@ -66,6 +79,10 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         stage: ``val`` or ``test``, of the current evaluation.
         retain_scores: scores of the retain model, for :meth:`metrics_of`; subclasses set it in ``setup``.
         results: those of the last ``test``, on every rank.
+        written: the file that the last ``test`` wrote, on rank 0.
+        folder: folder of that file without ``output``; the logger's directory if None.
+        before: metrics before the first step of ``fit``, if they were computed.
+        after: metrics of the last validation in ``fit``.
 
     Args:
         output: file that ``test`` writes; by default ``results.json`` in the logger's directory, or
@@ -80,6 +97,10 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     def __init__(self, output: str | None = None) -> None:
         self.output = output
         self.results: Results | None = None
+        self.written: Path | None = None
+        self.folder: str | None = None
+        self.before: Mapping[str, float] | None = None
+        self.after: Mapping[str, float] | None = None
         self.retain_scores: PerExample | None = None
         self.loaders: list[str] = []
         self.stage: Stage = "val"
@@ -195,6 +216,10 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         """Name of the file that ``test`` writes without ``output``."""
         return "results.json" if len(_evaluations(trainer)) < 2 else f"results_{self.benchmark}.json"
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the metrics of an earlier run."""
+        self.before = self.after = None
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start with new metrics."""
         self.stage = "val"
@@ -230,10 +255,13 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         self._collect(dataloader_idx, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the metrics."""
-        if not trainer.sanity_checking:
-            metrics, _ = self.summarize(self._collected)
-            self._log(pl_module, "val", metrics)
+        """Log the metrics; those before training are kept only."""
+        if trainer.sanity_checking:
+            if math.isinf(trainer.num_sanity_val_steps):  # a part of the questions says little
+                self.before, _ = self.summarize(self._collected)
+            return
+        self.after, _ = self.summarize(self._collected)
+        self._log(pl_module, "val", self.after)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the metrics; keep and write the results."""
@@ -243,9 +271,15 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         self._log(pl_module, "test", metrics)
         self._log_table(trainer, metrics)
         self.results = self._results(trainer, pl_module, metrics, per_example)
-        path = self._path(trainer)
+        preferred = self._path(trainer)
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            write_results(path, self.results)
+            self.written = Path(self.output) if self.output else free_path(preferred, self.results)
+            if self.written != preferred:
+                rank_zero_info(
+                    f"{preferred} has the results of other weights or questions, and stays. This evaluation is in "
+                    f"{self.written}."
+                )
+            write_results(self.written, self.results)
 
     def warn_once(self, message: str) -> None:
         """Warn on rank 0, unless this callback has given the same warning before."""
@@ -332,8 +366,9 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         )
 
     def _path(self, trainer: pl.Trainer) -> Path:
-        # Reading log_dir is a collective operation: on all ranks, or on none.
-        return Path(self.output or Path(trainer.log_dir or trainer.default_root_dir) / self.file_name(trainer))
+        # Reading log_dir is a collective operation: on all ranks, or on none; folder is the same on all.
+        folder = self.folder or trainer.log_dir or trainer.default_root_dir
+        return Path(self.output or Path(folder) / self.file_name(trainer))
 
 
 def _reads(metrics: Collection[PerExampleMetric]) -> Reads:

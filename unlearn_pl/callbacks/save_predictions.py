@@ -2,19 +2,25 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
-from torch import distributed
+from lightning.pytorch.utilities import rank_zero_info
+from torch import distributed, nn
 
 from unlearn_pl.recording import Recorded
+from unlearn_pl.results import weights_fingerprint
 
 
 class SavePredictions(Recorded, pl.Callback):
     """Writes the answers of ``predict`` beside the correct answers, as JSON Lines.
 
     A line has ``split``, ``index`` (of the question in its split), ``answer`` and ``prediction``; every question has
-    one line, on any number of devices.
+    one line, on any number of devices. The default file is not replaced by other answers: these get a name with the
+    fingerprint of the weights.
+
+    Attributes:
+        written: the file that the last ``predict`` wrote, on rank 0.
 
     Args:
         output: file to write; by default ``predictions.jsonl`` in ``default_root_dir``.
@@ -22,6 +28,7 @@ class SavePredictions(Recorded, pl.Callback):
 
     def __init__(self, output: str | None = None) -> None:
         self.output = output
+        self.written: Path | None = None
         self._lines: dict[tuple[str, int], dict[str, Any]] = {}
 
     def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -50,12 +57,21 @@ class SavePredictions(Recorded, pl.Callback):
             distributed.all_gather_object(shares, self._lines)
         # Ranks repeat examples so that all have the same number.
         lines = {key: line for share in shares for key, line in share.items()}
+        fingerprint = weights_fingerprint(cast(nn.Module, getattr(pl_module, "model", pl_module)))
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            path = self.path(trainer)
+            text = "".join(json.dumps(lines[key], ensure_ascii=False) + "\n" for key in sorted(lines))
+            self.written = path = self._free(self.path(trainer), text, fingerprint)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(lines[key], ensure_ascii=False) + "\n" for key in sorted(lines))
+            path.write_text(text, encoding="utf-8")
+
+    def _free(self, path: Path, text: str, fingerprint: str) -> Path:
+        """``path``, or a name beside it if it has other answers and was not asked for."""
+        if self.output or not path.exists() or path.read_text(encoding="utf-8") == text:
+            return path
+        beside = path.with_name(f"{path.stem}_{fingerprint[:8]}{path.suffix}")
+        rank_zero_info(f"{path} has other answers, and stays. These are in {beside}.")
+        return beside
 
     def path(self, trainer: pl.Trainer) -> Path:
-        """The file to write."""
+        """The preferred file."""
         return Path(self.output or Path(trainer.default_root_dir) / "predictions.jsonl")

@@ -4,10 +4,20 @@ from pathlib import Path
 from typing import cast
 
 import lightning.pytorch as pl
-from torch import nn
+import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearn_pl.models import check_export_directory, save_pretrained
+from unlearn_pl.callbacks.evaluation import EvaluationCallback
+from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
+from unlearn_pl.callbacks.export.prompting import Prompting, prompting_of
+from unlearn_pl.callbacks.export.reload import TOKENS, Reload, check_reload, sample_logits
+from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.models import check_export_directory, save_pretrained, spec_of
+from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
+from unlearn_pl.results import weights_fingerprint
 from unlearn_pl.types import StreamProvider
 
 
@@ -18,14 +28,26 @@ class SavePretrained(pl.Callback):
     whole. Like a checkpoint, the folder is not written under ``fast_dev_run``: a model trained for one step should not
     replace a real one.
 
+    The folder's ``README.md`` names method, data, metrics, limits, and how to prompt the model. A tokenizer without a
+    chat template gets one that lays out questions as training did, so that the model answers in plain transformers.
+    At the end the folder is loaded again, on the CPU, and its logits are compared with those of the trained model.
+
+    Attributes:
+        prompting: the prompt format of training, after ``fit``; None without a tokenizer.
+        reload: outcome of the check, after ``fit``, on rank 0; None without one.
+
     Args:
         directory: folder to write; by default ``hf`` in the Trainer's ``default_root_dir``.
         merge_lora: whether to merge adapters into the weights and write a plain model, or to write the adapters alone.
+        check: whether to load the folder again and compare; needs memory for the model on the host.
     """
 
-    def __init__(self, directory: str | None = None, merge_lora: bool = True) -> None:
+    def __init__(self, directory: str | None = None, merge_lora: bool = True, check: bool = True) -> None:
         self.directory = directory
         self.merge_lora = merge_lora
+        self.check = check
+        self.prompting: Prompting | None = None
+        self.reload: Reload | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check the folder before training.
@@ -37,16 +59,72 @@ class SavePretrained(pl.Callback):
             check_export_directory(self.path(trainer))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the folder; all ranks take part."""
+        """Write the folder and check it; all ranks take part."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        data = attached_datamodule(trainer)
-        if isinstance(data, StreamProvider):
-            tokenizer = data.text_tokenizer()
-        else:  # a plain LightningDataModule may hold one, too
-            tokenizer = data.tokenizer if data is not None and hasattr(data, "tokenizer") else None
-        save_pretrained(cast(nn.Module, pl_module.model), self.path(trainer), tokenizer, self.merge_lora)
+        model, directory, data = cast(nn.Module, pl_module.model), self.path(trainer), attached_datamodule(trainer)
+        tokenizer = _tokenizer(data)
+        # Other data modules lay out their prompts in a way that is not known.
+        template = data.template_in_use if isinstance(data, UnlearningDataModule) else None
+        self.prompting = prompting_of(tokenizer, template) if tokenizer is not None and template else None
+        exported = tokenizer if self.prompting is None else self.prompting.tokenizer
+        save_pretrained(model, directory, exported, self.merge_lora)
+        fingerprint = weights_fingerprint(model)
+        self.reload = self._checked(trainer, pl_module, directory, tokenizer) if self.check else None
+        if trainer.is_global_zero:
+            card = model_card(pl_module, data, self.prompting, _metrics(trainer), self.reload, fingerprint)
+            write_model_card(directory, card)
+        trainer.strategy.barrier()
 
     def path(self, trainer: pl.Trainer) -> Path:
         """The folder to write."""
         return Path(self.directory or Path(trainer.default_root_dir) / "hf")
+
+    def _checked(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        directory: Path,
+        tokenizer: PreTrainedTokenizerBase | None,
+    ) -> Reload | None:
+        """Compare the export with the trained model and say so; None on other ranks than 0."""
+        model = cast(nn.Module, pl_module.model)
+        ids = _sample(model, tokenizer)
+        logits = sample_logits(model, ids)
+        if not trainer.is_global_zero:
+            return None
+        spec = pl_module.spec if isinstance(pl_module, ModelModule) else spec_of(model)
+        reload = check_reload(directory, logits, ids, model, spec)
+        (rank_zero_info if reload.agrees else rank_zero_warn)(f"The export in {directory} {reload.sentence}.")
+        return reload
+
+
+def _tokenizer(data: pl.LightningDataModule | None) -> PreTrainedTokenizerBase | None:
+    if isinstance(data, StreamProvider):
+        return data.text_tokenizer()
+    # A plain LightningDataModule may hold one, too.
+    return data.tokenizer if data is not None and hasattr(data, "tokenizer") else None
+
+
+def _sample(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> Tensor:
+    """``[T]`` ids of a text, or the first ids of all without a tokenizer."""
+    text = "What is known about the lighthouse of Tarn, and who keeps it in the winter of this year?"
+    try:
+        ids = list(tokenizer(text)["input_ids"])[:TOKENS] if tokenizer is not None else []
+    except Exception:  # tokenizers of a few words raise a bare Exception for all others
+        ids = []
+    config = cast(PreTrainedModel, model).config.get_text_config()
+    vocabulary = int(getattr(config, "vocab_size", 1))
+    return torch.tensor(ids if ids and max(ids) < vocabulary else range(min(TOKENS, vocabulary)))
+
+
+def _metrics(trainer: pl.Trainer) -> dict[str, tuple[float | None, float | None]]:
+    """Name to value before and after training, of all evaluations in the run."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for evaluation in callbacks:
+        if isinstance(evaluation, EvaluationCallback):
+            before, after = evaluation.before or {}, evaluation.after or {}
+            for name in dict.fromkeys([*before, *after]):
+                found[f"{evaluation.benchmark}/{name}"] = before.get(name), after.get(name)
+    return found

@@ -1,7 +1,6 @@
 """``unlearn-pl attack``: robustness attacks on an unlearned model."""
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, cur
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
+from unlearn_pl.robustness.audit import RETAIN_MODEL
 from unlearn_pl.robustness.target import Precision
 
 SCORES = ("probability", "extraction_strength", "rouge")
@@ -19,14 +19,10 @@ CURVE = "forget_probability"
 
 
 def main(args: Sequence[str]) -> None:
-    """Run ``unlearn-pl attack ARGS``; a ``ValueError`` is a line on standard error and exit status 1."""
+    """Run ``unlearn-pl attack ARGS``."""
     parser = attack_parser()
-    try:
-        given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
-        attack(**{name: value for name, value in given.items() if name != "config"})
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
+    attack(**{name: value for name, value in given.items() if name != "config"})
 
 
 def attack_parser() -> ArgumentParser:
@@ -50,6 +46,7 @@ def attack(
     max_new_tokens: int = 64,
     accelerator: str = "auto",
     precision: Precision = "32-true",
+    progress: bool = True,
 ) -> None:
     """Attack a model, print a table, and write ``attacks.json`` and ``relearning.png``.
 
@@ -69,13 +66,14 @@ def attack(
         max_new_tokens: length of generated answers.
         accelerator: the Trainer's.
         precision: the Trainer's.
+        progress: whether to show progress bars within an attack.
 
     Raises:
         ValueError: if a folder is missing, or an attack is not possible; before any model is loaded.
     """
-    subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision)
+    subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision, progress)
     outcomes = []
-    audit = Audit(subject, attacks, output, retain_model, original_model)
+    audit = Audit(subject, attacks, output, retain_model, original_model, _announce)
     with quiet():
         for outcome in audit.run():
             outcomes.append(outcome)
@@ -105,10 +103,32 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
             *(_cell(after.get(name)) for name in curve),
         )
     Console(width=max(120, Console().width)).print(table)
-    print(
-        "The retain model never saw the answers: leakage above its own is what unlearning has left. Area and steps to "
-        "half are of the probability; relearning is evaluated on the rows that it does not train on."
-    )
+    print(caption(outcomes))
+
+
+def caption(outcomes: Sequence[Outcome]) -> str:
+    """What the columns and rows of the table mean, as far as they are there.
+
+    Args:
+        outcomes: those of the table.
+    """
+    if any(outcome.role == RETAIN_MODEL for outcome in outcomes):
+        sentences = ["The retain model never saw the answers: leakage above its own is what unlearning has left."]
+    else:
+        sentences = [
+            "Without a retain model (--retain_model), which never saw the answers, it is not known how much of the "
+            "leakage any model would show."
+        ]
+    if any(outcome.curve for outcome in outcomes):
+        sentences.append(
+            "Area and steps to half are of the probability; relearning is evaluated on the rows that it does not "
+            "train on."
+        )
+    return " ".join(sentences)
+
+
+def _announce(attack: str, role: str) -> None:
+    print(f"{role} model, {attack} ...", flush=True)
 
 
 def _change(outcome: Outcome, name: str) -> str:

@@ -1,6 +1,5 @@
 """``unlearn-pl attribute``: score the weights of a model on its data, and write a mask for ``fit``."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,14 +26,10 @@ PLACE = (
 
 
 def main(args: Sequence[str]) -> None:
-    """Run ``unlearn-pl attribute ARGS``; a ``ValueError`` is a line on standard error and exit status 1."""
+    """Run ``unlearn-pl attribute ARGS``."""
     cli = AttributeCLI(args)
     output, attribution = (cli.config_init[name] for name in ("output", "attribution"))
-    try:
-        write_mask(output, attribution, cli.model, cli.datamodule, cli.trainer)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    write_mask(output, attribution, cli.model, cli.datamodule, cli.trainer)
     if cli.trainer.is_global_zero:
         print(f"Written to {output}")
 

@@ -3,14 +3,17 @@
 import argparse
 import os
 import re
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, get_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
+from unlearn_pl.commands.errors import DEBUG_VARIABLE
 from unlearn_pl.commands.recipes import find_recipe
+from unlearn_pl.commands.short_help import ShortHelp
 from unlearn_pl.upgrading import current_path, upgraded
 
 _FULL_PATH = re.compile(r"(?<![\w./-])unlearn_pl(?:\.\w+){3,}(?![\w./-])")
@@ -29,7 +32,27 @@ class RecipeAction(ActionConfigFile):
 
 
 class UpgradingParser(ArgumentParser):
-    """Reads configurations of earlier versions in today's terms; see :func:`~unlearn_pl.upgrading.upgraded`."""
+    """Reads configurations of earlier versions in today's terms; see :func:`~unlearn_pl.upgrading.upgraded`.
+
+    Its errors are one line, with what was probably meant; with ``JSONARGPARSE_DEBUG`` they are jsonargparse's own.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("prog", "unlearn-pl")  # parsers of a class's help would be called after the main module
+        kwargs.setdefault("formatter_class", ShortHelp)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with status 2 and one line on standard error."""
+        if not self.exit_on_error or os.environ.get(DEBUG_VARIABLE):
+            super().error(message, ex)
+        from unlearn_pl.commands.hints import explained
+
+        parser = getattr(ex, "subcommand_parser", None) or self
+        told = explained(message.removeprefix("argument -c/--config: "), parser.get_defaults().keys())
+        more = f" (`{parser.prog.replace(' [options]', '')} --help` lists all arguments)"
+        print(f"error: {told}{'' if 'ou mean' in told else more}", file=sys.stderr)
+        self.exit(2)
 
     def parse_string(
         self,

@@ -1,7 +1,6 @@
 """``unlearn-pl recipes``: the configurations that come with the library, and how ``-c`` finds one by its name."""
 
 import re
-import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -15,18 +14,14 @@ _NAME = re.compile(r"[\w./-]+")
 
 
 def main(args: Sequence[str]) -> None:
-    """Run ``unlearn-pl recipes ARGS``; an unknown name is a line on standard error, and exit status 1."""
+    """Run ``unlearn-pl recipes ARGS``."""
     parser = ArgumentParser(prog="unlearn-pl recipes", description="List the recipes, or print one.")
     parser.add_argument("name", nargs="?", help="recipe to print, such as tofu/mollm")
     name = parser.parse_args(list(args)).name
     if name is None:
         print(listing())
-        return
-    try:
+    else:
         print(Path(find_recipe(name)).read_text(encoding="utf-8"), end="")
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def listing() -> str:

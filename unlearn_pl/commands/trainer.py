@@ -1,16 +1,17 @@
 """``unlearn-pl fit | validate | test | predict``: a Lightning Trainer, configured in YAML and on the command line."""
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import yaml
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 # Imported so that YAML files can name their classes without an import path.
@@ -26,8 +27,10 @@ from unlearn_pl import (  # noqa: F401
     optim,
     references,
 )
-from unlearn_pl.callbacks import EvaluationCallback, SavePredictions
+from unlearn_pl.callbacks import EvaluationCallback, ProgressBar, SavePredictions
+from unlearn_pl.commands.fit_summary import fit_summary
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
+from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.safety.local_checkpoints import check_local
@@ -77,7 +80,10 @@ class UnlearnCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Checkpoints go to ``<default_root_dir>/checkpoints``, where ``--ckpt_path last`` finds them again."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_argument("--tensorboard", type=bool, default=False, help="write logs for TensorBoard, too")
         # last.ckpt links to the checkpoint of the epoch: a second copy would cost gigabytes.
+        # All of the validation before training instead of two batches: the summary compares with it.
+        parser.set_defaults({"trainer.num_sanity_val_steps": -1})
         parser.set_defaults({"checkpoint.save_last": "link", "checkpoint.enable_version_counter": False})
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=checkpoint_folder)
 
@@ -97,14 +103,25 @@ class UnlearnCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` by default."""
-        if self._get(self.config_init, "trainer.logger") in (None, True):
-            kwargs["logger"] = CSVLogger(self._get(self.config_init, "trainer.default_root_dir") or ".", name="logs")
+        kwargs["logger"] = self._loggers()
         trainer = super().instantiate_trainer(**kwargs)
+        _narrow_progress(trainer)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             # Lightning would still write last.ckpt, over that of a real run.
             for checkpoint in trainer.checkpoint_callbacks:
                 checkpoint.save_last = False  # type: ignore[attr-defined]
         return trainer
+
+    def _loggers(self) -> list[Logger] | bool:
+        """Those of the configuration, by default a CSV file; with ``--tensorboard true`` its events as well."""
+        root = self._get(self.config_init, "trainer.default_root_dir") or "."
+        given = self._get(self.config_init, "trainer.logger")
+        loggers = [CSVLogger(root, name="logs")] if given in (None, True) else given or []
+        used: list[Logger] = list(loggers) if isinstance(loggers, Iterable) else [loggers]
+        if self._get(self.config_init, "tensorboard"):
+            version = getattr(used[0], "version", None) if used else None
+            used.append(TensorBoardLogger(root, name="logs", version=version))
+        return used or False
 
     def after_instantiate_classes(self) -> None:
         """Let checkpoints keep the configuration, which spells out every component."""
@@ -134,13 +151,24 @@ class UnlearnCLI(LightningCLI):
 
     before_test = before_predict = before_validate
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train; name what an earlier run has left in the folder before, and print a summary after."""
+        root, is_trial = self.trainer.default_root_dir, self.trainer.fast_dev_run  # type: ignore[attr-defined]
+        if self._ckpt_path is None and not is_trial:
+            announce_earlier_run(self.trainer, checkpoint_folder(root))
+        start = time.monotonic()
+        self.trainer.fit(**kwargs)
+        seconds = time.monotonic() - start
+        if not is_trial and self.trainer.is_global_zero:
+            moved = set_results_aside(self.trainer) or []
+            last = Path(checkpoint_folder(root)) / "last.ckpt"
+            print(fit_summary(self.trainer, seconds, moved, last if last.exists() else None), flush=True)
+
     def test(self, **kwargs: Any) -> None:
         """Evaluate, write a results file per evaluation to ``default_root_dir``, and print the metrics once."""
         evaluations = [c for c in self._callbacks if isinstance(c, EvaluationCallback)]
         for evaluation in evaluations:
-            evaluation.output = evaluation.output or str(
-                Path(self.trainer.default_root_dir) / evaluation.file_name(self.trainer)
-            )
+            evaluation.folder = self.trainer.default_root_dir
         self.trainer.test(**{**kwargs, "verbose": kwargs["verbose"] and not evaluations})
         for evaluation in evaluations:
             self._print_results(evaluation)
@@ -151,7 +179,8 @@ class UnlearnCLI(LightningCLI):
         self._callbacks.extend(writer for writer in writers if writer not in self._callbacks)
         self.trainer.predict(**{**kwargs, "return_predictions": False})
         for writer in writers:
-            self._print_written(writer.path(self.trainer))
+            if writer.written is not None:
+                self._print_written(writer.written)
 
     @property
     def _callbacks(self) -> list[pl.Callback]:
@@ -160,10 +189,10 @@ class UnlearnCLI(LightningCLI):
     @rank_zero_only
     def _print_results(self, evaluation: EvaluationCallback) -> None:
         assert evaluation.results is not None
-        assert evaluation.output is not None
         for name, value in evaluation.results.metrics.items():
             print(f"{evaluation.benchmark}/{name:<36} {value:.6g}")
-        self._print_written(evaluation.output)
+        if evaluation.written is not None:
+            self._print_written(evaluation.written)
 
     @rank_zero_only
     def _print_written(self, path: str | Path) -> None:
@@ -188,6 +217,14 @@ class RunConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams({"config": yaml.safe_load(text)})
+
+
+def _narrow_progress(trainer: pl.Trainer) -> None:
+    """Replace Lightning's default bar, whose columns do not fit in a terminal; one that was asked for stays."""
+    used: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for position, callback in enumerate(used):
+        if type(callback) in (RichProgressBar, TQDMProgressBar):
+            used[position] = ProgressBar()
 
 
 def check_safe(config: Namespace) -> None:

@@ -234,9 +234,13 @@ class UnlearningDataModule(StreamDataModule):
         return {name: dataset for name, dataset in datasets.items() if len(dataset)}
 
     @property
+    def template_in_use(self) -> Template:
+        """``template``, or what stands for None with this tokenizer."""
+        return self.template or default_template(self.tokenizer)
+
+    @property
     def _encoder(self) -> Encoder:
-        template = self.template or default_template(self.tokenizer)
-        return Encoder(self.tokenizer, template, self.max_length, self.truncate)
+        return Encoder(self.tokenizer, self.template_in_use, self.max_length, self.truncate)
 
     # Loaders ----------------------------------------------------------------------------------------------------------
 

@@ -161,7 +161,7 @@ class Descent:
                 not hold at the start.
         """
         self.goals.begin(start, holdout)
-        self.combiner.aim(self.goals.standing)
+        self.combiner.standing = self.goals.standing
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Check that ``optimizer`` fits the options and the combiner.
@@ -337,7 +337,7 @@ class Descent:
         self.refresh.load_state_dict(state["refresh"])
         if "goals" in state:  # checkpoints from before there were goals have none
             self.goals.load_state_dict(state["goals"])
-            self.combiner.aim(self.goals.standing)
+            self.combiner.standing = self.goals.standing
 
 
 def _dual_optim(runtime: Runtime) -> DualOptim | None:

@@ -20,9 +20,9 @@ from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import LiveModel, ModelLike
 from unlearn_pl.modules.checks import check_clipping, check_parts, check_resumed, check_scattering, check_trainer
-from unlearn_pl.modules.default_optimizer import default_optimizer
 from unlearn_pl.modules.fitting.descent_part import DescentPart
 from unlearn_pl.modules.fitting.learning_rates import LearningRates
+from unlearn_pl.modules.fitting.momentum import default_optimizer
 from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
 from unlearn_pl.modules.fitting.run import KEY, Run
 from unlearn_pl.modules.levels import begin_at_levels
@@ -66,8 +66,7 @@ class UnlearningModule(ModelModule):
             (``group``), or for each parameter (``tensor``).
         metric: inner product of the gradients: ``euclidean``, or ``adam``, the metric of Adam's steps (with the second
             moments of the previous step).
-        rescale: length of the combined gradient: that of the mean of the active gradients (``mean_gradient``), the
-            mean of their lengths (``mean_norm``), or the combiner's own (None).
+        rescale: length of the combined gradient: ``mean_gradient``, ``mean_norm``, or the combiner's own (None).
         refresh_every: solve at every m-th step only, and reuse the weights for a single weighted sum in between; see
             :class:`~unlearn_pl.engine.Refresh`.
         goals: name of an objective to how far it is to go; see :class:`~unlearn_pl.goals.Goal`. AdamW then has a beta1

@@ -7,6 +7,7 @@ compared, tested and aggregated again without the model.
 from unlearn_pl.results.comparable import check_comparable
 from unlearn_pl.results.fingerprint import config_hash, weights_fingerprint
 from unlearn_pl.results.json_file import read_json, write_json
+from unlearn_pl.results.placement import free_path, set_aside
 from unlearn_pl.results.results import (
     PerExample,
     Results,
@@ -27,9 +28,11 @@ __all__ = [
     "config_hash",
     "evaluation_arguments",
     "evaluation_class_path",
+    "free_path",
     "read_json",
     "read_results",
     "read_trail",
+    "set_aside",
     "software_versions",
     "utc_now",
     "weights_fingerprint",

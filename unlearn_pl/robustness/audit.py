@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Audit:
         retain_model: folder of a model that never saw the forget set, attacked in the same way; None for no baseline.
         original_model: folder of the model before unlearning, whose leakage counts as complete; None for a leakage
             of 1.
+        on_start: called with the name of an attack and the role of the model, before one that has no saved outcome.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class Audit:
         output: str | Path,
         retain_model: str | None = None,
         original_model: str | None = None,
+        on_start: Callable[[str, str], None] | None = None,
     ) -> None:
         self.subject = subject
         self.attacks = list(attacks)
         self.file = Path(output) / "attacks.json"
         self._others = {RETAIN_MODEL: retain_model, ORIGINAL: original_model}
+        self._on_start = on_start
         self._kept: list[Outcome] = []
         self._fingerprints: dict[str, str] = {}
 
@@ -90,6 +93,8 @@ class Audit:
         key = (config_hash(config), fingerprint, role)
         if key in known:
             return known[key]
+        if self._on_start is not None:
+            self._on_start(attack.name, role)
         start = time.monotonic()
         found = attack.run(subject)
         before = found.before or {name: value for name, value in (unattacked or {}).items() if name in found.after}

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
+from unlearn_pl.callbacks import ProgressBar
 from unlearn_pl.data import EvaluationRow, StreamSource, UnlearningDataModule, default_template
 from unlearn_pl.data.evaluation.evaluation_row import load_split
 from unlearn_pl.data.text.encoder import Encoder
@@ -45,6 +46,7 @@ class Subject:
         max_new_tokens: maximum length of generated answers, in tokens.
         accelerator: the Trainer's.
         precision: the Trainer's.
+        progress: whether to show progress bars.
         full: leakage that counts as complete, by metric of the forget split (``forget_probability``); 1 for other
             metrics.
     """
@@ -57,6 +59,7 @@ class Subject:
     max_new_tokens: int = 64
     accelerator: str = "auto"
     precision: Precision = "32-true"
+    progress: bool = False
     full: Mapping[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -154,8 +157,13 @@ class Subject:
         """The data module of an attack; see :class:`AuditData`."""
         return AuditData(self.tokenizer, self.data, rows, relearn, batch_size, micro_batch_size, self.seed)
 
-    def trainer(self, **options: object) -> pl.Trainer:
-        """A Trainer on one device without loggers and checkpoints."""
+    def trainer(self, callbacks: Sequence[pl.Callback] = (), **options: object) -> pl.Trainer:
+        """A Trainer on one device without loggers and checkpoints.
+
+        Args:
+            callbacks: the Trainer's, beside the progress bar.
+            options: further arguments of the Trainer.
+        """
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
@@ -163,8 +171,9 @@ class Subject:
             logger=False,
             num_sanity_val_steps=0,
             enable_checkpointing=False,
-            enable_progress_bar=False,
+            enable_progress_bar=self.progress,
             enable_model_summary=False,
+            callbacks=[*callbacks, *([ProgressBar()] if self.progress else [])],
             **options,  # type: ignore[arg-type]
         )
 

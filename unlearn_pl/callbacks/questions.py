@@ -1,0 +1,52 @@
+"""Evaluation on questions of your own, whatever the splits are called."""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
+from unlearn_pl.metrics import CandidateNLL, ExactMemorization, ExtractionStrength, PerExampleMetric, RougeRecall
+from unlearn_pl.results import PerExample
+
+
+class QAEvaluation(EvaluationCallback):
+    """How well the model still gives the answers of each split: the forget set, the retain set, and your own.
+
+    Metrics are means over the answers of a split, all in [0, 1]:
+
+    - ``{split}_probability``: probability of the answer, the geometric mean over its tokens;
+    - ``{split}_exact_memorization``: share of its tokens that are the model's first choice;
+    - ``{split}_extraction_strength``: share of the answer that the model completes from the rest;
+    - ``{split}_rouge``: ROUGE-L recall of the generated answer, in ``test`` only.
+
+    After unlearning, those of ``forget`` should be low, near those of a model that never saw the forget set, and those
+    of ``retain`` as high as before. Texts have no question; of them, the first tokens are scored.
+
+    Example:
+        >>> evaluation = QAEvaluation(output="results/mine.json")
+    """
+
+    benchmark: ClassVar[str] = "qa"
+
+    def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
+        """ROUGE for ``.generate`` loaders, teacher-forced metrics for the others."""
+        if loader.endswith(GENERATE):
+            return {"rouge": RougeRecall()}
+        return {
+            "probability": CandidateNLL(),
+            "exact_memorization": ExactMemorization(),
+            "extraction_strength": ExtractionStrength(),
+        }
+
+    def scores_of(self, collected: Collected) -> PerExample:
+        """Split to score to index to value; probabilities are those of the correct answers."""
+        scores: dict[str, dict[str, Mapping[int, float]]] = {}
+        for loader, metrics in collected.items():
+            table = scores.setdefault(loader.removesuffix(GENERATE), {})
+            for name, metric in metrics.items():
+                if isinstance(metric, CandidateNLL):
+                    nlls = metric.candidates()
+                    table[name] = {index: math.exp(-nll[0]) for index, nll in nlls.items() if 0 in nll}
+                else:
+                    table[name] = metric.per_example()
+        return {split: {n: dict(values) for n, values in table.items() if values} for split, table in scores.items()}

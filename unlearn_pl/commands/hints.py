@@ -1,0 +1,155 @@
+"""Messages of the parser in one line, with what was probably meant."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import Parameter, isabstract, signature
+from typing import get_args
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.modules import UnlearningModule
+
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_ARGUMENT = re.compile(r"Option '([^']+)' is not accepted")
+_CLASS = re.compile(r"class_path[ =]'([^']+)'")
+_NO_CLASS = re.compile(r"Expected a dot import path string: ([^\s,]+)")
+_CHOICE = re.compile(r"Expected a typing\.Literal\[(.+?)\]\. Got value: (\S+)")
+_OPTION = re.compile(r"unrecognized arguments: (--[\w.]+)|does not accept option '([^']+)'")
+_TYPE = re.compile(r"\w+(?:\.\w+)*\.[A-Z]\w+")
+_NOISE = re.compile(  # lines that say nothing to a user
+    r"^(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Expected a <class 'NoneType'>"
+    r"|Parser key .*:|Problem with given class_path .*:|Given value type: .*|Given value: NestedArg.*"
+    r"|Expected a path but .* either not accessible or invalid)$"
+)
+
+
+def explained(message: str, arguments: Iterable[str] = ()) -> str:
+    """A message of jsonargparse on one line, with a suggestion for a misspelled class, argument or choice.
+
+    Args:
+        message: as the parser has put it, which may be a tree of what it tried.
+        arguments: those of the command, with dots.
+    """
+    key = ".".join(_KEY.findall(message))
+    if found := _ARGUMENT.search(message):
+        return _argument(key, found[1], _class_of(message))
+    if found := _CHOICE.search(message):
+        accepted = [choice.strip().strip("'\"") for choice in found[1].split(",")]
+        listed = ", ".join(map(repr, accepted))
+        return f"--{key} is {found[2]!r}; accepted: {listed}.{did_you_mean(found[2], accepted)}"
+    if found := _NO_CLASS.search(message):
+        name = found[1].strip("'\"")
+        return f"--{key}: there is no class {name!r}.{did_you_mean(name, _classes(message, found.start()))}"
+    if found := _OPTION.search(message):
+        option = (found[1] or found[2]).removeprefix("--")
+        if key:
+            return _argument(key, option, _class_of(message))
+        return f"there is no argument --{option}.{did_you_mean(option, [*arguments, *_options()], '--')}"
+    return _condensed(key, message)
+
+
+def did_you_mean(given: str, known: Iterable[str] | Mapping[str, str], prefix: str = "") -> str:
+    """`` Did you mean X?`` with the most similar names; empty if there are none.
+
+    Args:
+        given: what was written.
+        known: the names that there are, or each to what to write instead.
+        prefix: written before every suggestion.
+    """
+    written = dict(known) if isinstance(known, Mapping) else {name: name for name in known}
+    lower = {name.lower(): shown for name, shown in written.items()}
+    similar = [lower[name] for name in get_close_matches(given.lower(), lower, n=3, cutoff=0.7)]
+    if not similar:  # a part of the name may be right: --lr for --model.optimizer.lr
+        last = given.rpartition(".")[2]
+        similar = [shown for name, shown in written.items() if name.rpartition(".")[2] == last][:3]
+    names = " or ".join(prefix + name for name in dict.fromkeys(similar))
+    return f" Did you mean {names}?" if names else ""
+
+
+def arguments_of_class(path: str) -> list[str]:
+    """Names of the arguments of the class at an import path, those of its options included; none if it has no path."""
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return []
+    found: list[str] = []
+    for base in cls.__mro__ if isinstance(cls, type) else ():
+        if "__init__" not in vars(base) or base is object:
+            continue
+        parameters = signature(vars(base)["__init__"]).parameters
+        options = [p.annotation for p in parameters.values() if p.kind is p.VAR_KEYWORD]
+        found += [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        found += [name for option in options for kind in get_args(option) for name in kind.__annotations__]
+        if not any(option is Parameter.empty or not get_args(option) for option in options):
+            break  # nothing is passed on to a base that was not named
+    return [name for name in dict.fromkeys(found) if name != "self"]
+
+
+def _argument(key: str, option: str, path: str) -> str:
+    name = path.rpartition(".")[2]
+    hint = did_you_mean(option, arguments_of_class(path))
+    return f"--{key}.{option}: {name or 'the class'} has no argument {option!r}.{hint}"
+
+
+def _class_of(message: str) -> str:
+    """The innermost class that a message names."""
+    paths = _CLASS.findall(message)
+    return paths[-1] if paths else ""
+
+
+def _classes(message: str, end: int) -> dict[str, str]:
+    """Names of the classes that are accepted where a message fails: subclasses of the types that it lists last.
+
+    Where it lists none, the names that the imported packages of this library export.
+    """
+    start = message.rfind("Subtypes: [", 0, end)
+    known = {}
+    for path in _TYPE.findall(message[start:end].partition("\n")[0]) if start >= 0 else ():
+        module, _, name = path.rpartition(".")
+        try:
+            base = getattr(import_module(module), name)
+        except (ImportError, AttributeError):
+            continue
+        for cls in _subclasses(base):
+            shown = f"torch.optim.{cls.__name__}" if cls.__module__.startswith("torch.optim") else cls.__name__
+            known[cls.__name__] = shown
+            known[shown] = shown
+    return known or {name: name for name in _exported()}
+
+
+def _exported() -> list[str]:
+    """Public names of the packages of this library that were imported, classes only."""
+    packages = [module for name, module in list(sys.modules.items()) if re.fullmatch(r"unlearn_pl\.\w+", name)]
+    names = [(module, name) for module in packages for name in getattr(module, "__all__", ())]
+    return [name for module, name in names if isinstance(getattr(module, name), type)]
+
+
+def _subclasses(base: type) -> Iterator[type]:
+    for cls in [base, *type.__subclasses__(base)] if isinstance(base, type) else []:
+        if not isabstract(cls) and not cls.__name__.startswith("_"):
+            yield cls
+        if cls is not base:
+            yield from _subclasses(cls)
+
+
+def _options() -> list[str]:
+    """Arguments of ``fit`` by their usual names, those inside of methods and data modules included."""
+    parts = {"trainer": pl.Trainer, "checkpoint": ModelCheckpoint}
+    found = [f"{part}.{name}" for part, cls in parts.items() for name in signature(cls).parameters]
+    for part, base in (("model", UnlearningModule), ("data", UnlearningDataModule)):
+        found += [f"{part}.{name}" for name in signature(base).parameters]
+    return [*found, "model.optimizer.lr", "model.model", "seed_everything", "ckpt_path", "config", "print_config"]
+
+
+def _condensed(key: str, message: str) -> str:
+    """``message`` without what the parser tried in vain, on one line."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    kept = [line for line in lines if line and not _NOISE.match(line)]
+    text = " ".join(dict.fromkeys(kept)) or " ".join(message.split())
+    return f"--{key}: {text}" if key else text
