@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT = 0
 WORKERS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-slow coverage lint format bench bench-eval bench-full study-min-norm study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-slow coverage lint format bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -55,6 +55,9 @@ bench-eval: $(INSTALLED)  ## the TOFU evaluation against one that goes metric by
 
 study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an hour)
 	$(RUN) -m experiments.studies.min_norm.study
+
+study-goals: $(INSTALLED)  ## one setting with goals against fixed weights (an hour or two)
+	$(RUN) -m experiments.studies.goals.study
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study

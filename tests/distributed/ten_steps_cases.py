@@ -6,8 +6,9 @@ import torch
 
 from tests import kit
 from tests.distributed.cases import Recorded, strategy
-from unlearn_pl.combiners import SAGO, MinNorm
+from unlearn_pl.combiners import SAGO, GoalBarrier, MinNorm
 from unlearn_pl.data import SyntheticAuthorsDataModule
+from unlearn_pl.goals import AtLeast, AtMost
 from unlearn_pl.masks import TrainableParameters
 from unlearn_pl.models import full_state_dict
 from unlearn_pl.modules import MOLLM, NPO, RMU, GradDiff
@@ -16,6 +17,7 @@ from unlearn_pl.references import CachedReference
 
 SGD = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
 SUFFIX = TrainableParameters([r"layers\.0\.mlp", r"layers\.0\.self_attn\.o_proj"])
+GOALS = {"forget": AtMost("start", share=0.9), "retain": AtLeast(share=0.9)}
 METHODS = {
     "MOLLM": lambda model, folder, **options: MOLLM(model, **options),
     "NPO, cached": lambda model, folder, **options: NPO(
@@ -24,6 +26,7 @@ METHODS = {
     "RMU, suffix": lambda model, folder, **options: RMU(model, layer=1, combiner=MinNorm(), mask=SUFFIX, **options),
     "SAGO": lambda model, folder, **options: GradDiff(model, combiner=SAGO(), **options),
     "tensor": lambda model, folder, **options: MOLLM(model, scope="tensor", **options),
+    "goals": lambda model, folder, **options: MOLLM(model, combiner=GoalBarrier(), goals=GOALS, **options),
     "refresh": lambda model, folder, **options: MOLLM(model, refresh_every=4, **options),
 }
 
@@ -44,4 +47,6 @@ def train(method: str, strategy_name: str, devices: int, micro_batch_size: int, 
         "gramians": [step["gramian"] for step in module.history],
         "state": full_state_dict(module.model),
         "closed": module.windows_closed,
+        "progress": module.descent.goals.progress,
+        "distance": module.descent.goals.standing.distance,
     }
