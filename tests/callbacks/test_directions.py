@@ -22,6 +22,7 @@ SPLITS = {
     "tofu": ("forget", "retain", "real_authors", "world_facts", "holdout"),
     "wmdp": ("wmdp_bio", "wmdp_chem", "mmlu", "mine"),
     "preference": ("forget", "retain", "normal"),
+    "qa": ("forget", "retain", "mine"),
 }
 FILLED = {
     "attack": (*ATTACKS, *MORE_ATTACKS),

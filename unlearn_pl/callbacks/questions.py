@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from unlearn_pl.callbacks.evaluation import GENERATE, Collected, EvaluationCallback
-from unlearn_pl.metrics import CandidateNLL, ExactMemorization, ExtractionStrength, PerExampleMetric, RougeRecall
+from unlearn_pl.metrics import (
+    CandidateNLL,
+    Direction,
+    ExactMemorization,
+    ExtractionStrength,
+    PerExampleMetric,
+    RougeRecall,
+)
 from unlearn_pl.results import PerExample
 
 
@@ -27,6 +34,10 @@ class QAEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "qa"
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **dict.fromkeys(("forget_*", "holdout_*"), "retain"),
+        **dict.fromkeys(("*_probability", "*_exact_memorization", "*_extraction_strength", "*_rouge"), "higher"),
+    }
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
         """ROUGE for ``.generate`` loaders, teacher-forced metrics for the others."""

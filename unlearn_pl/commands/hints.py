@@ -117,9 +117,12 @@ def _classes(message: str, end: int) -> dict[str, str]:
         except (ImportError, AttributeError):
             continue
         for cls in _subclasses(base):
-            shown = f"torch.optim.{cls.__name__}" if cls.__module__.startswith("torch.optim") else cls.__name__
-            known[cls.__name__] = shown
-            known[shown] = shown
+            if cls.__module__.startswith("torch.optim"):
+                known[cls.__name__] = f"torch.optim.{cls.__name__}"
+            elif cls.__module__.partition(".")[0] in ("unlearn_pl", "lightning"):
+                known[cls.__name__] = cls.__name__
+            else:  # of the same name as one of PyTorch's, perhaps
+                known.setdefault(cls.__name__, f"{cls.__module__}.{cls.__name__}")
     return known or {name: name for name in _exported()}
 
 

@@ -28,6 +28,7 @@ def mpt() -> transformers.PreTrainedModel:
     return transformers.MptForCausalLM(config)
 
 
+@pytest.mark.filterwarnings("ignore:Objective 'rmu' reads layer 2, the last one")
 @pytest.mark.parametrize("make", [gemma3, mpt])
 def test_context_and_layers_are_found_wherever_the_configuration_has_them(make):
     model = make()
