@@ -7,7 +7,7 @@ best with hindsight is shown.
 
     python -m experiments.studies.goals.study                          # everything, 5 seeds
     python -m experiments.studies.goals.study --arms barrier,default   # some arms
-    python -m experiments.studies.goals.study --table_only             # the table of earlier runs
+    python -m experiments.studies.goals.study --table_only true        # the table of earlier runs
 
 Every run is kept in `trials.jsonl`; what is there already is not run again.
 """
@@ -98,7 +98,8 @@ def study(folder: str = "runs/goals_study", arms: str = "", seeds: int = 5, tabl
                     trials.append(trial)
                     with path.open("a") as file:
                         file.write(json.dumps(trial) + "\n")
-    print_tables(trials)
+    goal = {t["seed"]: t["goal"] for t in trials if t["goal"] is not None}  # the same for all arms
+    print_tables([t | {"goal_distance": t["forget_probability"] - goal[t["seed"]]} for t in trials])
 
 
 def prepare(story: Story) -> tuple[Results, Results]:
@@ -109,17 +110,15 @@ def prepare(story: Story) -> tuple[Results, Results]:
     return story.evaluate("target"), story.evaluate("retain")
 
 
-def run(story: Story, module: UnlearningModule, target: Results, retrained: Results) -> dict[str, float]:
+def run(story: Story, module: UnlearningModule, target: Results, retrained: Results) -> dict[str, float | None]:
     """Unlearn and evaluate once."""
     story.unlearn("run", module)
     metrics = story.evaluate("run", str(story.folder / "retain" / "results.json")).metrics
     history = read_history(story.folder / "run" / "logs" / "metrics.csv")
     on_the_way = [value for _, value in history["val/tofu/retain_probability"]]
     course = module.descent.goals.courses[0]
-    goal = float("nan") if course is None else course.absolute_bound
     return {
-        "goal": goal,
-        "goal_distance": metrics["forget_probability"] - goal,
+        "goal": None if course is None else course.absolute_bound,
         "forget_probability": metrics["forget_probability"],
         "retrained_distance": metrics["forget_probability"] - retrained.metrics["forget_probability"],
         "retain_probability": metrics["retain_probability"],

@@ -6,7 +6,7 @@ setting of each contender, by the mean score over the seeds, goes into the table
 
     python -m experiments.studies.min_norm.study                                           # all contenders, 3 seeds
     python -m experiments.studies.min_norm.study --contenders graddiff,l2_satisfied        # some of them
-    python -m experiments.studies.min_norm.study --table_only                              # the table of earlier runs
+    python -m experiments.studies.min_norm.study --table_only true                         # the table of earlier runs
 
 Every run is kept in `trials.jsonl`; what is there already is not run again.
 """
