@@ -14,7 +14,7 @@ from unlearn_pl.commands.demo import COLUMNS, main
 def test_demo_writes_what_it_promises(tmp_path, capsys):
     main(["--folder", str(tmp_path), "--fast", "true"])
     results = json.loads((tmp_path / "results.json").read_text())
-    assert set(results) == {"target", "retain", "graddiff", "mollm"}
+    assert set(results) == {"target", "retain", "graddiff", "mollm", "mollm_goals"}
     for name, metrics in results.items():
         assert all(math.isfinite(float(metrics[c])) for c in COLUMNS if (c, name) != ("forget_quality", "retain"))
         assert metrics["seconds"] > 0
@@ -27,4 +27,5 @@ def test_demo_writes_what_it_promises(tmp_path, capsys):
     assert any(moved)
     printed = capsys.readouterr().out
     assert "model utility" in printed
+    assert ">> Where the goals have led: forget 0." in printed
     assert "Next:" in printed

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import torch
 
+from unlearn_pl.combiners import GoalBarrier
 from unlearn_pl.commands.story import Story
+from unlearn_pl.goals import AtLeast, AtMost
 from unlearn_pl.modules import MOLLM, GradDiff
 from unlearn_pl.report import plot_combination, plot_forgetting, read_history
 from unlearn_pl.results import Results, write_json
 
+UNLEARNED = ("graddiff", "mollm", "mollm_goals")
 COLUMNS = ("forget_probability", "forget_quality", "forget_truth_ratio", "model_utility")
 
 
@@ -22,7 +25,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
-    """Train a tiny model on fictitious authors, unlearn half of them with two methods, evaluate, report.
+    """Train a tiny model on fictitious authors, unlearn half of them in three ways, evaluate, report.
 
     Args:
         folder: folder of models, logs, results and figures.
@@ -43,12 +46,21 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
         f"{results['retain'].metrics['forget_probability']:.3f}."
     )
 
-    say("Unlearn with GradDiff (a weighted sum) and with MOLLM (a gradient per objective, combined at every step).")
+    say(
+        "Unlearn with GradDiff (a weighted sum), with MOLLM (a gradient per objective, combined at every step), and "
+        "with MOLLM that has goals: half the probability of answers that it never saw, and 90 % of what it retains."
+    )
     target = str(story.path("target"))
     optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of experiments/studies/min_norm for both
     story.unlearn("graddiff", GradDiff(target, forget_weight=0.1, optimizer=optimizer))
     story.unlearn("mollm", MOLLM(target, optimizer=optimizer))
-    results |= {name: story.evaluate(name, retain_results) for name in ("graddiff", "mollm")}
+    # A model that has learned little gives unseen answers no probability to speak of.
+    goals = {"forget": AtMost(share=0.5) if fast else AtMost("holdout"), "retain": AtLeast(share=0.9)}
+    swift = partial(torch.optim.AdamW, lr=1e-3, betas=(0.5, 0.999))
+    with_goals = MOLLM(target, combiner=GoalBarrier(), goals=goals, optimizer=swift)
+    story.unlearn("mollm_goals", with_goals)
+    results |= {name: story.evaluate(name, retain_results) for name in UNLEARNED}
+    say(f"Where the goals have led: {with_goals.descent.goals.summary()}.")
 
     write_summary(story, results)
     print_table(story, results)
@@ -66,13 +78,13 @@ def write_summary(story: Story, results: Mapping[str, Results]) -> None:
         story.folder / "results.json",
         {name: {**result.metrics, "seconds": story.seconds[name]} for name, result in results.items()},
     )
-    runs = {n: read_history(story.folder / n / "logs" / "metrics.csv") for n in ("graddiff", "mollm")}
+    runs = {n: read_history(story.folder / n / "logs" / "metrics.csv") for n in UNLEARNED}
     points = {
         f"{name} model": (results[name].metrics["forget_probability"], results[name].metrics["retain_probability"])
         for name in ("target", "retain")
     }
     plot_forgetting(runs, points, story.folder / "forgetting.png")
-    plot_combination(runs["mollm"], story.folder / "combination.png")
+    plot_combination(runs["mollm_goals"], story.folder / "combination.png")
 
 
 def print_table(story: Story, results: Mapping[str, Results]) -> None:
@@ -81,7 +93,7 @@ def print_table(story: Story, results: Mapping[str, Results]) -> None:
     from rich.table import Table
 
     table = Table("model", *(column.replace("_", " ") for column in COLUMNS), "seconds")
-    for name in ("target", "retain", "graddiff", "mollm"):
+    for name in ("target", "retain", *UNLEARNED):
         metrics = results[name].metrics
         values = [f"{metrics[column]:.3g}" if column in metrics else "-" for column in COLUMNS]
         table.add_row(name, *values, f"{story.seconds[name]:.0f}")
@@ -96,7 +108,7 @@ def print_next(story: Story) -> None:
     """Print the files that were written, and the next commands."""
     print(
         f"\nWritten to {story.folder}: results.json, forgetting.png, combination.png, and the unlearned model in "
-        f"{story.path('mollm')}.\n"
+        f"{story.path('mollm_goals')}.\n"
         "Next:\n"
         "  unlearn-pl fit -c synthetic/mollm          the same from a YAML file\n"
         "  unlearn-pl fit -c tofu/mollm               TOFU on Llama-3.2-1B\n"

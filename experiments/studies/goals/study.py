@@ -58,7 +58,9 @@ ARMS: dict[str, ArmFactory] = {
     "barrier": lambda m, lr: MOLLM(m, combiner=GoalBarrier(), goals=goals(), optimizer=adam(lr, 0.5)),
     "default": lambda m, lr: MOLLM(m, combiner=MinNorm(satisfied={"forget": 0.1}), optimizer=adam(lr)),
     "sum with goals": lambda m, lr: MOLLM(m, combiner=Scalarization(), goals=goals(), optimizer=adam(lr, 0.5)),
-    "barrier that stops": lambda m, lr: StoppingMOLLM(m, combiner=GoalBarrier(), goals=goals(), optimizer=adam(lr, 0.5)),
+    "barrier that stops": lambda m, lr: StoppingMOLLM(
+        m, combiner=GoalBarrier(), goals=goals(), optimizer=adam(lr, 0.5)
+    ),
     "MinNorm with goals": lambda m, lr: MOLLM(m, combiner=MinNorm(), goals=goals(), optimizer=adam(lr, 0.5)),
     "barrier without integral": lambda m, lr: MOLLM(
         m, combiner=GoalBarrier(gain=0.0, brake=0.0), goals=goals(), optimizer=adam(lr, 0.5)
