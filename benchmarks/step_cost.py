@@ -98,6 +98,9 @@ def against_others(model: str, dtype: str) -> list[Case]:
             cycle=4,
         ),
         Case("MinNorm, SketchedRows (K = 3, reference given) / plain", "MinNorm, sketch", "plain", three),
+        Case(
+            "GoalBarrier, RoleSums (K = 3, reference given) / plain", "GoalBarrier, RoleSums", "plain", three, cycle=8
+        ),
         Case("Scalarization (K = 2) / plain", "Scalarization", "plain", two),
         Case("Scalarization (K = 3) / plain", "Scalarization", "plain", three),
         Case("Scalarization (K = 2) / transformers.Trainer", "Scalarization", "transformers.Trainer", two),

@@ -23,8 +23,9 @@ from benchmarks.step_cost_task import (
     negative_log_likelihood,
     unlearning_cross_entropy,
 )
-from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
-from unlearn_pl.gradients import SketchedRows
+from unlearn_pl.combiners import Combiner, GoalBarrier, MinNorm, Scalarization
+from unlearn_pl.goals import AtMost
+from unlearn_pl.gradients import RoleSums, SketchedRows
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.modules import NPO, SimNPO, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, Objective, UnlearningCrossEntropyLoss
@@ -318,6 +319,9 @@ def make_loop(name: str, task: Task, device: torch.device) -> Contestant:
         "MinNorm": lambda: module_loop(MinNorm, task, device),
         "MinNorm, refresh_every=4": lambda: module_loop(MinNorm, task, device, refresh_every=4),
         "MinNorm, sketch": lambda: module_loop(MinNorm, task, device, gradient=SketchedRows()),
+        "GoalBarrier, RoleSums": lambda: module_loop(
+            GoalBarrier, task, device, goals={"forget": AtMost(share=0.1)}, gradient=RoleSums(8)
+        ),
         "Scalarization": lambda: module_loop(Scalarization, task, device),
         "NPO, cached reference": lambda: preset_loop(
             lambda m: NPO(m, reference=CachedReference(), optimizer=OPTIMIZER, schedule=Constant()), task, device

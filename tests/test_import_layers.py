@@ -43,7 +43,7 @@ ORDERS = {
     ],
     "callbacks": [{"export", "goals"}, {REST}],
     "data/benchmarks": [{"synthetic"}, {REST}],
-    "gradients": [{"rows"}, {"storage"}, {REST}],
+    "gradients": [{"rows"}, {"storage"}, {REST}, {"sources"}],
     "metrics": [{REST}, {"tofu"}],
     "modules": [
         {"safety"},

@@ -9,6 +9,7 @@ from tests.distributed.cases import Recorded, strategy
 from unlearn_pl.combiners import SAGO, GoalBarrier, MinNorm
 from unlearn_pl.data import SyntheticAuthorsDataModule
 from unlearn_pl.goals import AtLeast, AtMost
+from unlearn_pl.gradients import RoleSums
 from unlearn_pl.masks import TrainableParameters
 from unlearn_pl.models import full_state_dict
 from unlearn_pl.modules import MOLLM, NPO, RMU, GradDiff
@@ -27,6 +28,9 @@ METHODS = {
     "SAGO": lambda model, folder, **options: GradDiff(model, combiner=SAGO(), **options),
     "tensor": lambda model, folder, **options: MOLLM(model, scope="tensor", **options),
     "goals": lambda model, folder, **options: MOLLM(model, combiner=GoalBarrier(), goals=GOALS, **options),
+    "roles": lambda model, folder, **options: MOLLM(
+        model, combiner=GoalBarrier(), goals=GOALS, gradient=RoleSums(4), **options
+    ),
     "refresh": lambda model, folder, **options: MOLLM(model, refresh_every=4, **options),
 }
 

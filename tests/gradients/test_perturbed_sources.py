@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.gradients.test_replay import VOCAB, SequenceMean, TokenMean
 from tests.runtime import FakeRuntime, by_stream
 from unlearn_pl.gradients import FirstOrder, RandomSmoothing, Replay, SharpnessAware, window_of
-from unlearn_pl.gradients.perturbation import shifted
+from unlearn_pl.gradients.sources.perturbation import shifted
 from unlearn_pl.types import IGNORE_INDEX, LanguageView, label_mask
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from unlearn_pl.callbacks import Budget, StopAtGoals
 from unlearn_pl.combiners import GoalBarrier, MinNorm, Scalarization
 from unlearn_pl.data import step_indices
 from unlearn_pl.goals import AtLeast, AtMost
+from unlearn_pl.gradients import RoleSums
 from unlearn_pl.modules import MOLLM, NPO, GradDiff
 from unlearn_pl.modules.fitting.momentum import momentum_of
 from unlearn_pl.modules.levels import LEVEL_EXAMPLES
@@ -200,10 +202,10 @@ def test_a_broken_floor_leads_back(target):
     assert kept > 0.85 * mean_probability(model, kit.rows("Retain", 24))
 
 
-@pytest.mark.parametrize("gradient", ["steps", "refresh"])
-def test_resuming_is_exact(target, tmp_path, gradient):
+@pytest.mark.parametrize("extra", [{}, {"refresh_every": 3}, {"gradient": RoleSums(3)}], ids=["", "refresh", "roles"])
+def test_resuming_is_exact(target, tmp_path, extra):
     def module():
-        options = OPTIONS | ({"refresh_every": 3} if gradient == "refresh" else {})
+        options = OPTIONS | deepcopy(extra)
         goals = {"forget": AtMost("holdout", share=0.9), "retain": AtLeast(share=0.9)}
         return MOLLM(model_of(target), combiner=GoalBarrier(), goals=goals, **options)
 

@@ -147,6 +147,7 @@ class Descent:
         self.skipped = {"nonfinite": 0, "stationary": 0}
         self.losses = torch.full([len(self.objectives)], float("nan"), dtype=torch.float64)
         self.refresh.reset()
+        self.gradient.reset()
         self._blocks: list[int] = []
 
     def begin(self, start: Mapping[str, float], holdout: float | None = None) -> None:
@@ -221,6 +222,8 @@ class Descent:
             taken = self._take_sum(summed, step.weights[0], geometry)
             step.weights, length = taken.weights, taken.norms.item()
         self.refresh.solved(step, length)
+        active = torch.where(self.combiner.live, step.norms, 0.0)
+        self.gradient.observe(dict(zip(step.names, active.nan_to_num(posinf=0.0).tolist(), strict=True)))
         return step
 
     def _descend_again(self, window: Window, runtime: Runtime) -> Step:
@@ -322,6 +325,7 @@ class Descent:
             "losses": self.losses,
             "refresh": self.refresh.state_dict(),
             "goals": self.goals.state_dict(),
+            "gradient": self.gradient.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -335,6 +339,7 @@ class Descent:
         self.skipped = dict(state["skipped"])
         self.losses = state["losses"]
         self.refresh.load_state_dict(state["refresh"])
+        self.gradient.load_state_dict(state.get("gradient", self.gradient.state_dict()))
         if "goals" in state:  # checkpoints from before there were goals have none
             self.goals.load_state_dict(state["goals"])
             self.combiner.standing = self.goals.standing

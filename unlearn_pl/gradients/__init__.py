@@ -1,12 +1,9 @@
 """Per-objective gradients: windows of micro-batches, gradient rows, their Gramian and their combination."""
 
 from unlearn_pl.gradients.base import GradientSource, RowSource
-from unlearn_pl.gradients.first_order import FirstOrder
 from unlearn_pl.gradients.geometry import Geometry, Metric, Scope, adam_metric, blocks_of, check_adam, one_block
 from unlearn_pl.gradients.gradients import Gradients
 from unlearn_pl.gradients.kept_rows import KeptRows, RowObserver
-from unlearn_pl.gradients.perturbation import shifted
-from unlearn_pl.gradients.random_smoothing import RandomSmoothing
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import (
     Row,
@@ -22,9 +19,13 @@ from unlearn_pl.gradients.rows import (
     sum_rows,
 )
 from unlearn_pl.gradients.runtime import Runtime
-from unlearn_pl.gradients.sharpness_aware import SharpnessAware
 from unlearn_pl.gradients.sketch import CountSketch
-from unlearn_pl.gradients.sketched_rows import SketchedRows
+from unlearn_pl.gradients.sources.first_order import FirstOrder
+from unlearn_pl.gradients.sources.perturbation import shifted
+from unlearn_pl.gradients.sources.random_smoothing import RandomSmoothing
+from unlearn_pl.gradients.sources.role_sums import RoleSums
+from unlearn_pl.gradients.sources.sharpness_aware import SharpnessAware
+from unlearn_pl.gradients.sources.sketched_rows import SketchedRows
 from unlearn_pl.gradients.storage.bfloat16_rows import BFloat16Rows
 from unlearn_pl.gradients.storage.offloaded_rows import OffloadedRows
 from unlearn_pl.gradients.storage.row_storage import RowStorage
@@ -45,6 +46,7 @@ __all__ = [
     "OffloadedRows",
     "RandomSmoothing",
     "Replay",
+    "RoleSums",
     "Row",
     "RowObserver",
     "RowSource",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -49,6 +50,22 @@ class GradientSource(Recorded, ABC):
             window: the data of the step.
             runtime: forward and backward passes.
         """
+
+    def observe(self, norms: Mapping[str, float]) -> None:
+        """Called after a step that has solved, with the gradient norm of each objective, 0 for inactive ones."""
+        return
+
+    def reset(self) -> None:
+        """Discard what earlier steps have left; by default there is nothing."""
+        return
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for :meth:`load_state_dict`: tensors and plain values only."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume from ``state``."""
+        return
 
     @abstractmethod
     def weighted_sum(self, window: Window, runtime: Runtime, weights: Mapping[str, float]) -> SummedGradient:

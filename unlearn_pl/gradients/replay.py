@@ -1,6 +1,6 @@
 """Forward and backward passes over a window: a row or a sketch per objective, or the gradient of a weighted sum."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -69,6 +69,45 @@ class Replay:
             rows[name] = row
         self.storage.wait()
         return {name: rows[name] for name in self.window.objectives if name in rows}
+
+    def sums(self, parts: Mapping[str, Mapping[str, float]]) -> dict[str, Row]:
+        """The gradients of weighted sums of losses, each with one backward pass per forward pass.
+
+        Args:
+            parts: name of a sum to the weights of its objectives, by name; no objective is in two of them.
+
+        Returns:
+            Name of the sum to row, masked. ``.grad`` is None afterwards.
+        """
+        rows: dict[str, Row] = {}
+        self._forget_losses(None)
+        for group, m, views, last in self._forwards():
+            losses = {name: self._share_of_loss(name, views, m) for name in group.objectives}
+            here = [part for part, weights in parts.items() if any(name in weights for name in group.objectives)]
+            for part in here:
+                terms = [weight * losses[name] for name, weight in parts[part].items() if name in losses]
+                done = last and group == self._last_group_of(parts[part])
+                restore(self.parameters, rows.get(part))
+                with nullcontext() if done else self.runtime.no_sync():
+                    total = torch.stack(terms).sum() * self.runtime.world_size
+                    self.runtime.backward(total, part != here[-1])
+                rows[part] = harvest(self.parameters, clone=self.runtime.clones_gradients)
+                if done:
+                    self.runtime.mask(rows[part])
+            del views, losses
+        return {part: rows[part] for part in parts}
+
+    def _forwards(self) -> Iterator[tuple[StreamGroup, int, dict[str, View], bool]]:
+        """Group, number of the micro-batch, the views of its streams, and whether it is the group's last."""
+        for group in self.window.groups:
+            batches = self.window.micro_batches(group)
+            for m, batch in enumerate(batches):
+                views = {stream: self.runtime.view(stream, part) for stream, part in batch.items()}
+                yield group, m, views, m == len(batches) - 1
+                del views  # before the next forward
+
+    def _last_group_of(self, names: Collection[str]) -> StreamGroup:
+        return [group for group in self.window.groups if set(names) & set(group.objectives)][-1]
 
     def sketches(self, sketch: CountSketch) -> Tensor:
         """Sketches of the rows: ``[K, size]``, to be summed over ranks.

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from unlearn_pl.gradients.base import RowSource
-from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import Row, local, shard_of, sum_rows
+from unlearn_pl.gradients.sources.perturbation import shifted
 
 
 class RandomSmoothing(RowSource):

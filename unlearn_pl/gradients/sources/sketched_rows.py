@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from unlearn_pl.gradients.base import GradientSource
-from unlearn_pl.gradients.first_order import plain_sum
 from unlearn_pl.gradients.geometry import Geometry
 from unlearn_pl.gradients.gradients import Gradients
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.runtime import Runtime
 from unlearn_pl.gradients.sketch import CountSketch
+from unlearn_pl.gradients.sources.first_order import plain_sum
 from unlearn_pl.gradients.summed_gradient import SummedGradient
 from unlearn_pl.gradients.window import Window
 

@@ -3,9 +3,9 @@
 import math
 
 from unlearn_pl.gradients.base import RowSource
-from unlearn_pl.gradients.perturbation import shifted
 from unlearn_pl.gradients.replay import Replay
 from unlearn_pl.gradients.rows import Row, sum_rows
+from unlearn_pl.gradients.sources.perturbation import shifted
 
 
 class SharpnessAware(RowSource):
