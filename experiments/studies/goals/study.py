@@ -31,7 +31,7 @@ from unlearn_pl.report import read_history
 from unlearn_pl.results import Results
 
 RATES = (5e-4, 1e-3, 2e-3)
-WEIGHTS = (0.3, 0.1, 1.0, 0.03, 3.0, 0.01, 0.2, 0.5, 2.0)
+WEIGHTS = (1.0, 0.3, 3.0, 0.1, 10.0, 0.6, 2.0, 5.0, 30.0)
 ArmFactory = Callable[[str, float], UnlearningModule]
 
 
