@@ -251,8 +251,8 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
 
         Raises:
             ValueError: naming every argument that was a live object when the checkpoint was written and is not
-                among ``kwargs``; naming a class that does not fit its argument or is not imported; for an address, and for
-                Lightning's ``hparams_file``.
+                among ``kwargs``; naming a class that does not fit its argument or is not imported; for an address,
+                and for Lightning's ``hparams_file``.
         """
         check_local(checkpoint_path)
         check_no_hparams_file(kwargs)
