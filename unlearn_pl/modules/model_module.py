@@ -24,6 +24,7 @@ from unlearn_pl.modules.lightning_internals import (
 from unlearn_pl.modules.old_checkpoints import load_with_record
 from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.recorded_classes import check_record
+from unlearn_pl.recorded_paths import check_no_hparams_file
 from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded
@@ -250,9 +251,11 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
 
         Raises:
             ValueError: naming every argument that was a live object when the checkpoint was written and is not
-                among ``kwargs``; naming a class that does not fit its argument or is not imported; for an address.
+                among ``kwargs``; naming a class that does not fit its argument or is not imported; for an address,
+                and for Lightning's ``hparams_file``.
         """
         check_local(checkpoint_path)
+        check_no_hparams_file(kwargs)
         written = written_record(torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True))
         recorded = upgraded(written)
         check_given_again(checkpoint_path, recorded.get("_class_path", cls.__name__), recorded, kwargs)

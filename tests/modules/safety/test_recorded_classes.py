@@ -125,6 +125,13 @@ def test_packages_can_be_allowed(folder, written):
         NPO.load_from_checkpoint(changed(written, optimizer=own), allow=("allowed",))
 
 
+def test_no_file_replaces_the_record(written):
+    Path("hparams.yaml").write_text(f"optimizer: {{class_path: os.system, init_args: {{command: touch {MARKER}}}}}")
+    with pytest.raises(ValueError, match=r"hparams_file='hparams\.yaml' would replace.*Accepted: the arguments"):
+        NPO.load_from_checkpoint(written, hparams_file="hparams.yaml")
+    assert not Path(MARKER).exists()
+
+
 def test_arguments_that_are_replaced_are_not_looked_at(written):
     assert NPO.load_from_checkpoint(changed(written, optimizer=RUN), optimizer=None)
     assert not Path(MARKER).exists()

@@ -1,15 +1,8 @@
-"""The check of what a checkpoint's record names: nothing in it is imported, called or built before it has passed."""
+"""The check of what a module's checkpoint names: nothing in it is imported, called or built before it has passed."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.machinery import PathFinder
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
-import yaml
-from jsonargparse import get_loader
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -21,44 +14,33 @@ from unlearn_pl.masks import Mask, TrainableParameters
 from unlearn_pl.models import LoRA, ModelSpec
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import Schedule
+from unlearn_pl.recorded_paths import Accepted, check_paths, find
 from unlearn_pl.recording import Recorded
 from unlearn_pl.references import Reference
 
-TRUSTED = ("unlearn_pl", "torch", "transformers")
-"""Packages whose modules may be imported to look a class up; those of other packages must be imported already."""
+__all__ = ["ACCEPTED", "check_record", "find"]
 
-MODEL_FUNCTIONS = (models.tiny_llama,)
-"""Functions that may stand for a model."""
-
-FITTING: dict[str, tuple[type, ...]] = {
-    "model": (ModelSpec, nn.Module),
-    "objectives": (Objective,),
-    "combiner": (Combiner,),
-    "reference": (Reference,),
-    "mask": (Mask,),
-    "gradient": (GradientSource,),
-    "optimizer": (Optimizer,),
-    "schedule": (Schedule, LRScheduler),
-}
-"""Arguments of a module and the bases of what they may be."""
-
-COMPONENTS: tuple[type, ...] = (Recorded, Optimizer, nn.Module)
-"""Bases of what arguments of components, and those that a user's own module adds, may be; their types narrow it."""
-
-
-TEXTS: dict[type, tuple[str, ...]] = {TrainableParameters: ("include", "exclude"), LoRA: ("target_modules",)}
-"""Arguments that hold names of weights, which look like import paths: \"model.norm\" beside a file ``model.py``."""
-
-
-class NotImportedError(ValueError):
-    """A path whose module exists and is not imported, so that looking it up would run a file."""
+ACCEPTED = Accepted(
+    components=(Recorded, Optimizer, nn.Module),
+    fitting={
+        "model": (ModelSpec, nn.Module),
+        "objectives": (Objective,),
+        "combiner": (Combiner,),
+        "reference": (Reference,),
+        "mask": (Mask,),
+        "gradient": (GradientSource,),
+        "optimizer": (Optimizer,),
+        "schedule": (Schedule, LRScheduler),
+    },
+    functions={"model": {"unlearn_pl.models.tiny_llama": models.tiny_llama}},
+    # Names of weights look like import paths: "model.norm" beside a file model.py.
+    texts={TrainableParameters: ("include", "exclude"), LoRA: ("target_modules",)},
+)
+"""What a record of a module may name; the types of components' own arguments narrow it."""
 
 
 def check_record(record: Mapping[str, Any], allow: Sequence[str] = ()) -> None:
     """Check every class, function and import path in a record, before anything is built from it.
-
-    A text counts as an import path wherever it stands: parsers resolve ``combiner: package.Name`` as well as
-    ``combiner: {class_path: package.Name}``, and read YAML in a text.
 
     Args:
         record: arguments of a module as plain data, and ``_class_path``, which Lightning checks.
@@ -67,169 +49,4 @@ def check_record(record: Mapping[str, Any], allow: Sequence[str] = ()) -> None:
     Raises:
         ValueError: naming the argument and the path that does not fit it, and what is accepted.
     """
-    for name, value in record.items():
-        if name not in ("_class_path", "_instantiator"):
-            _Walk((*TRUSTED, *allow), tuple(allow), name).visit(value, name)
-
-
-class _Walk:
-    """The check of one argument of a module.
-
-    Args:
-        importable: packages whose modules may be imported.
-        allowed: packages of which any class or function may be used.
-        argument: name of the argument.
-    """
-
-    def __init__(self, importable: Sequence[str], allowed: Sequence[str], argument: str) -> None:
-        self.importable = importable
-        self.allowed = allowed
-        self.argument = argument
-
-    def visit(self, value: object, place: str, nested: bool = False) -> None:
-        """Check ``value`` and everything in it.
-
-        Args:
-            value: plain data.
-            place: its name, for errors.
-            nested: whether it is an argument of a component, not of the module.
-        """
-        if isinstance(value, str):
-            self._text(value, place, nested)
-        elif isinstance(value, Mapping):
-            self._mapping(value, place, nested)
-        elif isinstance(value, list | tuple | set):
-            for i, item in enumerate(value):
-                self.visit(item, f"{place}.{i}", nested)
-
-    def _mapping(self, value: Mapping[Any, Any], place: str, nested: bool) -> None:
-        path = value.get("class_path")
-        owner = self._class_path(path, place, nested) if "class_path" in value else None
-        for key, item in value.items():
-            inside = f"{place}.{key}"
-            if key == "class_path":
-                continue
-            if key in ("init_args", "dict_kwargs"):
-                self.visit(_without_texts(item, owner), place, nested=True)
-            elif {"class_path", "init_args", "dict_kwargs"} & set(str(key).split(".")):
-                raise ValueError(f"{inside} hides a class path in a name; accepted: class_path of {place} itself.")
-            elif key == "trust_remote_code" and item not in (False, None):
-                raise ValueError(
-                    f"{inside} is {item!r}, which lets a model's folder run code. A file cannot ask for that: pass "
-                    f"{self.argument}=... to load_from_checkpoint again."
-                )
-            else:
-                self.visit(item, inside, nested)
-
-    def _class_path(self, path: object, place: str, nested: bool) -> object:
-        if not isinstance(path, str):
-            raise ValueError(f"{place} has the class_path {path!r}; accepted: the import path of a class.")
-        if "." not in path:
-            return None  # the name of a class that is a subclass of the argument's type: nothing is imported
-        found = self._found(path, place, nested)
-        if found is None:
-            raise ValueError(f"{place} is {path!r}, where there is nothing. {self._accepted(nested)}")
-        self._check(found, path, place, nested)
-        return found
-
-    def _text(self, text: str, place: str, nested: bool) -> None:
-        found = self._found(text.strip(), place, nested)
-        if callable(found):
-            self._check(found, text, place, nested)
-        try:
-            read = get_loader("yaml")(text)
-        except (yaml.YAMLError, ValueError):
-            return
-        if isinstance(read, Mapping | list):
-            self.visit(read, place, nested)
-        elif isinstance(read, str) and read != text:
-            self._text(read, place, nested)
-
-    def _found(self, path: str, place: str, nested: bool) -> object:
-        try:
-            return find(path, self.importable)
-        except NotImportedError as error:
-            raise ValueError(
-                f"{place} is {path!r}, {error}. {self._accepted(nested)} If you trust that package, pass "
-                f"allow=({path.partition('.')[0]!r},)."
-            ) from None
-
-    def _check(self, found: object, path: str, place: str, nested: bool) -> None:
-        bases = COMPONENTS if nested else FITTING.get(self.argument, COMPONENTS)
-        if isinstance(found, type) and issubclass(found, bases):
-            return
-        if any(found is function for function in MODEL_FUNCTIONS):
-            return
-        if _is_in(path, self.allowed) and (nested or self.argument == "model" or self.argument not in FITTING):
-            return
-        raise ValueError(f"{place} is {path!r}, which does not fit. {self._accepted(nested)}")
-
-    def _accepted(self, nested: bool) -> str:
-        bases = COMPONENTS if nested else FITTING.get(self.argument, COMPONENTS)
-        functions = (
-            [] if nested or self.argument != "model" else [f"unlearn_pl.models.{f.__name__}" for f in MODEL_FUNCTIONS]
-        )
-        names = " or ".join([*(f"a subclass of {base.__name__}" for base in bases), *functions])
-        packages = ", ".join(dict.fromkeys(self.importable))
-        return f"Accepted: {names}, from modules that are imported already or are in {packages}."
-
-
-def find(path: str, importable: Sequence[str] = ()) -> object:
-    """What is at the import path ``path``; None if it is no import path or leads nowhere.
-
-    Args:
-        path: any text.
-        importable: packages whose modules are imported if need be.
-
-    Raises:
-        NotImportedError: if a module would have to be imported that is in no package of ``importable``.
-    """
-    if "." not in path or not all(part.isidentifier() for part in path.split(".")):
-        return None
-    module, _, name = path.rpartition(".")
-    holder: object = _module(module, importable)
-    if holder is None and "." in module:
-        outer, _, inner = module.rpartition(".")  # of a class in a class
-        holder = getattr(_module(outer, importable), inner, None)
-    return None if holder is None else getattr(holder, name, None)
-
-
-def _module(name: str, importable: Sequence[str]) -> ModuleType | None:
-    if name in sys.modules:
-        return sys.modules[name]
-    if _is_in(name, importable):
-        try:
-            return import_module(name)
-        except ImportError:
-            return None
-    if _would_run(name):
-        raise NotImportedError(f"whose module {name!r} is not imported")
-    return None
-
-
-def _would_run(name: str) -> bool:
-    """Whether the import of ``name``, which is not imported, would run a file; runs nothing itself."""
-    parts, places = name.split("."), None
-    for i in range(1, len(parts) + 1):
-        prefix = ".".join(parts[:i])
-        if prefix in sys.modules:
-            places = getattr(sys.modules[prefix], "__path__", ())
-            continue
-        spec = find_spec(prefix) if i == 1 else PathFinder.find_spec(prefix, list(places or ()))
-        if spec is None:
-            return False
-        if spec.origin is not None or spec.submodule_search_locations is None:
-            return True
-        places = spec.submodule_search_locations  # a folder without __init__.py, whose import runs nothing
-    return False
-
-
-def _without_texts(arguments: object, owner: object) -> object:
-    if not isinstance(arguments, Mapping):
-        return arguments
-    texts = next((names for cls, names in TEXTS.items() if isinstance(owner, type) and issubclass(owner, cls)), ())
-    return {name: value for name, value in arguments.items() if name not in texts}
-
-
-def _is_in(path: str, packages: Sequence[str]) -> bool:
-    return any(path == package or path.startswith(f"{package}.") for package in packages)
+    check_paths(record, ACCEPTED, allow)
