@@ -137,3 +137,14 @@ def test_the_state_resumes():
         expected, found = whole.update(step), resumed.update(step)
         assert all(torch.equal(getattr(expected, n), getattr(found, n)) for n in ("distance", "met", "broken"))
     assert whole.summary() == resumed.summary()
+
+
+def test_another_goal_keeps_the_start_and_measures_its_own_distance():
+    before = goals({"forget": 0.8}, 0.4, forget=AtMost(0.4), retain=AtLeast(share=0.9))
+    before.update(readings((1.0, 0.4, NAN), (1.0, 0.9, 1.0)))
+    assert before.standing.met[0]
+    resumed = goals(forget=AtMost(0.2), retain=AtLeast(share=0.9))
+    resumed.load_state_dict(before.state_dict())
+    standing = resumed.update(readings((1.0, 0.35, NAN), (1.0, 0.9, 1.0)))
+    assert standing.distance[0].item() == pytest.approx((0.35 - 0.2) / (0.8 - 0.2))
+    assert not standing.met[0]

@@ -99,6 +99,20 @@ def test_levels_of_many_examples_are_those_of_a_seeded_sample():
     assert sorted(i for batch in split.sample("retain", 99) for i in batch["index"].tolist()) == list(range(24))
 
 
+class Unsampled(Questions):
+    """Data whose examples cannot be drawn beforehand, as :class:`StreamProvider` allows."""
+
+    def sample(self, name, size):
+        return []
+
+
+def test_without_a_sample_the_first_step_is_the_start():
+    module = GradDiff(kit.model(), goals={"forget": AtMost(share=0.5)}, **OPTIONS)
+    kit.trainer(max_epochs=1, max_steps=1).fit(module, Unsampled(batch_size=8, micro_batch_size=8))
+    assert module.descent.goals.courses[0].start > 0
+    assert not module.descent.goals.standing.met[0]
+
+
 class Split(kit.Questions):
     def load_splits(self):
         return {"holdout": kit.rows("Holdout", 20), **super().load_splits()}

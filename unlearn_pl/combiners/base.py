@@ -108,8 +108,7 @@ class Combiner(Recorded, ABC):
         """
         if self.weighs_distances:
             return torch.zeros(len(self._names), dtype=torch.bool)
-        forget = torch.tensor([role == "forget" for role in self._roles], dtype=torch.bool)
-        return self.standing.met | (forget & self.standing.broken.any())
+        return self.standing.met | (self._of_role("forget") & self.standing.broken.any())
 
     @property
     def satisfied_now(self) -> Tensor:
@@ -126,6 +125,9 @@ class Combiner(Recorded, ABC):
 
     def members_of(self, role: Role) -> Tensor:
         """``[K]`` bool: the objectives of this role."""
+        return self._of_role(role)
+
+    def _of_role(self, role: Role) -> Tensor:
         return torch.tensor([own == role for own in self._roles], dtype=torch.bool)
 
     def _checked(self, gramian: Tensor | None, losses: Tensor) -> Tensor:

@@ -75,14 +75,12 @@ class GoalBarrier(GramianCombiner):
     @property
     def distance(self) -> float:
         """``e``: the largest distance of a forget objective from its goal, at most 1; 1 before it is known."""
-        forget = torch.tensor([role == "forget" for role in self._roles], dtype=torch.bool)
-        return min(1.0, max(self.standing.of(forget).tolist(), default=1.0))
+        return min(1.0, max(self.standing.of(self._of_role("forget")).tolist(), default=1.0))
 
     @property
     def room(self) -> float:
         """The smallest distance of a retain objective from its floor, in [0, 1]; 1 without floors."""
-        retain = torch.tensor([role == "retain" for role in self._roles], dtype=torch.bool)
-        return min([1.0, *self.standing.of(retain).clamp(min=0.0).tolist()])
+        return min([1.0, *self.standing.of(self._of_role("retain")).clamp(min=0.0).tolist()])
 
     @property
     def pull(self) -> float:

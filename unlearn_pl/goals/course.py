@@ -1,7 +1,9 @@
 """One objective's course from its start to its goal."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from unlearn_pl.goals.goal import Goal
 from unlearn_pl.types import Role
@@ -44,6 +46,12 @@ class Course:
     def sign(self) -> int:
         """1 if the reading is above the goal before it is reached (or broken), else -1."""
         return self.goal.sign if self.role == "forget" else -self.goal.sign
+
+    def resume(self, state: Mapping[str, Any], *, same_goal: bool) -> None:
+        """Take the start from ``state``, the attributes of an earlier course, and its bound if the goal is the same."""
+        self.start = state["start"]
+        if same_goal:
+            self.column, self.bound, self.scale = state["column"], state["bound"], state["scale"]
 
     def is_met_by(self, start: float, holdout: float) -> bool:
         """Whether progress is beyond the goal at its ``start``; False where the goal bounds the loss.

@@ -168,7 +168,7 @@ class Goals:
         return {
             "holdout": self.holdout,
             "courses": [
-                None if c is None else {"start": c.start, "column": c.column, "bound": c.bound, "scale": c.scale}
+                None if c is None else {**vars(c), "goal": repr(c.goal)}  # a record of what was asked, not the goal
                 for c in self.courses
             ],
             "distances": self._distances.state_dict(),
@@ -178,15 +178,20 @@ class Goals:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from ``state``, after :meth:`setup`; goals that were not in it start anew."""
+        """Resume from ``state``, after :meth:`setup`.
+
+        Another goal than that of the state keeps the start that was measured, and its distance begins anew.
+        """
         self.holdout = state["holdout"]
-        for course, kept in zip(self.courses, state["courses"], strict=True):
-            if course is not None and kept is not None:
-                vars(course).update(kept)
-        self._distances.load_state_dict(state["distances"])
         self._averages.load_state_dict(state["averages"])
         self.progress = state["progress"].clone()
-        self.standing = Standing(**state["standing"])
+        before = [None if kept is None else kept["goal"] for kept in state["courses"]]
+        for course, kept in zip(self.courses, state["courses"], strict=True):
+            if course is not None and kept is not None:
+                course.resume(kept, same_goal=repr(course.goal) == kept["goal"])
+        if before == [None if course is None else repr(course.goal) for course in self.courses]:
+            self._distances.load_state_dict(state["distances"])
+            self.standing = Standing(**state["standing"])
 
 
 def _check_side(name: str, goal: Goal, rising: bool) -> None:

@@ -55,8 +55,10 @@ def mean_probability(module: FittedModule, batches: Sequence[Batch]) -> float | 
     so ranks that run out of batches repeat one, which does not count.
 
     Returns:
-        None if the model's view has no probabilities.
+        None if the model's view has no probabilities, or there are no batches.
     """
+    if not batches:
+        return None
     trainer, model = module.trainer, module.model
     assert model is not None
     total = torch.zeros(2, dtype=torch.float64, device=trainer.strategy.root_device)

@@ -12,7 +12,7 @@ class Budget(pl.Callback):
     """Returns to the last weights at which every floor held, and ends training, when one stays broken.
 
     A run with this callback does not hand out a model that is below the floors of its retain objectives, as far as the
-    training batches show. Costs a copy of the trained weights on the host at every step at which all floors hold.
+    training batches show. Holds two copies of the trained weights on the host, one of which is written at every step.
 
     Args:
         patience: optimizer steps in a row with a broken floor before training ends.
