@@ -33,10 +33,10 @@ from unlearn_pl.commands.parser import TrainerParser, add_config_argument, curre
 from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.modules import ModelModule
-from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
 from unlearn_pl.modules.safety.scheduler_class import check_scheduler_path
+from unlearn_pl.recorded_paths import check_local
 
 
 class UnlearnCLI(LightningCLI):

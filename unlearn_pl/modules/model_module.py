@@ -22,9 +22,8 @@ from unlearn_pl.modules.lightning_internals import (
     written_record,
 )
 from unlearn_pl.modules.old_checkpoints import load_with_record
-from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.recorded_classes import check_record
-from unlearn_pl.recorded_paths import check_no_hparams_file
+from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded

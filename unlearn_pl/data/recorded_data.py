@@ -1,0 +1,50 @@
+"""The check of what the record of a data module names: nothing in it is imported, called or built before it passes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from unlearn_pl import models
+from unlearn_pl.data.io.file_tokenizer import train_tokenizer_on
+from unlearn_pl.recorded_paths import Accepted, check_paths, find
+from unlearn_pl.recording import Recorded
+
+ACCEPTED = Accepted(
+    components=(Recorded, PreTrainedTokenizerBase, Dataset),
+    functions={
+        "tokenizer": {"unlearn_pl.data.train_tokenizer_on": train_tokenizer_on},
+        "model": {"unlearn_pl.models.tiny_llama": models.tiny_llama},
+    },
+)
+"""What a record of a data module may name; the types of components' own arguments narrow it."""
+
+
+def check_data_record(record: object, given: Collection[str], cls: type, allow: Sequence[str] = ()) -> None:
+    """Check every class, function and import path in the record of a data module, before anything is built from it.
+
+    Args:
+        record: what the checkpoint holds of the data module.
+        given: names of arguments that are given anew, whose records are not used.
+        cls: class that the data module is loaded as.
+        allow: packages whose modules may be imported, and whose classes and functions may be used.
+
+    Raises:
+        ValueError: naming the argument and the path that does not fit it, and what is accepted; and for a record that
+            is no mapping.
+    """
+    if not isinstance(record, Mapping):
+        raise ValueError(f"The checkpoint's record of the data is a {type(record).__name__}; accepted: a mapping.")
+    used = {str(name): value for name, value in record.items() if name not in given}
+    check_paths(used, ACCEPTED, allow, owner=_owner(used, cls))
+
+
+def _owner(record: Mapping[str, Any], cls: type) -> type:
+    """The class that is built: the one that the record names, if it is imported and a subclass of ``cls``."""
+    path = record.get("_class_path")
+    try:
+        found = find(path) if isinstance(path, str) else None
+    except ValueError:
+        return cls
+    return found if isinstance(found, type) and issubclass(found, cls) else cls
