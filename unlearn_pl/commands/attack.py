@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.masking import check_unmasked
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
 from unlearn_pl.robustness.audit import RETAIN_MODEL
 from unlearn_pl.robustness.target import Precision
@@ -21,7 +22,9 @@ CURVE = "forget_probability"
 def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl attack ARGS``."""
     parser = attack_parser()
-    given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
+    config = parser.parse_args(current_arguments(args))
+    check_unmasked(config)
+    given = parser.instantiate_classes(config).as_dict()
     attack(**{name: value for name, value in given.items() if name != "config"})
 
 

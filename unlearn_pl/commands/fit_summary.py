@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from unlearn_pl.callbacks import EvaluationCallback, SavePretrained
 from unlearn_pl.data import TextDataModule
+from unlearn_pl.masking import MASKED
 from unlearn_pl.modules import FineTuning, UnlearningModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 
@@ -108,6 +109,8 @@ def _prompt(trainer: pl.Trainer) -> str:
 
 def _next(trainer: pl.Trainer, last: Path | None) -> str:
     config = _short(str(Path(trainer.default_root_dir) / "config_fit.yaml"))
+    if Path(config).is_file() and MASKED in Path(config).read_text(encoding="utf-8"):
+        config += " -c YOURS.yaml"  # with the secrets and rows that are masked
     exports = [_short(str(callback.path(trainer))) for callback in _exports(trainer)]
     commands = []
     if _evaluations(trainer) and last is not None:

@@ -29,10 +29,13 @@ from unlearn_pl import (  # noqa: F401
 )
 from unlearn_pl.callbacks import EvaluationCallback, ProgressBar, SavePredictions
 from unlearn_pl.commands.fit_summary import fit_summary
+from unlearn_pl.commands.masked_rows import without_rows
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
 from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
 from unlearn_pl.data import StreamDataModule
+from unlearn_pl.masking import check_unmasked
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
 from unlearn_pl.modules.safety.scheduler_class import check_scheduler_path
@@ -205,12 +208,15 @@ class UnlearnCLI(LightningCLI):
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the resolved configuration to ``<default_root_dir>/config_<command>.yaml`` and to Weights & Biases."""
+    """Writes the resolved configuration to ``<default_root_dir>/config_<command>.yaml`` and to Weights & Biases.
+
+    Secrets, and rows that the configuration spells out, are masked.
+    """
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Called once, on rank 0, before the run starts."""
         assert trainer.state.fn is not None
-        text = self.parser.dump(self.config)
+        text = without_rows(self.parser.dump(self.config), attached_datamodule(trainer))
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"config_{trainer.state.fn.value}.yaml").write_text(text)
@@ -234,9 +240,10 @@ def check_safe(config: Namespace) -> None:
         config: the parsed configuration of one command.
 
     Raises:
-        ValueError: for an optimizer or a schedule that is none, for a checkpoint at an address, and for
-            ``weights_only: false``.
+        ValueError: for an optimizer or a schedule that is none, for a checkpoint at an address, for ``weights_only:
+            false``, and for a configuration of an earlier run in which something is masked.
     """
+    check_unmasked(config)
     for argument, check in (("optimizer", check_optimizer_path), ("schedule", check_scheduler_path)):
         given = config.get(f"model.init_args.{argument}")
         if isinstance(given, Namespace):

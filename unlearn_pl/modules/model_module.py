@@ -264,6 +264,6 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         else:
             loaded = load_with_record(cls, checkpoint_path, recorded, **kwargs)
         # Keep the record that it was built from: what jsonargparse made of it (its own partials) cannot be recorded.
-        replaced = {name: record(value) for name, value in kwargs.items() if name in arguments_of(loaded)}
+        replaced = record({name: value for name, value in kwargs.items() if name in arguments_of(loaded)})
         loaded.keep_record({**recorded, **replaced})
         return loaded
