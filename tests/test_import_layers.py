@@ -9,7 +9,7 @@ import pytest
 from tests.source_tree import cycles, edges, imported, read_tree
 
 LAYERS = [
-    {"text_arguments", "masking"},
+    {"text_arguments", "masking", "printable"},
     {"types", "recording", "recorded_paths", "upgrading"},
     {"functional", "results"},
     {"models", "goals"},
