@@ -35,7 +35,8 @@ def markdown_code(text: str) -> str:
 def markdown_block(text: str, language: str = "") -> str:
     """``text`` as a block of code that it cannot end."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{language}\n{printable(text, keep=chr(10))}\n{fence}"
+    shown = printable(text, keep="\n\t")
+    return f"{fence}{language}\n{shown}\n{fence}"
 
 
 def spreadsheet_text(text: str) -> str:

@@ -11,6 +11,7 @@ from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, cur
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.masking import check_unmasked
+from unlearn_pl.printable import printable
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
 from unlearn_pl.robustness.audit import RETAIN_MODEL
 from unlearn_pl.robustness.target import Precision
@@ -80,7 +81,7 @@ def attack(
     with quiet():
         for outcome in audit.run():
             outcomes.append(outcome)
-            print(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s", flush=True)
+            print(printable(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s"), flush=True)
     _print_table(outcomes)
     print(f"Written to {audit.file}")
     _draw(outcomes, Path(output) / "relearning.png")
@@ -88,6 +89,7 @@ def attack(
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, title="Leakage of the forget answers, before and under attack")
@@ -100,8 +102,8 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         after, curve = outcome.after, (f"{CURVE}_area", f"{CURVE}_half")
         table.add_row(
-            outcome.attack,
-            outcome.role,
+            escape(printable(outcome.attack)),
+            escape(printable(outcome.role)),
             *(_change(outcome, f"forget_{score}") for score in SCORES),
             *(_cell(after.get(name)) for name in curve),
         )
@@ -131,7 +133,7 @@ def caption(outcomes: Sequence[Outcome]) -> str:
 
 
 def _announce(attack: str, role: str) -> None:
-    print(f"{role} model, {attack} ...", flush=True)
+    print(printable(f"{role} model, {attack} ..."), flush=True)
 
 
 def _change(outcome: Outcome, name: str) -> str:

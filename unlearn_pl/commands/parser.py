@@ -16,6 +16,7 @@ from unlearn_pl.commands.errors import DEBUG_VARIABLE
 from unlearn_pl.commands.recipes import find_recipe
 from unlearn_pl.commands.short_help import ShortHelp
 from unlearn_pl.masking import masked, masked_message
+from unlearn_pl.printable import printable
 from unlearn_pl.upgrading import current_path, upgraded
 
 _FULL_PATH = re.compile(r"(?<![\w./-])unlearn_pl(?:\.\w+){3,}(?![\w./-])")
@@ -53,7 +54,7 @@ class UpgradingParser(ArgumentParser):
         parser = getattr(ex, "subcommand_parser", None) or self
         told = explained(masked_message(message).removeprefix("argument -c/--config: "), parser.get_defaults().keys())
         more = f" (`{parser.prog.replace(' [options]', '')} --help` lists all arguments)"
-        print(f"error: {told}{'' if 'ou mean' in told else more}", file=sys.stderr)
+        print(f"error: {printable(told)}{'' if 'ou mean' in told else more}", file=sys.stderr)
         self.exit(2)
 
     def parse_string(

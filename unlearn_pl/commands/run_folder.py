@@ -53,6 +53,25 @@ def set_results_aside(trainer: pl.Trainer) -> list[tuple[Path, Path]]:
     return [(path, new) for path, new in moved if new is not None]
 
 
+def check_profiler(trainer: pl.Trainer) -> None:
+    """Check that the profiler writes into the folder of the run.
+
+    Args:
+        trainer: as configured.
+
+    Raises:
+        ValueError: if its ``dirpath`` is elsewhere.
+    """
+    given = getattr(trainer, "profiler", None)
+    folder = getattr(given, "dirpath", None)
+    root = Path(trainer.default_root_dir).resolve()
+    if folder is not None and ("://" in str(folder) or not Path(folder).resolve().is_relative_to(root)):
+        raise ValueError(
+            f"trainer.profiler has dirpath={str(folder)!r}, outside of the folder of the run, {str(root)!r}. Accepted: "
+            "a folder inside it, or none, for the folder of the logs."
+        )
+
+
 def default_results(trainer: pl.Trainer) -> list[Path]:
     """The files that ``test`` of the command line writes without ``output``."""
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
