@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tests import kit
-from unlearn_pl.data import HubDataset, QuestionAnswers, StreamDataModule, TextDataModule
+from unlearn_pl.data import Documents, HubDataset, PlainTemplate, QuestionAnswers, StreamDataModule, TextDataModule
 from unlearn_pl.data.recorded_data import check_data_record
 from unlearn_pl.recording import record
 from unlearn_pl.text_arguments import argument_types, inside, takes_text
@@ -122,6 +122,34 @@ def test_packages_can_be_allowed(folder):
         TextDataModule.load_from_checkpoint(written(retain=source))
     loaded = TextDataModule.load_from_checkpoint(written(retain=source), allow=("permitted",))
     assert type(loaded.retain).__name__ == "Own"
+
+
+def test_components_are_built_again():
+    """Those of data that was made in Python, whose record Lightning does not hand to jsonargparse."""
+    source = QuestionAnswers("planted.csv", on_bad_row="skip")
+    eval_sets = {"more": Documents("planted.csv"), "file": "planted.csv"}
+    template = PlainTemplate("Q: {question} A: {answer}")
+    data = TextDataModule("tokenizer", forget=source, retain="planted.csv", eval_sets=eval_sets, template=template)
+    kept = {"datamodule_hyper_parameters": dict(data.hparams), "pytorch-lightning_version": "2.6.6"}
+    torch.save(kept, "data.ckpt")
+    loaded = TextDataModule.load_from_checkpoint("data.ckpt")
+    assert record(loaded) == record(data)
+    assert [type(each) for each in (loaded.forget, loaded.eval_sets["more"], loaded.template)] == [
+        QuestionAnswers,
+        Documents,
+        PlainTemplate,
+    ]
+    assert TextDataModule.load_from_checkpoint("data.ckpt", forget="other.csv").forget == "other.csv"
+    assert "planted" not in sys.modules
+
+
+@pytest.mark.parametrize("arguments", ATTACKS.values(), ids=ATTACKS)
+def test_nothing_runs_in_such_records_either(arguments):
+    torch.save({"datamodule_hyper_parameters": {"tokenizer": "t", "forget": "a.csv", **arguments}}, "data.ckpt")
+    with pytest.raises(ValueError, match="ccepted: "):
+        TextDataModule.load_from_checkpoint("data.ckpt")
+    assert not Path(MARKER).exists()
+    assert "planted" not in sys.modules
 
 
 def test_what_is_given_anew_is_not_looked_at():

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl import models
 from unlearn_pl.data.io.file_tokenizer import train_tokenizer_on
-from unlearn_pl.recorded_paths import Accepted, check_paths, find
+from unlearn_pl.recorded_paths import TRUSTED, Accepted, check_paths, find
 from unlearn_pl.recording import Recorded
 
 ACCEPTED = Accepted(
@@ -38,6 +38,35 @@ def check_data_record(record: object, given: Collection[str], cls: type, allow: 
         raise ValueError(f"The checkpoint's record of the data is a {type(record).__name__}; accepted: a mapping.")
     used = {str(name): value for name, value in record.items() if name not in given}
     check_paths(used, ACCEPTED, allow, owner=_owner(used, cls))
+
+
+def rebuilt(record: Mapping[str, Any], given: Collection[str], allow: Sequence[str] = ()) -> dict[str, Any]:
+    """The arguments that are components or hold some, built from a record that :func:`check_data_record` has passed.
+
+    Args:
+        record: arguments by name, as plain data.
+        given: names of arguments that are given anew.
+        allow: as for the check.
+
+    Returns:
+        Empty for a record that Lightning hands to jsonargparse, which builds components itself.
+    """
+    if "_instantiator" in record:
+        return {}
+    used = {str(name): value for name, value in record.items() if name not in given}
+    built = {name: _built(value, (*TRUSTED, *allow)) for name, value in used.items()}
+    return {name: value for name, value in built.items() if value != used[name]}
+
+
+def _built(value: Any, importable: Sequence[str]) -> Any:
+    if isinstance(value, list):
+        return [_built(item, importable) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = find(value["class_path"], importable) if isinstance(value.get("class_path"), str) else None
+    if isinstance(found, type) and issubclass(found, Recorded):
+        return found(**_built(value.get("init_args") or {}, importable))
+    return {name: _built(item, importable) for name, item in value.items()}
 
 
 def _owner(record: Mapping[str, Any], cls: type) -> type:

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from unlearn_pl.data.recorded_data import check_data_record
+from unlearn_pl.data.recorded_data import check_data_record, rebuilt
 from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
 from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
@@ -108,7 +108,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         recorded = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
         check_data_record(recorded, kwargs, cls, allow)
         check_given_again(checkpoint_path, cls.__name__, recorded, kwargs)
-        return super().load_from_checkpoint(checkpoint_path, **options)
+        return super().load_from_checkpoint(checkpoint_path, **rebuilt(recorded, kwargs, allow), **options)
 
     # Implemented by subclasses ---------------------------------------------------------------------------------------
 
