@@ -143,6 +143,14 @@ def test_errors_show_no_secret(capsys):
     assert PASSWORD not in error
 
 
+def test_the_resolved_configuration_shows_no_secret(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "-c", "file/own.yaml", "--print_config"])
+    shown = capsys.readouterr().out
+    assert yaml.safe_load(shown)["trainer"]["logger"][0]["init_args"]["api_key"] == MASKED
+    assert not [text for text in (KEY, PASSWORD) if text in shown]
+
+
 def test_a_checkpoint_names_the_secret_that_it_lacks(root):
     (path,) = Path("file/run/checkpoints").glob("last.ckpt")
     with pytest.raises(ValueError, match=r"\['objectives\.retain\.password'\] were live objects or secrets"):

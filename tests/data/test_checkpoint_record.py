@@ -152,7 +152,7 @@ def test_nothing_runs_in_such_records_either(arguments):
     assert "planted" not in sys.modules
 
 
-def test_what_is_given_anew_is_not_looked_at():
+def test_what_is_passed_again_is_not_looked_at():
     assert TextDataModule.load_from_checkpoint(written(retain=RUN), retain=None).retain is None
     assert not Path(MARKER).exists()
 

@@ -26,7 +26,7 @@ def check_data_record(record: object, given: Collection[str], cls: type, allow: 
 
     Args:
         record: what the checkpoint holds of the data module.
-        given: names of arguments that are given anew, whose records are not used.
+        given: names of arguments that are passed again, whose records are not used.
         cls: class that the data module is loaded as.
         allow: packages whose modules may be imported, and whose classes and functions may be used.
 
@@ -45,7 +45,7 @@ def rebuilt(record: Mapping[str, Any], given: Collection[str], allow: Sequence[s
 
     Args:
         record: arguments by name, as plain data.
-        given: names of arguments that are given anew.
+        given: names of arguments that are passed again.
         allow: as for the check.
 
     Returns:
