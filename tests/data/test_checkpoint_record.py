@@ -152,6 +152,23 @@ def test_nothing_runs_in_such_records_either(arguments):
     assert "planted" not in sys.modules
 
 
+def test_a_record_cannot_set_arguments_of_lightning():
+    """Not even by a component whose text is the path of a file."""
+    Path("hparams.yaml").write_text(f"forget: {{class_path: os.system, init_args: {{command: touch {MARKER}}}}}")
+    file = {"class_path": "unlearn_pl.data.HubDataset", "init_args": {"name": "hparams.yaml", "split": None}}
+    plain = {"tokenizer": "t", "forget": "a.csv", "hparams_file": file}
+    torch.save({"datamodule_hyper_parameters": plain, "pytorch-lightning_version": "2.6.6"}, "data.ckpt")
+    with pytest.raises(ValueError, match=r"record of the data has \['hparams_file'\]; accepted: arguments of Text"):
+        TextDataModule.load_from_checkpoint("data.ckpt")
+
+
+def test_components_of_other_packages_are_not_built():
+    plain = {"tokenizer": "t", "forget": {"class_path": "unlearn_pl.modules.NPO", "init_args": {"model": "m"}}}
+    torch.save({"datamodule_hyper_parameters": plain, "pytorch-lightning_version": "2.6.6"}, "data.ckpt")
+    with pytest.raises(ValueError, match=r"'unlearn_pl\.modules\.NPO' is no component of data\. Accepted"):
+        TextDataModule.load_from_checkpoint("data.ckpt")
+
+
 def test_what_is_passed_again_is_not_looked_at():
     assert TextDataModule.load_from_checkpoint(written(retain=RUN), retain=None).retain is None
     assert not Path(MARKER).exists()

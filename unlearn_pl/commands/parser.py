@@ -72,7 +72,10 @@ class UpgradingParser(ArgumentParser):
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """The text of a configuration, with masks in the place of secrets."""
         text = super().dump(*args, **kwargs)
-        plain = get_loader("yaml")(text)
+        try:
+            plain = get_loader("yaml")(text)
+        except yaml.YAMLError:  # another format
+            return masked_message(text)
         if (safe := masked(plain)) == plain:
             return text
         if text.startswith("{"):

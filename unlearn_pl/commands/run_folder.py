@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from unlearn_pl.callbacks import EvaluationCallback, SavePretrained
+from unlearn_pl.printable import printable
 from unlearn_pl.results import set_aside
 
 NAMED = 6
@@ -26,7 +27,7 @@ def announce_earlier_run(trainer: pl.Trainer, checkpoints: str | Path) -> None:
     found = [*old, *exports, *results]
     if not found:
         return
-    names = ", ".join(_within(root, path) for path in found[:NAMED])
+    names = printable(", ".join(_within(root, path) for path in found[:NAMED]))
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     fates = [
         "old checkpoints stay beside the new ones" if old else "",

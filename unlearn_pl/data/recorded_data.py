@@ -20,6 +20,9 @@ ACCEPTED = Accepted(
 )
 """What a record of a data module may name; the types of components' own arguments narrow it."""
 
+_OF_LIGHTNING = {"checkpoint_path", "map_location", "hparams_file", "strict", "weights_only"}
+"""Arguments of Lightning's ``load_from_checkpoint``, which a record has no say in."""
+
 
 def check_data_record(record: object, given: Collection[str], cls: type, allow: Sequence[str] = ()) -> None:
     """Check every class, function and import path in the record of a data module, before anything is built from it.
@@ -32,10 +35,12 @@ def check_data_record(record: object, given: Collection[str], cls: type, allow: 
 
     Raises:
         ValueError: naming the argument and the path that does not fit it, and what is accepted; and for a record that
-            is no mapping.
+            is no mapping, or has arguments of Lightning's ``load_from_checkpoint``.
     """
     if not isinstance(record, Mapping):
         raise ValueError(f"The checkpoint's record of the data is a {type(record).__name__}; accepted: a mapping.")
+    if foreign := sorted(_OF_LIGHTNING & {str(name) for name in record}):
+        raise ValueError(f"The checkpoint's record of the data has {foreign}; accepted: arguments of {cls.__name__}.")
     used = {str(name): value for name, value in record.items() if name not in given}
     check_paths(used, ACCEPTED, allow, owner=_owner(used, cls))
 
@@ -50,6 +55,9 @@ def rebuilt(record: Mapping[str, Any], given: Collection[str], allow: Sequence[s
 
     Returns:
         Empty for a record that Lightning hands to jsonargparse, which builds components itself.
+
+    Raises:
+        ValueError: for a component of another package of this library.
     """
     if "_instantiator" in record:
         return {}
@@ -65,6 +73,8 @@ def _built(value: Any, importable: Sequence[str]) -> Any:
         return value
     found = find(value["class_path"], importable) if isinstance(value.get("class_path"), str) else None
     if isinstance(found, type) and issubclass(found, Recorded):
+        if found.__module__.startswith("unlearn_pl.") and not found.__module__.startswith("unlearn_pl.data."):
+            raise ValueError(f"{value['class_path']!r} is no component of data. Accepted: those of unlearn_pl.data.")
         return found(**_built(value.get("init_args") or {}, importable))
     return {name: _built(item, importable) for name, item in value.items()}
 

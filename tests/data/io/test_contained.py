@@ -79,6 +79,15 @@ def test_the_cache_of_the_hub(tmp_path, inside):
         read_rows(str(snapshot))
 
 
+def test_a_folder_that_poses_as_the_cache(tmp_path):
+    (tmp_path / "snapshots" / "0a1b").mkdir(parents=True)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "0123").write_text(ROW)
+    (tmp_path / "snapshots" / "0a1b" / "a.jsonl").symlink_to(tmp_path / "blobs" / "0123")
+    with pytest.raises(ValueError, match="leads to"):
+        read_rows(str(tmp_path / "snapshots" / "0a1b"))
+
+
 def test_saved_folders(tmp_path, outside):
     datasets.Dataset.from_list([json.loads(ROW)]).save_to_disk(tmp_path / "saved")
     assert read_rows(str(tmp_path / "saved")) == [json.loads(ROW)]

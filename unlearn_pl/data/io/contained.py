@@ -1,9 +1,13 @@
 """The check that what a folder of data holds is inside it: links could bring in any file of the machine."""
 
 import json
+import re
 from pathlib import Path
 
 from unlearn_pl.printable import printable
+
+_REPOSITORY = re.compile(r"(datasets|models|spaces)--.")
+"""Names of folders in the hub's cache."""
 
 
 def check_contained(file: Path, folder: Path) -> Path:
@@ -28,7 +32,7 @@ def check_contained(file: Path, folder: Path) -> Path:
             "the file."
         )
     target = file.resolve()
-    if not target.is_relative_to(_bounds(folder.resolve())):
+    if not any(target.is_relative_to(place) for place in _places(folder.resolve())):
         raise ValueError(
             f"{file} leads to {printable(str(target))}, outside of the folder of data. Accepted are files inside it; "
             "to use that one, copy it there or give its path."
@@ -62,9 +66,9 @@ def _named_files(state: Path) -> list[str]:
     return [name for name in named if isinstance(name, str)]
 
 
-def _bounds(folder: Path) -> Path:
-    """``folder``, or the repository in the hub's cache that it is a snapshot of."""
+def _places(folder: Path) -> list[Path]:
+    """``folder`` and, if it is a snapshot in the hub's cache, where the cache keeps the contents of files."""
     for snapshots in (folder, *folder.parents):
-        if snapshots.name == "snapshots" and (snapshots.parent / "blobs").is_dir():
-            return snapshots.parent
-    return folder
+        if snapshots.name == "snapshots" and _REPOSITORY.match(snapshots.parent.name):
+            return [folder, snapshots.parent / "blobs"]
+    return [folder]
