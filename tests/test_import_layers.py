@@ -9,6 +9,7 @@ import pytest
 from tests.source_tree import cycles, edges, imported, read_tree
 
 LAYERS = [
+    {"text_arguments", "masking", "printable"},
     {"types", "recording", "recorded_paths", "upgrading"},
     {"functional", "results"},
     {"models", "goals"},
@@ -33,6 +34,7 @@ ORDERS = {
         {"sampling", "collate", "options"},
         {"windows"},
         {"io"},
+        {"recorded_data"},
         {"overlap"},
         {"evaluation"},
         {"streams"},

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from jsonargparse import get_loader
 
+from unlearn_pl.text_arguments import Hints, argument_types, inside, takes_text
+
 TRUSTED = ("unlearn_pl", "torch", "transformers")
 """Packages whose modules may be imported to look a class up; those of other packages must be imported already."""
 
@@ -37,23 +39,44 @@ class Accepted:
     texts: Mapping[type, tuple[str, ...]] = field(default_factory=dict)
 
 
-def check_paths(record: Mapping[str, Any], accepted: Accepted, allow: Sequence[str] = ()) -> None:
+def check_paths(
+    record: Mapping[str, Any], accepted: Accepted, allow: Sequence[str] = (), owner: type | None = None
+) -> None:
     """Check every class, function and import path in a record, before anything is built from it.
 
-    A text counts as an import path wherever it stands: parsers resolve ``combiner: package.Name`` as well as
-    ``combiner: {class_path: package.Name}``, and read YAML in a text.
+    A text counts as an import path: parsers resolve ``combiner: package.Name`` as well as ``combiner: {class_path:
+    package.Name}``, and read YAML in a text. Texts of arguments whose annotation begins with ``str`` do not count:
+    ``forget: questions.csv`` names a file, though there may be a ``questions.py`` beside it.
 
     Args:
-        record: arguments of a module as plain data, and ``_class_path``, which Lightning checks.
+        record: arguments of a module or a data module as plain data, and ``_class_path``, which Lightning checks.
         accepted: what fits which argument.
         allow: packages whose modules may be imported, and whose classes and functions may be used.
+        owner: the class whose arguments they are, for its annotations; None if every text is to be checked.
 
     Raises:
         ValueError: naming the argument and the path that does not fit it, and what is accepted.
     """
     for name, value in record.items():
         if name not in ("_class_path", "_instantiator"):
-            _Walk((*TRUSTED, *allow), tuple(allow), name, accepted).visit(value, name)
+            walk = _Walk((*TRUSTED, *allow), tuple(allow), name, accepted)
+            walk.visit(value, name, hints=argument_types(owner, name) if owner else ())
+
+
+def check_local(checkpoint_path: object) -> None:
+    """Check that a checkpoint is no web address, which Lightning unpickles without ``weights_only``.
+
+    Args:
+        checkpoint_path: path of a checkpoint, or None.
+
+    Raises:
+        ValueError: naming the way to load it.
+    """
+    if str(checkpoint_path).lower().startswith(("http:", "https:")):
+        raise ValueError(
+            f"The checkpoint {str(checkpoint_path)!r} is at an address, from which code could run. Download it first, "
+            "and give the path of the file."
+        )
 
 
 def check_no_hparams_file(arguments: Mapping[str, Any]) -> None:
@@ -88,40 +111,58 @@ class _Walk:
         self.allowed = allowed
         self.argument = argument
 
-    def visit(self, value: object, place: str, nested: bool = False) -> None:
+    def visit(self, value: object, place: str, nested: bool = False, hints: Hints = ()) -> None:
         """Check ``value`` and everything in it.
 
         Args:
             value: plain data.
             place: its name, for errors.
             nested: whether it is an argument of a component, not of the module.
+            hints: the types that it may have.
         """
         if isinstance(value, str):
-            self._text(value, place, nested)
+            self._text(value, place, nested, hints)
         elif isinstance(value, Mapping):
-            self._mapping(value, place, nested)
+            self._mapping(value, place, nested, hints)
         elif isinstance(value, list | tuple | set):
             for i, item in enumerate(value):
-                self.visit(item, f"{place}.{i}", nested)
+                self.visit(item, f"{place}.{i}", nested, inside(hints, list))
 
-    def _mapping(self, value: Mapping[Any, Any], place: str, nested: bool) -> None:
+    def _mapping(self, value: Mapping[Any, Any], place: str, nested: bool, hints: Hints) -> None:
         path = value.get("class_path")
         owner = self._class_path(path, place, nested) if "class_path" in value else None
         for key, item in value.items():
-            inside = f"{place}.{key}"
             if key == "class_path":
                 continue
             if key in ("init_args", "dict_kwargs"):
-                self.visit(self._without_texts(item, owner), place, nested=True)
-            elif {"class_path", "init_args", "dict_kwargs"} & set(str(key).split(".")):
-                raise ValueError(f"{inside} hides a class path in a name; accepted: class_path of {place} itself.")
-            elif key == "trust_remote_code" and item not in (False, None):
-                raise ValueError(
-                    f"{inside} is {item!r}, which lets a model's folder run code. A file cannot ask for that: pass "
-                    f"{self.argument}=... to load_from_checkpoint again."
-                )
+                self._arguments(item, owner, place)
             else:
-                self.visit(item, inside, nested)
+                self._item(key, item, place, nested, inside(hints, dict))
+
+    def _arguments(self, arguments: object, owner: object, place: str) -> None:
+        """Those of a component; ``owner`` is None where its class is not known."""
+        arguments = self._without_texts(arguments, owner)
+        if not isinstance(arguments, Mapping):
+            self.visit(arguments, place, nested=True)
+            return
+        if "class_path" in arguments:
+            self._class_path(arguments["class_path"], f"{place}.class_path", nested=True)
+        for key, item in arguments.items():
+            if key in ("init_args", "dict_kwargs"):
+                self.visit(item, place, nested=True)
+            elif key != "class_path":
+                self._item(key, item, place, True, argument_types(owner, str(key)) if owner else ())
+
+    def _item(self, key: object, item: object, place: str, nested: bool, hints: Hints) -> None:
+        inner = f"{place}.{key}"
+        if {"class_path", "init_args", "dict_kwargs"} & set(str(key).split(".")):
+            raise ValueError(f"{inner} hides a class path in a name; accepted: class_path of {place} itself.")
+        if key == "trust_remote_code" and item not in (False, None):
+            raise ValueError(
+                f"{inner} is {item!r}, which lets a model's folder run code. A file cannot ask for that: pass "
+                f"{self.argument}=... to load_from_checkpoint again."
+            )
+        self.visit(item, inner, nested, hints)
 
     def _class_path(self, path: object, place: str, nested: bool) -> object:
         if not isinstance(path, str):
@@ -134,8 +175,8 @@ class _Walk:
         self._check(found, path, place, nested)
         return found
 
-    def _text(self, text: str, place: str, nested: bool) -> None:
-        found = self._found(text.strip(), place, nested)
+    def _text(self, text: str, place: str, nested: bool, hints: Hints) -> None:
+        found = None if takes_text(hints) else self._found(text.strip(), place, nested)
         if callable(found):
             self._check(found, text, place, nested)
         try:
@@ -143,9 +184,9 @@ class _Walk:
         except (yaml.YAMLError, ValueError):
             return
         if isinstance(read, Mapping | list):
-            self.visit(read, place, nested)
+            self.visit(read, place, nested, hints)
         elif isinstance(read, str) and read != text:
-            self._text(read, place, nested)
+            self._text(read, place, nested, hints)
 
     def _found(self, path: str, place: str, nested: bool) -> object:
         try:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from unlearn_pl.masking import MASKED, masked
+
 UNRECORDABLE = "unrecordable"
 """Key that marks a live object (a lambda, a model in memory) that plain data cannot hold."""
 
@@ -67,19 +69,24 @@ def record(value: Any) -> Any:
         value: a component, a plain value, or a container of them.
 
     Returns:
-        Nested dictionaries, lists and scalars. A live object becomes ``{"unrecordable": description}``.
+        Nested dictionaries, lists and scalars. A live object becomes ``{"unrecordable": description}``. Secrets, such
+        as an ``api_key``, are masked.
     """
+    return masked(_plain(value))
+
+
+def _plain(value: Any) -> Any:
     match value:
         case None | bool() | int() | float() | str():
             return value
         case Mapping():
-            return {str(key): record(item) for key, item in value.items()}
+            return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [record(item) for item in value]
+            return [_plain(item) for item in value]
         case Recorded():
-            return {"class_path": class_path(type(value)), "init_args": record(value.recorded_arguments())}
+            return {"class_path": class_path(type(value)), "init_args": _plain(value.recorded_arguments())}
         case functools.partial() if not value.args and isinstance(value.func, type):
-            return {"class_path": class_path(value.func), "init_args": record(value.keywords)}
+            return {"class_path": class_path(value.func), "init_args": _plain(value.keywords)}
         case type():
             return {"class_path": class_path(value), "init_args": {}}
         case _:
@@ -87,7 +94,9 @@ def record(value: Any) -> Any:
 
 
 def unrecordable(plain: Any, path: str = "") -> list[str]:
-    """Names (``"model"``, ``"objectives.forget.weights"``) of the values that a record could not hold."""
+    """Names (``"model"``, ``"objectives.forget.weights"``) of the values that a record could not hold, or masks."""
+    if isinstance(plain, str) and MASKED in plain:
+        return [path.removeprefix(".")]
     if isinstance(plain, list):
         return [name for i, item in enumerate(plain) for name in unrecordable(item, f"{path}.{i}")]
     if not isinstance(plain, dict):
@@ -117,8 +126,8 @@ def check_given_again(checkpoint: object, written_by: str, plain: Mapping[str, A
     if missing:
         arguments = dict.fromkeys(f"{name.split('.')[0]}=..." for name in missing)
         raise ValueError(
-            f"{checkpoint} was written by a {written_by} whose {missing} were live objects, which a checkpoint does "
-            f"not keep. Pass them again: load_from_checkpoint(path, {', '.join(arguments)})."
+            f"{checkpoint} was written by a {written_by} whose {missing} were live objects or secrets, which a "
+            f"checkpoint does not keep. Pass them again: load_from_checkpoint(path, {', '.join(arguments)})."
         )
 
 

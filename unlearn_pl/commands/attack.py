@@ -10,6 +10,8 @@ from jsonargparse import ArgumentParser
 from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.masking import check_unmasked
+from unlearn_pl.printable import printable
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
 from unlearn_pl.robustness.audit import RETAIN_MODEL
 from unlearn_pl.robustness.target import Precision
@@ -21,7 +23,9 @@ CURVE = "forget_probability"
 def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl attack ARGS``."""
     parser = attack_parser()
-    given = parser.instantiate_classes(parser.parse_args(current_arguments(args))).as_dict()
+    config = parser.parse_args(current_arguments(args))
+    check_unmasked(config)
+    given = parser.instantiate_classes(config).as_dict()
     attack(**{name: value for name, value in given.items() if name != "config"})
 
 
@@ -77,7 +81,7 @@ def attack(
     with quiet():
         for outcome in audit.run():
             outcomes.append(outcome)
-            print(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s", flush=True)
+            print(printable(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s"), flush=True)
     _print_table(outcomes)
     print(f"Written to {audit.file}")
     _draw(outcomes, Path(output) / "relearning.png")
@@ -85,6 +89,7 @@ def attack(
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, title="Leakage of the forget answers, before and under attack")
@@ -97,8 +102,8 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         after, curve = outcome.after, (f"{CURVE}_area", f"{CURVE}_half")
         table.add_row(
-            outcome.attack,
-            outcome.role,
+            escape(printable(outcome.attack)),
+            escape(printable(outcome.role)),
             *(_change(outcome, f"forget_{score}") for score in SCORES),
             *(_cell(after.get(name)) for name in curve),
         )
@@ -128,7 +133,7 @@ def caption(outcomes: Sequence[Outcome]) -> str:
 
 
 def _announce(attack: str, role: str) -> None:
-    print(f"{role} model, {attack} ...", flush=True)
+    print(printable(f"{role} model, {attack} ..."), flush=True)
 
 
 def _change(outcome: Outcome, name: str) -> str:

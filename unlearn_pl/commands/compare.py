@@ -49,6 +49,7 @@ def compare(
         ValueError: if a file is not a ``results.json``, or the runs are not comparable.
     """
     from unlearn_pl import report
+    from unlearn_pl.printable import printable
     from unlearn_pl.results import read_results
 
     files = [_file(path) for path in results]
@@ -64,7 +65,7 @@ def compare(
     }
     print(formats[format](comparison))
     for note in (*notes, *comparison.notes):
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def _file(path: str) -> Path:

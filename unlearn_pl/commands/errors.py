@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unlearn_pl.masking import masked_message
+from unlearn_pl.printable import printable
+
 PACKAGE = Path(__file__).parents[1]
 STATUS = 1
 """Exit status after such an error; errors of the parser exit with 2."""
@@ -44,7 +47,7 @@ def one_line(error: BaseException) -> str:
     Args:
         error: an exception that was raised.
     """
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = printable(masked_message(" ".join(str(error).split()))) or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     path = Path(frames[-1].filename) if frames else PACKAGE
     if path.is_relative_to(PACKAGE):

@@ -10,8 +10,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 from unlearn_pl.callbacks import EvaluationCallback, SavePretrained
 from unlearn_pl.data import TextDataModule
+from unlearn_pl.masking import MASKED
 from unlearn_pl.modules import FineTuning, UnlearningModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
+from unlearn_pl.printable import printable
 
 ROWS = 8
 """Most metrics of an evaluation in the table."""
@@ -67,7 +69,7 @@ def _table(evaluation: EvaluationCallback) -> str:
     width = max(len(evaluation.benchmark) + 1 + max(map(len, names)), 12)
     lines = [f"{'':<{width}} {'before':>9} {'after':>9}"]
     for name in names:
-        key = f"{evaluation.benchmark}/{name}"
+        key = printable(f"{evaluation.benchmark}/{name}")
         lines.append(f"{key:<{width}} {_cell(before.get(name)):>9} {_cell(after.get(name)):>9}")
     if not before:
         lines.append("(for the values before: --trainer.num_sanity_val_steps -1)")
@@ -89,7 +91,7 @@ def _written(trainer: pl.Trainer, moved: Sequence[tuple[Path, Path]], last: Path
         elif logger.save_dir is not None:
             files.append((str(logger.save_dir), f"logs of {type(logger).__name__}"))
     files += [(str(new), f"results before this run, from {old.name}") for old, new in moved]
-    shown = [(_short(path), meaning) for path, meaning in files]
+    shown = [(printable(_short(path)), meaning) for path, meaning in files]
     width = max(len(path) for path, _ in shown)
     return "\n".join(["Written:", *(f"  {path:<{width}}  {meaning}" for path, meaning in shown)])
 
@@ -108,6 +110,8 @@ def _prompt(trainer: pl.Trainer) -> str:
 
 def _next(trainer: pl.Trainer, last: Path | None) -> str:
     config = _short(str(Path(trainer.default_root_dir) / "config_fit.yaml"))
+    if Path(config).is_file() and MASKED in Path(config).read_text(encoding="utf-8"):
+        config += " -c YOURS.yaml"  # with the secrets and rows that are masked
     exports = [_short(str(callback.path(trainer))) for callback in _exports(trainer)]
     commands = []
     if _evaluations(trainer) and last is not None:

@@ -1,6 +1,7 @@
 """Parsers of the commands: recipes are found by name, and names of earlier versions are understood."""
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -14,6 +15,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from unlearn_pl.commands.errors import DEBUG_VARIABLE
 from unlearn_pl.commands.recipes import find_recipe
 from unlearn_pl.commands.short_help import ShortHelp
+from unlearn_pl.masking import masked, masked_message
+from unlearn_pl.printable import printable
 from unlearn_pl.upgrading import current_path, upgraded
 
 _FULL_PATH = re.compile(r"(?<![\w./-])unlearn_pl(?:\.\w+){3,}(?![\w./-])")
@@ -49,9 +52,9 @@ class UpgradingParser(ArgumentParser):
         from unlearn_pl.commands.hints import explained
 
         parser = getattr(ex, "subcommand_parser", None) or self
-        told = explained(message.removeprefix("argument -c/--config: "), parser.get_defaults().keys())
+        told = explained(masked_message(message).removeprefix("argument -c/--config: "), parser.get_defaults().keys())
         more = f" (`{parser.prog.replace(' [options]', '')} --help` lists all arguments)"
-        print(f"error: {told}{'' if 'ou mean' in told else more}", file=sys.stderr)
+        print(f"error: {printable(told)}{'' if 'ou mean' in told else more}", file=sys.stderr)
         self.exit(2)
 
     def parse_string(
@@ -65,6 +68,20 @@ class UpgradingParser(ArgumentParser):
     ) -> Namespace:
         """Parse a configuration, be it the content of a file or given on the command line."""
         return super().parse_string(_upgraded_yaml(content), path, ext_vars, env, defaults, **kwargs)
+
+    def dump(self, *args: Any, **kwargs: Any) -> str:
+        """The text of a configuration, with masks in the place of secrets."""
+        text = super().dump(*args, **kwargs)
+        try:
+            plain = get_loader("yaml")(text)
+        except yaml.YAMLError:  # another format
+            return masked_message(text)
+        if (safe := masked(plain)) == plain:
+            return text
+        if text.startswith("{"):
+            return json.dumps(safe, indent=2)
+        header = [line for line in text.splitlines(keepends=True) if line.startswith("#")]
+        return "".join(header) + yaml.safe_dump(safe, sort_keys=False)
 
 
 class TrainerParser(UpgradingParser, LightningArgumentParser):

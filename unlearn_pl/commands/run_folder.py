@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from unlearn_pl.callbacks import EvaluationCallback, SavePretrained
+from unlearn_pl.printable import printable
 from unlearn_pl.results import set_aside
 
 NAMED = 6
@@ -26,7 +27,7 @@ def announce_earlier_run(trainer: pl.Trainer, checkpoints: str | Path) -> None:
     found = [*old, *exports, *results]
     if not found:
         return
-    names = ", ".join(_within(root, path) for path in found[:NAMED])
+    names = printable(", ".join(_within(root, path) for path in found[:NAMED]))
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     fates = [
         "old checkpoints stay beside the new ones" if old else "",
@@ -51,6 +52,25 @@ def set_results_aside(trainer: pl.Trainer) -> list[tuple[Path, Path]]:
     """
     moved = [(path, set_aside(path)) for path in default_results(trainer) if path.exists()]
     return [(path, new) for path, new in moved if new is not None]
+
+
+def check_profiler(trainer: pl.Trainer) -> None:
+    """Check that the profiler writes into the folder of the run.
+
+    Args:
+        trainer: as configured.
+
+    Raises:
+        ValueError: if its ``dirpath`` is elsewhere.
+    """
+    given = getattr(trainer, "profiler", None)
+    folder = getattr(given, "dirpath", None)
+    root = Path(trainer.default_root_dir).resolve()
+    if folder is not None and ("://" in str(folder) or not Path(folder).resolve().is_relative_to(root)):
+        raise ValueError(
+            f"trainer.profiler has dirpath={str(folder)!r}, outside of the folder of the run, {str(root)!r}. Accepted: "
+            "a folder inside it, or none, for the folder of the logs."
+        )
 
 
 def default_results(trainer: pl.Trainer) -> list[Path]:

@@ -29,14 +29,18 @@ from unlearn_pl import (  # noqa: F401
 )
 from unlearn_pl.callbacks import EvaluationCallback, ProgressBar, SavePredictions
 from unlearn_pl.commands.fit_summary import fit_summary
+from unlearn_pl.commands.masked_rows import without_rows
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
-from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
+from unlearn_pl.commands.run_folder import announce_earlier_run, check_profiler, set_results_aside
 from unlearn_pl.data import StreamDataModule
+from unlearn_pl.masking import check_unmasked
 from unlearn_pl.modules import ModelModule
-from unlearn_pl.modules.safety.local_checkpoints import check_local
+from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
 from unlearn_pl.modules.safety.scheduler_class import check_scheduler_path
+from unlearn_pl.printable import printable
+from unlearn_pl.recorded_paths import check_local
 
 
 class UnlearnCLI(LightningCLI):
@@ -102,9 +106,14 @@ class UnlearnCLI(LightningCLI):
     # The components ---------------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` by default."""
+        """A Trainer that logs to ``<default_root_dir>/logs/version_N/metrics.csv`` by default.
+
+        Raises:
+            ValueError: if the profiler is to write outside of ``default_root_dir``.
+        """
         kwargs["logger"] = self._loggers()
         trainer = super().instantiate_trainer(**kwargs)
+        check_profiler(trainer)
         _narrow_progress(trainer)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             # Lightning would still write last.ckpt, over that of a real run.
@@ -162,7 +171,8 @@ class UnlearnCLI(LightningCLI):
         if not is_trial and self.trainer.is_global_zero:
             moved = set_results_aside(self.trainer) or []
             last = Path(checkpoint_folder(root)) / "last.ckpt"
-            print(fit_summary(self.trainer, seconds, moved, last if last.exists() else None), flush=True)
+            summary = fit_summary(self.trainer, seconds, moved, last if last.exists() else None)
+            print(printable(summary, keep="\n"), flush=True)
 
     def test(self, **kwargs: Any) -> None:
         """Evaluate, write a results file per evaluation to ``default_root_dir``, and print the metrics once."""
@@ -190,14 +200,14 @@ class UnlearnCLI(LightningCLI):
     def _print_results(self, evaluation: EvaluationCallback) -> None:
         assert evaluation.results is not None
         for name, value in evaluation.results.metrics.items():
-            print(f"{evaluation.benchmark}/{name:<36} {value:.6g}")
+            print(printable(f"{evaluation.benchmark}/{name:<36} {value:.6g}"))
         if evaluation.written is not None:
             self._print_written(evaluation.written)
 
     @rank_zero_only
     def _print_written(self, path: str | Path) -> None:
         if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            print(f"Written to {path}")
+            print(printable(f"Written to {path}"))
 
     @property
     def _ckpt_path(self) -> str | None:
@@ -205,12 +215,15 @@ class UnlearnCLI(LightningCLI):
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the resolved configuration to ``<default_root_dir>/config_<command>.yaml`` and to Weights & Biases."""
+    """Writes the resolved configuration to ``<default_root_dir>/config_<command>.yaml`` and to Weights & Biases.
+
+    Secrets, and rows that the configuration spells out, are masked.
+    """
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Called once, on rank 0, before the run starts."""
         assert trainer.state.fn is not None
-        text = self.parser.dump(self.config)
+        text = without_rows(self.parser.dump(self.config), attached_datamodule(trainer))
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"config_{trainer.state.fn.value}.yaml").write_text(text)
@@ -234,9 +247,10 @@ def check_safe(config: Namespace) -> None:
         config: the parsed configuration of one command.
 
     Raises:
-        ValueError: for an optimizer or a schedule that is none, for a checkpoint at an address, and for
-            ``weights_only: false``.
+        ValueError: for an optimizer or a schedule that is none, for a checkpoint at an address, for ``weights_only:
+            false``, and for a configuration of an earlier run in which something is masked.
     """
+    check_unmasked(config)
     for argument, check in (("optimizer", check_optimizer_path), ("schedule", check_scheduler_path)):
         given = config.get(f"model.init_args.{argument}")
         if isinstance(given, Namespace):

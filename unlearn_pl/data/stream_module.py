@@ -12,8 +12,10 @@ import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
+from unlearn_pl.data.recorded_data import check_data_record, rebuilt
 from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
+from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, check_given_again, record
 from unlearn_pl.types import Batch, StreamProvider, StreamReader
 
@@ -81,20 +83,32 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         self.seed = seed
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, *, allow: Sequence[str] = (), **kwargs: Any
+    ) -> Self:
         """Build the data module of a checkpoint.
+
+        A checkpoint is untrusted input: before anything is built, every class that it names must be a component of
+        data, a data set or a tokenizer, and be in this library, PyTorch, transformers or a module that is imported
+        already. Texts of arguments that take texts, such as paths of files, are not looked up.
 
         Args:
             checkpoint_path: a ``.ckpt`` file.
+            allow: further packages whose modules may be imported and whose classes may be built.
             kwargs: arguments that replace recorded ones, or that could not be recorded, such as rows in memory.
 
         Raises:
-            ValueError: naming every argument that could not be recorded and is not among ``kwargs``.
+            ValueError: naming every argument that could not be recorded and is not among ``kwargs``; naming a class
+                that does not fit or is not imported; for an address, and for Lightning's ``hparams_file``.
         """
-        checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=kwargs.get("weights_only", True))
+        check_local(checkpoint_path)
+        check_no_hparams_file(kwargs)
+        options = {"weights_only": True, **kwargs}
+        checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=options["weights_only"])
         recorded = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        check_data_record(recorded, kwargs, cls, allow)
         check_given_again(checkpoint_path, cls.__name__, recorded, kwargs)
-        return super().load_from_checkpoint(checkpoint_path, **kwargs)
+        return super().load_from_checkpoint(checkpoint_path, **rebuilt(recorded, kwargs, allow), **options)
 
     # Implemented by subclasses ---------------------------------------------------------------------------------------
 

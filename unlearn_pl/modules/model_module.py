@@ -22,9 +22,8 @@ from unlearn_pl.modules.lightning_internals import (
     written_record,
 )
 from unlearn_pl.modules.old_checkpoints import load_with_record
-from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.recorded_classes import check_record
-from unlearn_pl.recorded_paths import check_no_hparams_file
+from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded
@@ -265,6 +264,6 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         else:
             loaded = load_with_record(cls, checkpoint_path, recorded, **kwargs)
         # Keep the record that it was built from: what jsonargparse made of it (its own partials) cannot be recorded.
-        replaced = {name: record(value) for name, value in kwargs.items() if name in arguments_of(loaded)}
+        replaced = record({name: value for name, value in kwargs.items() if name in arguments_of(loaded)})
         loaded.keep_record({**recorded, **replaced})
         return loaded

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_pl.callbacks import TOFUEvaluation
+from unlearn_pl.printable import figure_text
 from unlearn_pl.report.history import Series
 
 if TYPE_CHECKING:
@@ -37,10 +38,16 @@ def plot_forgetting(
         forgetting, retaining = dict(history.get(forget, [])), dict(history.get(retain, []))
         steps = sorted(forgetting.keys() & retaining.keys())
         xs, ys = [retaining[step] for step in steps], [forgetting[step] for step in steps]
-        axes[0].plot(xs, ys, marker="o", markersize=3, label=name)
+        axes[0].plot(xs, ys, marker="o", markersize=3, label=figure_text(name))
     for (name, (forget_probability, retain_probability)), marker in zip(points.items(), "*XDPs", strict=False):
         axes[0].scatter(
-            [retain_probability], [forget_probability], marker=marker, s=110, color="black", label=name, zorder=3
+            [retain_probability],
+            [forget_probability],
+            marker=marker,
+            s=110,
+            color="black",
+            label=figure_text(name),
+            zorder=3,
         )
     axes[0].set(xlabel="retain probability (keep it high)", ylabel="forget probability (bring it down)")
     axes[0].legend()
@@ -66,9 +73,9 @@ def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
     for name in names:
         total = {s: sum(lengths[other].get(s, 0.0) for other in names) for s in lengths[name]}
         steps = [s for s in lengths[name] if total[s] > 0]
-        shares.plot(steps, [lengths[name][s] / total[s] for s in steps], label=name)
+        shares.plot(steps, [lengths[name][s] / total[s] for s in steps], label=figure_text(name))
     for key in [key for key in history if key.startswith("train/cosine/")]:
-        cosines.plot(*zip(*history[key], strict=True), label=key.removeprefix("train/cosine/"))
+        cosines.plot(*zip(*history[key], strict=True), label=figure_text(key.removeprefix("train/cosine/")))
     shares.set(xlabel="optimizer step", ylabel="share of the step", ylim=(-0.02, 1.02))
     cosines.set(xlabel="optimizer step", ylabel="cosine of gradients", ylim=(-1.02, 1.02))
     for axis in (shares, cosines):
@@ -97,14 +104,14 @@ def plot_relearning(
     for axis, (title, names) in zip(axes, titles.items(), strict=True):
         for name in names:
             steps, values = zip(*curves[name], strict=True)
-            (line,) = axis.plot(steps, values, "--" if name.startswith("retain") else "-", label=name)
+            (line,) = axis.plot(steps, values, "--" if name.startswith("retain") else "-", label=figure_text(name))
             if bands and name in bands:
                 low, high = zip(*bands[name], strict=True)
                 axis.fill_between(steps, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
         axis.set(
             xlabel="optimizer step of relearning",
             ylabel="forget probability, rows not shown",
-            title=title,
+            title=figure_text(title),
             ylim=(0, 1.08 * highest),
         )
         axis.legend(fontsize="x-small", loc="upper left")

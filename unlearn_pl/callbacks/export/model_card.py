@@ -10,6 +10,7 @@ import unlearn_pl
 from unlearn_pl.callbacks.export.prompting import Prompting
 from unlearn_pl.callbacks.export.reload import Reload
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.printable import markdown_block, markdown_code, markdown_text
 from unlearn_pl.recording import class_path
 from unlearn_pl.types import StreamProvider
 
@@ -40,7 +41,7 @@ def model_card(
     """
     name = type(module).__name__
     base = module.model_name if isinstance(module, ModelModule) else None
-    origin = f", from `{base}`" if base else ""
+    origin = f", from {markdown_code(base)}" if base else ""
     parts = [
         "---\nlibrary_name: transformers\ntags: [unlearning]\n---",
         f"# Trained with {name}",
@@ -65,7 +66,7 @@ def model_card(
 def _prompting(prompting: Prompting | None) -> str:
     if prompting is None:
         return "The data of training does not say how its prompts were laid out."
-    shown = f"Training laid out every question like this:\n\n```\n{prompting.text}\n```"
+    shown = f"Training laid out every question like this:\n\n{markdown_block(prompting.text)}"
     if prompting.messages is None:
         how = "Write prompts in this form and tokenize them with `add_special_tokens=False`."
         return f"{shown}\n\n{how} The tokenizer's chat template gives another one."
@@ -84,28 +85,33 @@ prompt = tokenizer.apply_chat_template(
 )
 answer = model.generate(**prompt, max_new_tokens=64, do_sample=False)
 print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
-    return f"{shown}\n\nThe chat template of the tokenizer here does the same:\n\n```python\n{code}\n```"
+    return f"{shown}\n\nThe chat template of the tokenizer here does the same:\n\n{markdown_block(code, 'python')}"
 
 
 def _method(module: pl.LightningModule) -> str:
     arguments = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
-    return f"```yaml\n{yaml.safe_dump({class_path(type(module)): _plain(arguments)}, sort_keys=False)}```"
+    text = yaml.safe_dump({class_path(type(module)): _plain(arguments)}, sort_keys=False)
+    return markdown_block(text.rstrip("\n"), "yaml")
 
 
 def _data(data: object) -> str:
     if not isinstance(data, StreamProvider):
         return "Not recorded."
     lines = [f"`{type(data).__name__}`. SHA-256 of what was trained on, and of the evaluated questions:", ""]
-    lines += [f"- stream `{name}`: `{data.stream_fingerprint(name) or 'not known'}`" for name in data.streams]
+    lines += [
+        f"- stream {markdown_code(name)}: `{data.stream_fingerprint(name) or 'not known'}`" for name in data.streams
+    ]
     for split, questions in data.question_hashes().items():
-        lines.append(f"- split `{split}`: {len(questions)} questions")
+        lines.append(f"- split {markdown_code(split)}: {len(questions)} questions")
     return "\n".join(lines)
 
 
 def _metrics(metrics: Mapping[str, tuple[float | None, float | None]]) -> str:
     if not metrics:
         return "No evaluation was part of the run."
-    rows = [f"| {name} | {_cell(before)} | {_cell(after)} |" for name, (before, after) in metrics.items()]
+    rows = [
+        f"| {markdown_text(name)} | {_cell(before)} | {_cell(after)} |" for name, (before, after) in metrics.items()
+    ]
     return "\n".join(["| metric | before | after |", "|---|---|---|", *rows])
 
 

@@ -1,6 +1,7 @@
 """Handling of rows that cannot be used: raise, or skip and count."""
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, TypeVar, get_args
 
 from lightning.pytorch.utilities import rank_zero_info
@@ -9,6 +10,7 @@ from unlearn_pl.data.io.record import BadRowError, Entry, Record
 
 OnBadRow = Literal["error", "skip"]
 T = TypeVar("T")
+_QUOTED = re.compile(r"""(?P<column>column )?(?P<quote>['"])(?P<text>(?:\\.|(?!(?P=quote)).)*)(?P=quote)""")
 
 
 def usable(
@@ -25,8 +27,8 @@ def usable(
         parse: raises :class:`~unlearn_pl.data.io.record.BadRowError` for a row that cannot be used.
         on_bad_row: ``error`` raises at the first such row; ``skip`` skips such rows.
         name: what to call the rows in messages.
-        notes: gets a sentence with the number of rows that were skipped, and the reason of the first; by default it
-            goes to the log.
+        notes: gets a sentence with the number of rows that were skipped, and the reason of the first, without
+            quotations from it; by default it goes to the log.
 
     Raises:
         ValueError: naming the place and the reason; also if no row is left.
@@ -41,7 +43,7 @@ def usable(
             reason = f"{where}: {error}"
             if on_bad_row == "error":
                 raise ValueError(f"{name}: {reason}. on_bad_row='skip' skips such rows.") from error
-            reasons.append(reason)
+            reasons.append(f"{where}: {_without_excerpts(str(error), row)}")
             continue
         used += 1
         yield value
@@ -52,6 +54,12 @@ def usable(
         rank_zero_info(f"{name}: {skipped}")
     elif skipped and notes is not None:
         notes.append(skipped)
+
+
+def _without_excerpts(reason: str, row: Record | BadRowError) -> str:
+    """``reason`` without quotations from the row, which logs must not keep; names of columns stay."""
+    names = {str(name) for name in row} if isinstance(row, Mapping) else set()
+    return _QUOTED.sub(lambda found: found[0] if found["column"] or found["text"] in names else "'...'", reason)
 
 
 def check_on_bad_row(on_bad_row: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
+from unlearn_pl.data.io.contained import check_contained, check_saved
 from unlearn_pl.data.io.formats import ACCEPTED, FORMATS, format_of, numbered, read_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.io.in_memory import rows_of
@@ -50,7 +51,7 @@ def files_of(path: str | Path) -> list[Path]:
     """The files that hold the rows of ``path``: itself, or the readable ones inside, in the order of their names.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or one is a link that leads out of the folder.
     """
     root = Path(path)
     if root.is_file():
@@ -58,8 +59,11 @@ def files_of(path: str | Path) -> list[Path]:
     if not root.is_dir():
         raise ValueError(f"There is no file or folder {str(path)!r}.")
     if (root / "state.json").is_file() or (root / "dataset_dict.json").is_file():
+        check_saved(root)
         return [root]
-    found = sorted(file for file in root.rglob("*") if file.is_file() and format_of(file) in FORMATS)
+    found = sorted(
+        check_contained(file, root) for file in root.rglob("*") if file.is_file() and format_of(file) in FORMATS
+    )
     if not found:
         raise ValueError(f"The folder {str(path)!r} has no file of a kind that is read; accepted are {ACCEPTED}.")
     return found

@@ -1,13 +1,14 @@
 """Readers of file formats: rows one after the other, each with its place in the file."""
 
 import csv
-import gzip
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
+from unlearn_pl.data.io.bounded_gzip import BoundedGzip
 from unlearn_pl.data.io.in_memory import check_unique, plain
 from unlearn_pl.data.io.record import BadRowError, Entry, Record
 
@@ -161,16 +162,21 @@ def _read_saved(path: Path) -> Iterator[Entry]:
 
 def _open(path: Path, encoding: str) -> TextIO:
     """The file as text; a byte that is not of ``encoding`` becomes a surrogate, which :func:`_decoded` finds."""
-    with path.open("rb") as raw:
-        opener = gzip.open if raw.read(2) == _GZIP else open
-    with opener(path, "rb") as file:
+    with _unpacked(path) as file:
         mark = file.read(4)
     if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     elif mark.startswith(b"\xef\xbb\xbf"):
         encoding = "utf-8-sig"
     # Lines end at \n alone: JSON strings may hold the other line separators of Unicode as they are.
-    return cast(TextIO, opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="\n"))
+    return io.TextIOWrapper(_unpacked(path), encoding=encoding, errors="surrogateescape", newline="\n")
+
+
+def _unpacked(path: Path) -> io.BufferedReader:
+    """The bytes of the file; compressed ones up to a limit, since a few kilobytes may stand for gigabytes."""
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == _GZIP
+    return io.BufferedReader(BoundedGzip(path)) if is_compressed else path.open("rb")
 
 
 def _decoded(text: str) -> str:

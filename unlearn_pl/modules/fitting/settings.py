@@ -85,8 +85,8 @@ def settled(component: Recorded) -> dict[str, Any]:
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` as plain data, without live objects."""
-    return {name: record(_number(value)) for name, value in values.items()}
+    """``values`` as plain data, without live objects and secrets."""
+    return dict(record({name: _number(value) for name, value in values.items()}))
 
 
 def _number(value: Any) -> Any:
