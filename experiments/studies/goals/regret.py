@@ -5,7 +5,7 @@ one of eight, or half of what is known about each, in 32 and 120 steps, at three
 same everywhere: its goals are half of the holdout level, and 90 % of the retain probability.
 
     python -m experiments.studies.goals.regret                               # everything, 5 seeds: hours
-    python -m experiments.studies.goals.regret --seeds 2 --problems UCE,NPO  # some of it
+    python -m experiments.studies.goals.regret --seeds 2 --problems "UCE;NPO" # some of it
     python -m experiments.studies.goals.regret --table_only true             # the tables of earlier runs
 
 Every run is kept in `regret.jsonl`; what is there already is not run again.
@@ -122,7 +122,7 @@ def study(
 
     Args:
         folder: where models and trials are kept.
-        problems: names, separated by commas; all by default.
+        problems: names, separated by semicolons; all by default.
         names: of the arms, separated by semicolons; all by default.
         seeds: number of seeds, from 20 on.
         table_only: run nothing.
@@ -131,7 +131,7 @@ def study(
     trials: list[Trial] = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(t["problem"], t["arm"], t["rate"], t["seed"]) for t in trials}
     for seed in range(FIRST_SEED, FIRST_SEED if table_only else FIRST_SEED + seeds):
-        for name in problems.split(",") if problems else PROBLEMS:
+        for name in problems.split(";") if problems else PROBLEMS:
             problem = PROBLEMS[name]
             world = problem.world(Path(folder), seed)
             for arm, setting in arms(problem).items():
