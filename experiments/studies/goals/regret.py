@@ -4,9 +4,9 @@ Tiny models forget fictitious authors with four forget losses, with two and thre
 one of eight, or half of what is known about each, in 32 and 120 steps, at three learning rates. Every setting is the
 same everywhere: its goals are half of the holdout level, and 90 % of the retain probability.
 
-    python -m experiments.studies.goals.regret                               # everything, 5 seeds: hours
-    python -m experiments.studies.goals.regret --seeds 2 --problems "UCE;NPO" # some of it
-    python -m experiments.studies.goals.regret --table_only true             # the tables of earlier runs
+    python -m experiments.studies.goals.regret                                 # everything, 5 seeds: hours
+    python -m experiments.studies.goals.regret --seeds 2 --problems "UCE;NPO"  # some of it
+    python -m experiments.studies.goals.regret --table_only true               # the tables of earlier runs
 
 Every run is kept in `regret.jsonl`; what is there already is not run again.
 """
