@@ -27,7 +27,7 @@ def refused(capsys, *arguments: str) -> str:
         ("--model.optimizer=Adamw", "Did you mean torch.optim.AdamW"),
         ("--model=MOLM", "--model: there is no class 'MOLM'. Did you mean MOLLM?"),
         ("--model.scope=globl", "accepted: 'global', 'group', 'tensor'. Did you mean global?"),
-        ("--model.combiner.normalizing=l2", "MinNorm has no argument 'normalizing'. Did you mean normalization?"),
+        ("--model.combiner.normalizing=l2", "GoalBarrier has no argument 'normalizing'. Did you mean normalization?"),
         ("--data.batchsize=4", "TOFUDataModule has no argument 'batchsize'. Did you mean batch_size"),
         ("--trainr.max_epochs=3", "there is no argument --trainr.max_epochs. Did you mean --trainer.max_epochs"),
         ("--lr=1e-4", "Did you mean --model.optimizer.lr?"),

@@ -182,6 +182,15 @@ def test_a_run_ends_at_its_goals(target, make, caplog):
     assert f"forget {module.descent.goals.progress[0]:.3f} (goal <= {0.5 * start:.3g})" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("goals", "combiner"),
+    [(GOALS, GoalBarrier), ({"retain": AtLeast(share=0.9)}, MinNorm), ({}, MinNorm), (None, MinNorm)],
+    ids=["both", "floor", "none", "None"],
+)
+def test_mollm_chooses_the_rule_that_its_goals_need(target, goals, combiner):
+    assert type(MOLLM(model_of(target), goals=goals, **OPTIONS).combiner) is combiner
+
+
 def test_a_goal_out_of_reach_is_reported(target, caplog):
     goals = {"forget": AtMost(0.0), "retain": AtLeast(share=0.9)}
     module = GradDiff(model_of(target), combiner=GoalBarrier(), goals=goals, **OPTIONS)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from unlearn_pl.combiners import GoalBarrier
 from unlearn_pl.commands.story import Story
 from unlearn_pl.goals import AtLeast, AtMost
 from unlearn_pl.modules import MOLLM, GradDiff
@@ -57,7 +56,7 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
     # A model that has learned little gives unseen answers no probability to speak of.
     goals = {"forget": AtMost(share=0.5) if fast else AtMost("holdout"), "retain": AtLeast(share=0.9)}
     swift = partial(torch.optim.AdamW, lr=1e-3, betas=(0.5, 0.999))
-    with_goals = MOLLM(target, combiner=GoalBarrier(), goals=goals, optimizer=swift)
+    with_goals = MOLLM(target, goals=goals, optimizer=swift)
     story.unlearn("mollm_goals", with_goals)
     results |= {name: story.evaluate(name, retain_results) for name in UNLEARNED}
     say(f"Where the goals have led: {with_goals.descent.goals.summary()}.")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from unlearn_pl.functional import model_utility
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import FineTuning, PretrainedModule, UnlearningModule
 from unlearn_pl.optim import LinearWarmup
+from unlearn_pl.results import read_results
 
 AUTHORS, GENERAL_FACTS, BATCH, EPOCHS = 4, 12, 10, 6
 MEMORIZING_EPOCHS, MEMORIZING_RATE = 30, 4e-3
@@ -64,10 +65,29 @@ class World:
     Args:
         folder: where models are kept.
         seed: of facts, initial weights and order of examples.
+        forget_authors: authors that are to be forgotten.
+        retain_authors: authors that are rehearsed.
+        holdout_authors: authors that no model is trained on.
+        data: class of the data module.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        forget_authors: int = AUTHORS,
+        retain_authors: int = AUTHORS,
+        holdout_authors: int = 1,
+        data: type[SyntheticAuthorsDataModule] = SyntheticAuthorsDataModule,
+    ) -> None:
         self.folder, self.seed = folder, seed
+        self._data_class = data
+        self._authors = {
+            "forget_authors": forget_authors,
+            "retain_authors": retain_authors,
+            "holdout_authors": holdout_authors,
+        }
         self.retain_results = folder / "retain" / "results.json"
         self._tokenizer = self._data(None).tokenizer
 
@@ -86,6 +106,13 @@ class World:
             trainer.validate(PretrainedModule(self.target), self._unlearning_data, verbose=False)
         return metrics_of(trainer)
 
+    @cached_property
+    def retrained_metrics(self) -> Mapping[str, float]:
+        """Metrics of the model that never saw what is to be forgotten."""
+        if not self.retain_results.exists():
+            self._evaluate_retain_model()
+        return read_results(self.retain_results).metrics
+
     def unlearn(
         self,
         method: Callable[..., UnlearningModule],
@@ -95,10 +122,14 @@ class World:
         epochs: int = EPOCHS,
     ) -> dict[str, float]:
         """Metrics after an unlearning run, which ``descent`` watches."""
-        pl.seed_everything(self.seed, verbose=False)
         optimizer = partial(torch.optim.AdamW, lr=rate)
         module = method(deepcopy(self.target), combiner=combiner, optimizer=optimizer)
-        callbacks = [self._evaluation(), *([] if descent is None else [descent])]
+        return self.fit(module, epochs, [] if descent is None else [descent])
+
+    def fit(self, module: UnlearningModule, epochs: int, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
+        """Metrics after a run of ``module``, whose model is a copy of the target."""
+        pl.seed_everything(self.seed, verbose=False)
+        callbacks = [self._evaluation(), *callbacks]
         trainer = self._trainer(max_epochs=epochs, check_val_every_n_epoch=epochs, callbacks=callbacks)
         with quiet():
             trainer.fit(module, self._unlearning_data)
@@ -139,11 +170,9 @@ class World:
         return self._data(self._tokenizer)
 
     def _data(self, tokenizer: object, **options: object) -> SyntheticAuthorsDataModule:
-        return SyntheticAuthorsDataModule(
+        return self._data_class(
             tokenizer,  # type: ignore[arg-type]
-            forget_authors=AUTHORS,
-            retain_authors=AUTHORS,
-            holdout_authors=1,
+            **self._authors,
             general_facts=GENERAL_FACTS,
             facts_seed=self.seed,
             vocab_size=1500,

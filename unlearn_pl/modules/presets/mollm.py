@@ -1,9 +1,10 @@
 """MOLLM: a bounded forget loss, KL to the reference model and the retain loss, descended together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Unpack
 
-from unlearn_pl.combiners import Combiner, MinNorm
+from unlearn_pl.combiners import Combiner, GoalBarrier, MinNorm
+from unlearn_pl.goals import Goal
 from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.unlearning import UnlearningModule
@@ -20,11 +21,19 @@ class MOLLM(UnlearningModule):
 
     Args:
         model: what to unlearn from.
-        combiner: by default ``MinNorm(satisfied={"forget": 0.1})``: the forget loss leaves the solve while it is
-            satisfied. The study in ``experiments/README.md`` chose it.
+        combiner: by default :class:`~unlearn_pl.combiners.GoalBarrier` where ``goals`` bound the forget objective, else
+            ``MinNorm(satisfied={"forget": 0.1})``, the paper's rule: the forget loss leaves the solve while it is
+            satisfied. The studies in ``experiments/README.md`` chose both; goals need no tuning.
         reference: the reference model; by default (None) a frozen copy of the model. With LoRA: ``AdapterReference()``.
         normal_stream: stream of the KL objective; by default ``normal`` when the data has one, else ``retain``.
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
+
+    Example:
+        >>> from unlearn_pl.goals import AtLeast, AtMost
+        >>> from unlearn_pl.models import tiny_llama
+        >>> goals = {"forget": AtMost("holdout"), "retain": AtLeast(share=0.9)}
+        >>> [type(MOLLM(tiny_llama(32), goals=given).combiner).__name__ for given in (goals, None)]
+        ['GoalBarrier', 'MinNorm']
 
     References:
         Pan et al., Multi-objective large language model unlearning, arXiv 2412.20412.
@@ -47,10 +56,14 @@ class MOLLM(UnlearningModule):
         super().__init__(
             model,
             objectives,
-            combiner or MinNorm(satisfied={"forget": 0.1}),
+            combiner or self._default_combiner(options.get("goals")),
             reference or FrozenReference(),
             **options,
         )
+
+    @staticmethod
+    def _default_combiner(goals: Mapping[str, Goal] | None) -> Combiner:
+        return GoalBarrier() if "forget" in (goals or {}) else MinNorm(satisfied={"forget": 0.1})
 
     def streams_to_load(self, available: Sequence[str]) -> list[str]:
         """Read the KL objective from the ``normal`` stream when the data has one and none was named."""
