@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unlearn_pl.callbacks import TOFUEvaluation
 from unlearn_pl.report.history import Series
+from unlearn_pl.results.atomic_file import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,5 +129,6 @@ def _figure(columns: int) -> tuple["Figure", list["Axes"]]:
 
 
 def _save(figure: "Figure", path: str | Path) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    path = Path(path) if Path(path).suffix else Path(f"{path}.png")
+    with atomic_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=130, format=path.suffix[1:])
