@@ -1,24 +1,25 @@
 """Mutated inputs for every reader of files: ``python -m tests.fuzz.run [--inputs 2000] [--only NAME]``.
 
-Every reader runs in a process of its own with at most 1 GB more memory than at its start. The exit code is 1 if an input
-was read as something else in a format with a digest, raised an undocumented error, or took more than 5 seconds.
+Every reader runs in a process of its own with at most 1 GB more memory than at its start. The exit code is 1 if an
+input was read as something else in a format with a digest, raised an undocumented error, or took more than 5 seconds.
 """
 
 import argparse
-import multiprocessing
+import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.fuzz.readers import readers
-from tests.fuzz.trial import OUTCOMES, Trials, memory_limit, trials
+from tests.fuzz.trial import OUTCOMES, memory_limit, trials
 
 MEMORY = 1 << 30
-LONGEST = 3600
+LONGEST = 1800
 """Seconds after which a reader that does not come back is stopped."""
+HEAD = ["reader", "inputs", *OUTCOMES, "slowest", "memory"]
 
 
 def main() -> int:
@@ -27,40 +28,42 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=2000, help="mutated inputs for each reader")
     parser.add_argument("--seed", type=int, default=0, help="seed of the mutations")
     parser.add_argument("--only", action="append", help="name of a reader; may be given several times")
+    parser.add_argument("--here", action="store_true", help="in this process, with the result as JSON")
     given = parser.parse_args()
-    rows, failures = [], []
+    if given.here:
+        sys.stdout.write(json.dumps(_tried(given.only[0], given.inputs, given.seed)) + "\n")
+        return 0
+    failures: list[str] = []
+    for line in (HEAD, ["---"] * len(HEAD)):
+        sys.stdout.write(_line(line))
     for name in given.only or readers():
-        found, memory = _in_process(name, given.inputs, given.seed)
-        failures += [f"{name}: {line}" for line in found.failures]
-        counts = [str(found.counts[outcome]) for outcome in OUTCOMES]
-        row = [name, str(sum(found.counts.values())), *counts, f"{found.slowest:.2f} s", memory]
-        rows.append(row)
-        print(" | ".join(row), file=sys.stderr, flush=True)
-    print(_table(["reader", "inputs", *OUTCOMES, "slowest", "memory"], rows))
-    print(*failures, sep="\n", file=sys.stderr)
+        row, failed = _in_process(name, given.inputs, given.seed)
+        sys.stdout.write(_line(row))
+        sys.stdout.flush()
+        failures += [f"{name}: {line}\n" for line in failed]
+    sys.stderr.writelines(failures)
     return 1 if failures else 0
 
 
-def _in_process(name: str, inputs: int, seed: int) -> tuple[Trials, str]:
-    context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    process = context.Process(target=_try, args=(name, inputs, seed, sending))
-    process.start()
-    sending.close()
+def _in_process(name: str, inputs: int, seed: int) -> tuple[list[str], list[str]]:
+    command = [sys.executable, "-m", "tests.fuzz.run", "--here", "--only", name]
     try:
-        if receiving.poll(LONGEST):
-            return receiving.recv()
-        reason = f"did not come back within {LONGEST} s"
-    except EOFError:
-        process.join()
-        reason = f"ended with exit code {process.exitcode}"
-    finally:
-        process.kill()
-        process.join()
-    return Trials(failures=[f"the process {reason}"]), "-"
+        done = subprocess.run(
+            [*command, "--inputs", str(inputs), "--seed", str(seed)],
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )
+    except subprocess.TimeoutExpired:
+        return [name, *["-"] * (len(HEAD) - 1)], [f"did not come back within {LONGEST} s"]
+    if done.returncode:
+        return [name, *["-"] * (len(HEAD) - 1)], [f"exit code {done.returncode}: {done.stderr[-1000:]}"]
+    row, failures = json.loads(done.stdout.splitlines()[-1])
+    return row, failures
 
 
-def _try(name: str, inputs: int, seed: int, sending: Connection) -> None:
+def _tried(name: str, inputs: int, seed: int) -> tuple[list[str], list[str]]:
     reader = readers()[name]
     with tempfile.TemporaryDirectory() as folder:
         for part in ("valid", "mutated"):
@@ -70,14 +73,14 @@ def _try(name: str, inputs: int, seed: int, sending: Connection) -> None:
         with memory_limit(MEMORY):
             found = trials(reader, Path(folder, "mutated"), inputs, seed)
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    sending.send((found, f"+{more:.0f} MB"))
+    counts = [str(found.counts[outcome]) for outcome in OUTCOMES]
+    row = [name, str(sum(found.counts.values())), *counts, f"{found.slowest:.2f} s", f"+{more:.0f} MB"]
+    return row, found.failures
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     sys.exit(main())

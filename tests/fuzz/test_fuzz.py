@@ -11,6 +11,6 @@ def test_only_documented_errors_and_nothing_silent_in_sealed_formats(tmp_path, n
     reader = readers()[name]
     found = trials(reader, tmp_path, 100)
     assert not found.failures, "\n".join(found.failures)
-    assert found.counts[ERROR] > 0
+    assert found.counts[EQUAL] < 100
     if reader.sealed:
         assert found.counts[EQUAL] + found.counts[ERROR] == 100

@@ -18,6 +18,7 @@ _DAMAGED = (
     NotImplementedError,
     RecursionError,
     MemoryError,  # a size in a damaged header
+    SystemError,  # the same, in Arrow's texts
 )
 
 
@@ -37,9 +38,11 @@ def readable(entries: Iterable[Entry], path: Path) -> Iterator[Entry]:
     while True:
         try:
             entry = next(reading, None)
-        except (FileNotFoundError, PermissionError):
+        except PermissionError:
             raise
         except _DAMAGED as error:
+            if isinstance(error, FileNotFoundError) and not path.exists():
+                raise
             if type(error) is ValueError and str(path) in str(error):
                 raise
             after = f" after {number} rows" if number else ""

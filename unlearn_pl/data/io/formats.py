@@ -166,7 +166,7 @@ def _read_saved(path: Path) -> Iterator[Entry]:
     dataset = load_from_disk(str(path))
     if isinstance(dataset, DatasetDict):
         raise ValueError(f"{path} has the splits {sorted(dataset)}; accepted is the folder of one of them.")
-    return numbered(dataset, str(path))
+    yield from numbered(dataset, str(path))
 
 
 # Text and rows -------------------------------------------------------------------------------------------------------

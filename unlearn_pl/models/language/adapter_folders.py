@@ -22,12 +22,12 @@ def adapter_config(path: str, revision: str | None = None) -> dict[str, object] 
     """The contents of ``adapter_config.json`` in a folder or repository; None if there is no such file.
 
     Raises:
-        ValueError: if it is not a JSON object.
+        ValueError: if it is not a JSON object, or names the base model by anything but text.
     """
     from transformers.utils import find_adapter_config_file
 
     file = find_adapter_config_file(path, revision=revision)
-    return None if file is None else read_json(file)
+    return None if file is None else _read(Path(file))
 
 
 def tokenizer_location(path: str, revision: str | None = None) -> tuple[str, str | None]:
@@ -38,11 +38,20 @@ def tokenizer_location(path: str, revision: str | None = None) -> tuple[str, str
     folder = Path(path)
     if not (folder / "adapter_config.json").is_file() or any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return path, revision
-    config = read_json(folder / "adapter_config.json")
+    config = _read(folder / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if not base or Path(base).resolve() == folder.resolve():
         return path, revision
-    return tokenizer_location(str(base), config.get("revision"))
+    revision = config.get("revision")
+    return tokenizer_location(str(base), None if revision is None else str(revision))
+
+
+def _read(file: Path) -> dict[str, object]:
+    config = read_json(file)
+    for name in ("base_model_name_or_path", "revision"):
+        if (value := config.get(name)) is not None and not (isinstance(value, str) and value.isprintable()):
+            raise ValueError(f"{str(file)!r} has {value!r} as its {name}; accepted is text without control characters.")
+    return config
 
 
 def load_merged(
