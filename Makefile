@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT = 0
 WORKERS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-slow coverage lint format bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-slow coverage lint format fuzz bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -35,6 +35,9 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+fuzz: $(INSTALLED)  ## thousands of damaged inputs for every reader of files (minutes)
+	$(RUN) -m tests.fuzz.run
 
 bench: $(INSTALLED)  ## time and memory of a step, side by side with what else one would use
 	$(RUN) -m benchmarks.step_cost

@@ -56,10 +56,9 @@ def _data() -> dict[str, Reader]:
     text = "".join(f"{r['question']} {r['answer']}\n" for r in FLAT).encode()
     plain = {"rows.jsonl": lines, "rows.json": listed, "rows.csv": comma, "rows.txt": text}
     found = {name: _file(name, data, partial(_rows, name)) for name, data in plain.items()}
-    packed = {f"{name}.gz": (name, data) for name, data in plain.items()}
-    for name, (inner, data) in packed.items():
+    packed = {f"{name}.gz": data for name, data in plain.items()}
+    for name, data in packed.items():
         found[name] = _file(name, _squeezed(data), partial(_rows, name), inside=(gzip.decompress, _squeezed))
-        assert format(inner)
     parquet = Reader(_parquet, ("rows.parquet",), partial(_rows, "rows.parquet"), mutations=BYTES)
     saved = ("state.json", "dataset_info.json", "data-00000-of-00001.arrow")
     return {
