@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT = 0
 WORKERS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-slow coverage lint format audit bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-slow coverage lint format audit fuzz bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -39,6 +39,9 @@ format: $(INSTALLED)
 audit: $(INSTALLED)  ## known vulnerabilities of what is installed and of the lowest versions; AUDIT=further arguments of pip-audit
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[audit]"
 	$(RUN) .ci/audit.py $(AUDIT)
+
+fuzz: $(INSTALLED)  ## thousands of damaged inputs for every reader of files (minutes)
+	$(RUN) -m tests.fuzz.run
 
 bench: $(INSTALLED)  ## time and memory of a step, side by side with what else one would use
 	$(RUN) -m benchmarks.step_cost

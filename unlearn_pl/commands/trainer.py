@@ -41,6 +41,7 @@ from unlearn_pl.modules.safety.recorded_classes import find
 from unlearn_pl.modules.safety.scheduler_class import check_scheduler_path
 from unlearn_pl.printable import printable
 from unlearn_pl.recorded_paths import check_local
+from unlearn_pl.results.atomic_file import atomic_file
 
 
 class UnlearnCLI(LightningCLI):
@@ -225,8 +226,8 @@ class RunConfig(SaveConfigCallback):
         assert trainer.state.fn is not None
         text = without_rows(self.parser.dump(self.config), attached_datamodule(trainer))
         folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"config_{trainer.state.fn.value}.yaml").write_text(text)
+        with atomic_file(folder / f"config_{trainer.state.fn.value}.yaml") as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams({"config": yaml.safe_load(text)})
