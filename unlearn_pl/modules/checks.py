@@ -43,7 +43,7 @@ def check_trainer(trainer: pl.Trainer) -> None:
         )
     if trainer.gradient_clip_algorithm not in (None, "norm"):
         raise ValueError(
-            f"Trainer(gradient_clip_algorithm={str(trainer.gradient_clip_algorithm)!r}) is not supported; accepted: "
+            f"Trainer(gradient_clip_algorithm={trainer.gradient_clip_algorithm.value!r}) is not supported; accepted: "
             "'norm'. The module clips the norm of the combined gradient: gradient_clip_val of the module."
         )
     overfit: float = trainer.overfit_batches  # type: ignore[attr-defined]

@@ -387,6 +387,7 @@ class UnlearningModule(ModelModule):
         """
         if self.fitting:
             check_resumed(checkpoint, self.mask)
+            check_callbacks(self, self.trainer)  # again, for not every one can resume
         self.descent.load_state_dict(checkpoint["unlearn_pl"])
         if self.fitting:
             self._run.resume(checkpoint)
