@@ -13,7 +13,8 @@ from lightning.pytorch.loggers import CSVLogger
 from tests import kit
 from tests.trainer.tiny_run import ADAMW, Seen, assert_same, data, fit, model, module, weights
 from unlearn_pl.models import CausalLM, LoRA, save_pretrained
-from unlearn_pl.modules import NPO, GradDiff
+from unlearn_pl.modules import NPO, FSDP2Strategy, GradDiff
+from unlearn_pl.modules.fitting.lightning_callbacks import check_callbacks
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def saved(tmp_path, run) -> Path:
 def test_averages_that_cannot_be_are_refused(folder, tmp_path):
     average = callbacks.WeightAveraging()
     with pytest.raises(ValueError, match=r"WeightAveraging does not work here: it copies .*Use .*AveragedW"):
-        fit(average, module=NPO(folder), strategy="fsdp2")
+        check_callbacks(NPO(folder), kit.trainer(callbacks=[average], strategy=FSDP2Strategy()))
     path = tmp_path / "adapter.ckpt"
     fit(average, module=GradDiff(CausalLM(folder, lora=LoRA(r=2))))[0].save_checkpoint(path)
     with pytest.raises(ValueError, match=r"it cannot resume from .* adapters alone. Use .*AveragedWeights"):

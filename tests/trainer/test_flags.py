@@ -38,7 +38,6 @@ def torch_flags(monkeypatch):
 SAME = {
     "barebones": True,
     "benchmark": True,
-    "detect_anomaly": True,
     "deterministic": True,
     "enable_autolog_hparams": False,
     "enable_model_summary": True,

@@ -23,6 +23,7 @@ def test_overfitting_streams(batches):
     refused(rf"overfit_batches={batches}\).*fewer rows instead; limit_train_batches", overfit_batches=batches)
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
 def test_overfitting_plain_data_loaders():
     questions = data()
     questions.setup("fit")
@@ -36,6 +37,7 @@ def test_overfitting_plain_data_loaders():
     assert trained.windows_closed == 3
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about its own parts
 def test_compiled_modules():
     trained = module()
     compiled = torch.compile(trained)
@@ -46,7 +48,7 @@ def test_compiled_modules():
 
 
 def test_weights_alone_do_not_resume(tmp_path):
-    trainer, trained = fit()
+    trainer, _ = fit()
     trainer.save_checkpoint(tmp_path / "weights.ckpt", weights_only=True)
     refused(r"holds weights only.*start a new run from them: load_from_checkpoint", ckpt_path=tmp_path / "weights.ckpt")
     kit.trainer(limit_val_batches=1).validate(module(), data(), ckpt_path=tmp_path / "weights.ckpt", verbose=False)
