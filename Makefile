@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT = 0
 WORKERS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-slow coverage lint format bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow coverage lint format bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -22,6 +22,10 @@ test: lint  ## lint, types and all tests but the slow studies
 
 coverage: $(INSTALLED)  ## the same tests, and which lines of the package they run
 	$(TESTS) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=xml
+
+ORDERS ?= 1 2
+test-random: $(INSTALLED)  ## all tests but the slow studies, in two random orders
+	for order in $(ORDERS); do $(TESTS) -m "not slow" --random-order-seed $$order || exit 1; done
 
 test-slow: $(INSTALLED)  ## the studies that take minutes
 	$(RUN) -m pytest -m slow
