@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner
-from unlearn_pl.engine import Descent, OnNonFinite, check_streams, stream_needs
+from unlearn_pl.engine import Descent, OnNonFinite, Step, check_streams, stream_needs
 from unlearn_pl.functional import Rescale
 from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope, restore
@@ -192,7 +192,7 @@ class UnlearningModule(ModelModule):
                 self.optimizers().step()  # type: ignore[union-attr]
         self._learning_rates.after_step(step.moves)
         restore(self.trained_parameters, None)
-        report(self, step)
+        self._report(step)
 
     def view(self, stream: str, batch: Batch) -> View:
         """One forward of one stream, with everything that its objectives need.
@@ -233,6 +233,9 @@ class UnlearningModule(ModelModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient that the optimizer is about to use."""
         self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
+
+    def _report(self, step: Step) -> None:
+        report(self, step)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of a validation inside ``fit`` against the optimizer step that has just been taken."""
