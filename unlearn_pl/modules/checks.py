@@ -10,12 +10,13 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from unlearn_pl.gradients import GradientSource
 from unlearn_pl.masks import Mask
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.modules.lightning_internals import tensor_parallel_size, uses_static_graph
+from unlearn_pl.modules.fitting.resuming import check_whole
+from unlearn_pl.modules.lightning_internals import attached_datamodule, tensor_parallel_size, uses_static_graph
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_maker
 from unlearn_pl.modules.safety.scheduler_class import check_schedule
 from unlearn_pl.objectives import Objective
 from unlearn_pl.references import Reference
-from unlearn_pl.types import parse_needs
+from unlearn_pl.types import StreamProvider, parse_needs
 
 
 def check_clipping(gradient_clip_val: float | None) -> None:
@@ -32,13 +33,24 @@ def check_trainer(trainer: pl.Trainer) -> None:
     """Check the Trainer's flags against manual optimization with a gradient per objective.
 
     Raises:
-        ValueError: for gradient clipping and accumulation on the Trainer, FSDP1, DeepSpeed, tensor parallelism
-            and ``16-mixed`` precision.
+        ValueError: for gradient clipping and accumulation on the Trainer, ``overfit_batches`` with a data module of
+            streams, FSDP1, DeepSpeed, tensor parallelism and ``16-mixed`` precision.
     """
     if trainer.gradient_clip_val is not None:
         raise ValueError(
             f"Trainer(gradient_clip_val={trainer.gradient_clip_val}) would clip before the objectives are combined. "
             f"Give it to the module instead: gradient_clip_val={trainer.gradient_clip_val}."
+        )
+    if trainer.gradient_clip_algorithm not in (None, "norm"):
+        raise ValueError(
+            f"Trainer(gradient_clip_algorithm={trainer.gradient_clip_algorithm.value!r}) is not supported; accepted: "
+            "'norm'. The module clips the norm of the combined gradient: gradient_clip_val of the module."
+        )
+    overfit: float = trainer.overfit_batches  # type: ignore[attr-defined]
+    if overfit and isinstance(attached_datamodule(trainer), StreamProvider):
+        raise ValueError(
+            f"Trainer(overfit_batches={overfit}) would replace the samplers of the streams. Give the "
+            "data module fewer rows instead; limit_train_batches makes epochs shorter."
         )
     if trainer.accumulate_grad_batches != 1:
         raise ValueError(
@@ -131,8 +143,10 @@ def check_resumed(checkpoint: Mapping[str, Any], mask: Mask | None) -> None:
 
     Raises:
         ValueError: if the checkpoint was trained with another mask (the optimizer's moments would move weights that
-            this one keeps fixed), or by a version that counted micro-batches instead of optimizer steps.
+            this one keeps fixed), or by a version that counted micro-batches instead of optimizer steps, or if it holds
+            weights alone.
     """
+    check_whole(checkpoint)
     if "micro_batches_per_step" in checkpoint["unlearn_pl"]:
         raise ValueError(
             "The checkpoint was written by an earlier version, which counted its position in the data in micro-batches "

@@ -31,6 +31,11 @@ def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
     return getattr(trainer, "datamodule", None)  # the attribute is missing until there is one
 
 
+def is_compiled(module: pl.LightningModule) -> bool:
+    """Whether the Trainer was given ``torch.compile(module)``, which it unwraps."""
+    return module._compiler_ctx is not None
+
+
 def uses_static_graph(strategy: Strategy) -> bool:
     """Whether DDP was told that every step has the same graph."""
     return isinstance(strategy, DDPStrategy) and bool(strategy._ddp_kwargs.get("static_graph"))

@@ -18,6 +18,7 @@ from unlearn_pl.modules.lightning_internals import (
     attached_datamodule,
     attached_trainer,
     buffers_keep_their_type,
+    is_compiled,
     load_checked,
     written_record,
 )
@@ -67,7 +68,16 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         return data if isinstance(data, StreamProvider) else None
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Let the Trainer load checkpoints from files only; this is the first hook that Lightning calls."""
+        """Let the Trainer load checkpoints from files only; this is the first hook that Lightning calls.
+
+        Raises:
+            ValueError: if the Trainer was given ``torch.compile(module)``.
+        """
+        if is_compiled(self):
+            raise ValueError(
+                "torch.compile(module) cannot compile a module that changes the graph with the objectives. Compile the "
+                "decoder layers: CausalLM(name, compile=True)."
+            )
         load_checked(self.trainer.strategy, self.check_file)
         return []
 

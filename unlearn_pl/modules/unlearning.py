@@ -22,8 +22,10 @@ from unlearn_pl.models import LiveModel, ModelLike
 from unlearn_pl.modules.checks import check_clipping, check_parts, check_resumed, check_scattering, check_trainer
 from unlearn_pl.modules.fitting.descent_part import DescentPart
 from unlearn_pl.modules.fitting.learning_rates import LearningRates
+from unlearn_pl.modules.fitting.lightning_callbacks import check_callbacks
 from unlearn_pl.modules.fitting.momentum import default_optimizer
 from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
+from unlearn_pl.modules.fitting.progress import report
 from unlearn_pl.modules.fitting.run import KEY, Run
 from unlearn_pl.modules.levels import begin_at_levels
 from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress, read_optimizers
@@ -233,17 +235,11 @@ class UnlearningModule(ModelModule):
         self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
 
     def _report(self, step: Step) -> None:
-        """Log the first step and every ``log_every_n_steps``-th one."""
-        metrics = step.metrics() | {f"train/skipped/{reason}": float(n) for reason, n in self.skipped.items()}
-        losses = {key: value for key, value in metrics.items() if key.startswith("train/loss/")}
-        self.log_dict(losses, prog_bar=True, logger=False, batch_size=1)
-        if self.windows_closed % self.trainer.log_every_n_steps == 0 or self.windows_closed == 1:  # type: ignore[attr-defined]
-            for logger in self.trainer.loggers:
-                logger.log_metrics(metrics, step=self.windows_closed)
+        report(self, step)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of a validation inside ``fit`` against the optimizer step that has just been taken."""
-        if self.fitting and not self.trainer.sanity_checking:
+        if self.fitting and not self.trainer.sanity_checking and not self.trainer.barebones:
             # Lightning's keys: the axis of loggers, and a column that it leaves out where the axis is given.
             axes = {"step": float(self.windows_closed), "epoch": float(self.current_epoch)}
             self.log_dict(axes, batch_size=1)
@@ -277,6 +273,7 @@ class UnlearningModule(ModelModule):
         if self.fitting:
             check_parts(self)
             check_trainer(self.trainer)
+            check_callbacks(self, self.trainer)
         return super().configure_callbacks()
 
     def setup(self, stage: str) -> None:
@@ -284,6 +281,7 @@ class UnlearningModule(ModelModule):
         if stage != "fit":
             return
         check_scattering(self.gradient, self.trainer)
+        check_callbacks(self, self.trainer)  # again, with those of the module's own configure_callbacks
         self._take_parts()
         self._reset_descent()
         self._learning_rates.reset()
@@ -392,6 +390,7 @@ class UnlearningModule(ModelModule):
         """
         if self.fitting:
             check_resumed(checkpoint, self.mask)
+            check_callbacks(self, self.trainer)  # again, for not every one can resume
         self.descent.load_state_dict(checkpoint["unlearn_pl"])
         if self.fitting:
             self._run.resume(checkpoint)

@@ -8,7 +8,14 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import Optimizer
 
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.modules.fitting.resuming import check_continues, check_data, check_descent, check_entries, continued
+from unlearn_pl.modules.fitting.resuming import (
+    check_continues,
+    check_data,
+    check_descent,
+    check_entries,
+    check_whole,
+    continued,
+)
 from unlearn_pl.modules.fitting.settings import data_settings, descent_settings, optimizer_settings
 from unlearn_pl.modules.lightning_internals import peeked
 
@@ -53,7 +60,11 @@ class Run:
         Raises:
             ValueError: if the optimizer cannot continue from it.
         """
-        if self._optimizer is not None and (before := peeked(checkpoint_path).get(KEY)):
+        if self._optimizer is None:
+            return
+        known = peeked(checkpoint_path)
+        check_whole(known)
+        if before := known.get(KEY):
             check_continues(before["optimizer"], self._settings["optimizer"])
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
