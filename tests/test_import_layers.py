@@ -48,6 +48,7 @@ ORDERS = {
     "modules": [
         {"safety"},
         {"fitted", "lightning_internals", "num_steps"},
+        {"checkpoints"},
         {"fitting"},
         {REST},
         {"presets"},

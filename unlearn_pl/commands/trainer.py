@@ -33,6 +33,7 @@ from unlearn_pl.commands.parser import TrainerParser, add_config_argument, curre
 from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.checkpoints.last import newest_whole
 from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
@@ -162,7 +163,8 @@ class UnlearnCLI(LightningCLI):
         if not is_trial and self.trainer.is_global_zero:
             moved = set_results_aside(self.trainer) or []
             last = Path(checkpoint_folder(root)) / "last.ckpt"
-            print(fit_summary(self.trainer, seconds, moved, last if last.exists() else None), flush=True)
+            found = last if last.exists() else newest_whole(last.parent)
+            print(fit_summary(self.trainer, seconds, moved, found), flush=True)
 
     def test(self, **kwargs: Any) -> None:
         """Evaluate, write a results file per evaluation to ``default_root_dir``, and print the metrics once."""
@@ -265,10 +267,12 @@ def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[
         return
     folder = Path(checkpoint_folder(default_root_dir))
     if ckpt_path == "last":
-        if not any(path.exists() for path in folder.glob("last*.ckpt")):
+        if newest_whole(folder) is None:
+            torn = ", ".join(sorted(path.name for path in folder.glob("*.ckpt")))
             raise ValueError(
-                f"--ckpt_path last: there is no checkpoint in {str(folder)!r}. Run `unlearn-pl fit` first, with the "
-                "same trainer.default_root_dir and with checkpoints."
+                f"--ckpt_path last: there is no {'whole ' * bool(torn)}checkpoint in {str(folder)!r}"
+                f"{f' (damaged: {torn})' * bool(torn)}. Run `unlearn-pl fit` first, with the same "
+                "trainer.default_root_dir and with checkpoints."
             )
     elif not Path(str(ckpt_path)).exists():
         raise ValueError(f"--ckpt_path {ckpt_path}: there is no such checkpoint.")

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_co
 from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
 from unlearn_pl.recording import Recorded, check_given_again, record
+from unlearn_pl.results.checkpoint_file import check_file
 from unlearn_pl.types import Batch, StreamProvider, StreamReader
 
 AnySource = TypeVar("AnySource")
@@ -89,8 +90,10 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
             kwargs: arguments that replace recorded ones, or that could not be recorded, such as rows in memory.
 
         Raises:
-            ValueError: naming every argument that could not be recorded and is not among ``kwargs``.
+            ValueError: naming every argument that could not be recorded and is not among ``kwargs``; for a file that is
+                torn or changed.
         """
+        check_file(checkpoint_path)
         checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=kwargs.get("weights_only", True))
         recorded = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
         check_given_again(checkpoint_path, cls.__name__, recorded, kwargs)
