@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT = 0
 WORKERS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-slow coverage lint format bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-slow kill-test coverage lint format bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -25,6 +25,9 @@ coverage: $(INSTALLED)  ## the same tests, and which lines of the package they r
 
 test-slow: $(INSTALLED)  ## the studies that take minutes
 	$(RUN) -m pytest -m slow
+
+kill-test: $(INSTALLED)  ## kill training at every file operation of a save, and at random times; compare what resumes (half an hour)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.kills.table
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

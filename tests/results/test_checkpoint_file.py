@@ -89,7 +89,7 @@ def test_archives_of_something_else_are_errors(tmp_path):
     with pytest.raises(ValueError, match=r"some.ckpt' is no file of torch.save"):
         read_checkpoint(path)
     torch.save([1, 2], path)
-    with pytest.raises(ValueError, match=r"some.ckpt' holds a list, but a checkpoint is a dictionary"):
+    with pytest.raises(ValueError, match=r"some.ckpt' is a file of PyTorch, but no checkpoint of a Trainer"):
         read_checkpoint(path)
     with pytest.raises(ValueError, match="is a folder of shards"):
         read_checkpoint(tmp_path)

@@ -236,10 +236,14 @@ def peeked(checkpoint_path: object) -> Mapping[str, Any]:
     path = Path(str(checkpoint_path))
     rest = path if path.is_file() else path / _METADATA_FILENAME
     try:
-        check_file(rest)
         return torch.load(rest, map_location="cpu", weights_only=True, mmap=path.is_file())
-    except (FileNotFoundError, pickle.UnpicklingError):
+    except FileNotFoundError:
         return {}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        check_file(rest)
+        if isinstance(error, pickle.UnpicklingError):
+            return {}
+        raise ValueError(damaged(rest, f"PyTorch cannot read it ({error})")) from error
 
 
 def written_record(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -173,8 +173,10 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", mmap: bool = Fa
         raise ValueError(not_plain(path, error)) from error
     except RuntimeError as error:
         raise ValueError(f"{str(path)!r} is no file of torch.save, and so no checkpoint: {error}") from error
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{str(path)!r} holds a {type(checkpoint).__name__}, but a checkpoint is a dictionary.")
+    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
+        raise ValueError(
+            f"{str(path)!r} is a file of PyTorch, but no checkpoint of a Trainer: it has no weights under 'state_dict'."
+        )
     return checkpoint
 
 
