@@ -1,5 +1,6 @@
 """Each private name of ``lightning_internals``: a failing test says what has changed, and what it is used for."""
 
+import threading
 from datetime import timedelta
 
 import lightning.pytorch as pl
@@ -121,6 +122,31 @@ def test_files_are_written_by_what_is_put_in_the_place_of_lightnings_own():
     strategy = kit.trainer(plugins=[given]).strategy
     internals.replace_checkpoint_io(strategy, TorchCheckpointIO)
     assert internals.basic_checkpoint_io(strategy) is given
+
+
+def test_nothing_is_removed_before_what_is_saved_in_the_background_is_written():
+    """``AsyncCheckpointIO._executor``: one thread, None before the first save."""
+    done, may_write = [], threading.Event()
+
+    class Slow(TorchCheckpointIO):
+        def save_checkpoint(self, *_, **__):
+            may_write.wait(10)
+            done.append("saved")
+
+        def remove_checkpoint(self, path):
+            done.append(f"removed {path}")
+
+    io = AsyncCheckpointIO(Slow())
+    strategy = kit.trainer(plugins=[io]).strategy
+    for _ in range(2):
+        internals.remove_after_saving(strategy)
+    strategy.remove_checkpoint("a")
+    strategy.save_checkpoint({}, "c")
+    strategy.remove_checkpoint("b")
+    assert done == ["removed a"]
+    may_write.set()
+    io.teardown()
+    assert done == ["removed a", "saved", "removed b"]
 
 
 def test_folders_are_written_unless_one_file_is_asked_for():

@@ -19,7 +19,7 @@ from lightning.fabric.strategies.fsdp import _METADATA_FILENAME
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import _configure_optimizers, _configure_schedulers_automatic_opt
 from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
-from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -111,6 +111,27 @@ def replace_checkpoint_io(strategy: Strategy, make: Callable[[], CheckpointIO]) 
         strategy.checkpoint_io = make()
     else:
         outer._checkpoint_io = make()  # the public setter only fills an empty place
+
+
+def remove_after_saving(strategy: Strategy) -> None:
+    """Let a ``CheckpointIO`` that saves in the background remove in the background, too.
+
+    Lightning's removes the previous checkpoint at once, when the next one is not written yet.
+    """
+    io = strategy.checkpoint_io
+    while isinstance(io, _WrappingCheckpointIO):
+        if isinstance(io, AsyncCheckpointIO) and getattr(io.remove_checkpoint, "func", None) is not _removed_in_turn:
+            io.remove_checkpoint = functools.partial(  # type: ignore[method-assign]
+                _removed_in_turn, io, io.remove_checkpoint
+            )
+        io = io.checkpoint_io  # type: ignore[assignment]
+
+
+def _removed_in_turn(io: AsyncCheckpointIO, remove: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    if io._executor is None:
+        remove(*args, **kwargs)
+    else:
+        io._executor.submit(remove, *args, **kwargs)  # it has one thread, which takes one after the other
 
 
 def writes_folders(strategy: ModelParallelStrategy) -> bool:
