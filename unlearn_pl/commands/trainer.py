@@ -33,7 +33,7 @@ from unlearn_pl.commands.parser import TrainerParser, add_config_argument, curre
 from unlearn_pl.commands.run_folder import announce_earlier_run, set_results_aside
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.modules import ModelModule
-from unlearn_pl.modules.checkpoints.last import newest_whole
+from unlearn_pl.modules.checkpoints.last import candidates, newest_whole
 from unlearn_pl.modules.safety.local_checkpoints import check_local
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
@@ -267,12 +267,10 @@ def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[
         return
     folder = Path(checkpoint_folder(default_root_dir))
     if ckpt_path == "last":
-        if newest_whole(folder) is None:
-            torn = ", ".join(sorted(path.name for path in folder.glob("*.ckpt")))
+        if not candidates(folder):
             raise ValueError(
-                f"--ckpt_path last: there is no {'whole ' * bool(torn)}checkpoint in {str(folder)!r}"
-                f"{f' (damaged: {torn})' * bool(torn)}. Run `unlearn-pl fit` first, with the same "
-                "trainer.default_root_dir and with checkpoints."
+                f"--ckpt_path last: there is no checkpoint in {str(folder)!r}. Run `unlearn-pl fit` first, with the "
+                "same trainer.default_root_dir and with checkpoints."
             )
     elif not Path(str(ckpt_path)).exists():
         raise ValueError(f"--ckpt_path {ckpt_path}: there is no such checkpoint.")
