@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow coverage lint format audit fuzz bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -43,6 +43,9 @@ test-newest: RUN = $(NEWEST)/bin/python
 
 test-slow: $(INSTALLED)  ## the studies that take minutes
 	$(RUN) -m pytest -m slow
+
+kill-test: $(INSTALLED)  ## kill training at every file operation of a save, and at random times; compare what resumes (half an hour)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.kills.table
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

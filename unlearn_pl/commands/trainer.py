@@ -35,6 +35,7 @@ from unlearn_pl.commands.run_folder import announce_earlier_run, check_profiler,
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.masking import check_unmasked
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.checkpoints.last import candidates, newest_whole
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
@@ -172,8 +173,8 @@ class UnlearnCLI(LightningCLI):
         if not is_trial and self.trainer.is_global_zero:
             moved = set_results_aside(self.trainer) or []
             last = Path(checkpoint_folder(root)) / "last.ckpt"
-            summary = fit_summary(self.trainer, seconds, moved, last if last.exists() else None)
-            print(printable(summary, keep="\n"), flush=True)
+            found = last if last.exists() else newest_whole(last.parent)
+            print(printable(fit_summary(self.trainer, seconds, moved, found), keep="\n"), flush=True)
 
     def test(self, **kwargs: Any) -> None:
         """Evaluate, write a results file per evaluation to ``default_root_dir``, and print the metrics once."""
@@ -280,7 +281,7 @@ def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[
         return
     folder = Path(checkpoint_folder(default_root_dir))
     if ckpt_path == "last":
-        if not any(path.exists() for path in folder.glob("last*.ckpt")):
+        if not candidates(folder):
             raise ValueError(
                 f"--ckpt_path last: there is no checkpoint in {str(folder)!r}. Run `unlearn-pl fit` first, with the "
                 "same trainer.default_root_dir and with checkpoints."

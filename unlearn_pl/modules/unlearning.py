@@ -363,8 +363,7 @@ class UnlearningModule(ModelModule):
     def check_file(self, checkpoint_path: object) -> None:
         """See :class:`ModelModule`; also raises ``ValueError`` if the optimizer cannot continue from the checkpoint."""
         super().check_file(checkpoint_path)
-        if self.fitting:
-            self._run.check_file(checkpoint_path)
+        self._run.check_file(checkpoint_path, self.fitting)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the state of the descent and the mask's fingerprint; of models with adapters, the adapters alone."""

@@ -39,11 +39,11 @@ def tokenizer_location(path: str, revision: str | None = None) -> tuple[str, str
     if not (folder / "adapter_config.json").is_file() or any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return path, revision
     config = _read(folder / "adapter_config.json")
-    base = config.get("base_model_name_or_path")
+    base = str(config.get("base_model_name_or_path") or "")
     if not base or Path(base).resolve() == folder.resolve():
         return path, revision
-    revision = config.get("revision")
-    return tokenizer_location(str(base), None if revision is None else str(revision))
+    own = config.get("revision")
+    return tokenizer_location(base, None if own is None else str(own))
 
 
 def _read(file: Path) -> dict[str, object]:

@@ -7,6 +7,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import Optimizer
 
+from unlearn_pl.modules.checkpoints.guarding import reads_with_torch
 from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.fitting.resuming import (
     check_continues,
@@ -54,17 +55,26 @@ class Run:
         self._settings["optimizer"] = optimizer_settings(optimizer, schedulers, self._module.schedule)
         self._compare_optimizer()
 
-    def check_file(self, checkpoint_path: object) -> None:
+    def check_file(self, checkpoint_path: object, resumes: bool) -> None:
         """Called before a checkpoint is read, by which strategies that shard the model restore the optimizer already.
 
+        Args:
+            checkpoint_path: a file or a folder that is whole.
+            resumes: whether training goes on from it.
+
         Raises:
-            ValueError: if the optimizer cannot continue from it.
+            ValueError: if it is of another kind of module, or the optimizer cannot continue from it.
         """
-        if self._optimizer is None:
+        found = peeked(checkpoint_path) if reads_with_torch(self._module.trainer) else {}
+        if found and "unlearn_pl" not in found:
+            raise ValueError(
+                f"The checkpoint {str(checkpoint_path)!r} was written by another kind of module: it has weights, but "
+                "no state of unlearning. Export the model there, and start a new run from the exported folder."
+            )
+        if not resumes or self._optimizer is None:
             return
-        known = peeked(checkpoint_path)
-        check_whole(known)
-        if before := known.get(KEY):
+        check_whole(found)
+        if before := found.get(KEY):
             check_continues(before["optimizer"], self._settings["optimizer"])
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
