@@ -71,6 +71,10 @@ class FittedModule(Protocol):
         """Shortens what is in ``.grad``."""
 
     @property
+    def log_dict(self) -> Callable[..., None]:
+        """Logs values for the progress bar, loggers and callbacks."""
+
+    @property
     def lr_scheduler_step(self) -> Callable[..., None]:
         """Lightning's hook: steps a scheduler, with a metric or None."""
 

@@ -17,6 +17,7 @@ from lightning.pytorch.core.optimizer import _configure_optimizers, _configure_s
 from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import nn
 
@@ -141,6 +142,32 @@ def buffers_keep_their_type(module: nn.Module) -> Iterator[None]:
         moved = owner._buffers[name]
         assert isinstance(moved, torch.Tensor)
         owner._buffers[name] = buffer.to(moved.device)
+
+
+def draw_as_without_interruption(trainer: pl.Trainer) -> None:
+    """Let the loops of a run that resumes draw the random numbers that they would have drawn without interruption.
+
+    * Lightning makes an iterator over the training batches at the beginning of every epoch but the first; loaders draw
+      their order, and the seeds of their workers, from it. In a run that resumes there, it was made too early.
+    * In the middle of an epoch, Lightning skips a validation that was due, for which it makes iterators as well.
+
+    Args:
+        trainer: about to begin its first epoch, with the states of random generators restored.
+    """
+    fit_loop, loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
+    done = loop.batch_progress.current.processed
+    ends_epoch = fit_loop.restarted_mid_epoch and loop.restarted_on_last  # with no batch left, before the next one
+    begins_epoch = not done or (done >= trainer.num_training_batches and not ends_epoch)
+    if fit_loop._data_fetcher is not None and loop.batch_progress.total.processed and begins_epoch:
+        iter(fit_loop._data_fetcher)
+    skip = loop.val_loop.increment_progress_to_evaluation_end
+    if getattr(skip, "func", None) is not _isolated:
+        loop.val_loop.increment_progress_to_evaluation_end = functools.partial(_isolated, skip)  # type: ignore[method-assign]
+
+
+def _isolated(call: Callable[[], None]) -> None:
+    with isolate_rng():
+        call()
 
 
 def correct_loop_progress(loops: Mapping[str, Any]) -> None:

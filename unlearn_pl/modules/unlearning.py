@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner
-from unlearn_pl.engine import Descent, OnNonFinite, Step, check_streams, stream_needs
+from unlearn_pl.engine import Descent, OnNonFinite, check_streams, stream_needs
 from unlearn_pl.functional import Rescale
 from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope, restore
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import LiveModel, ModelLike
 from unlearn_pl.modules.checks import check_clipping, check_parts, check_resumed, check_scattering, check_trainer
+from unlearn_pl.modules.fitting.announcement import announce
 from unlearn_pl.modules.fitting.descent_part import DescentPart
 from unlearn_pl.modules.fitting.learning_rates import LearningRates
 from unlearn_pl.modules.fitting.momentum import default_optimizer
 from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
-from unlearn_pl.modules.fitting.run import KEY, Run
+from unlearn_pl.modules.fitting.reporting import report
+from unlearn_pl.modules.fitting.run import Run
 from unlearn_pl.modules.levels import begin_at_levels
 from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress, read_optimizers
 from unlearn_pl.modules.lightning_runtime import LightningRuntime
@@ -190,7 +192,7 @@ class UnlearningModule(ModelModule):
                 self.optimizers().step()  # type: ignore[union-attr]
         self._learning_rates.after_step(step.moves)
         restore(self.trained_parameters, None)
-        self._report(step)
+        report(self, step)
 
     def view(self, stream: str, batch: Batch) -> View:
         """One forward of one stream, with everything that its objectives need.
@@ -231,15 +233,6 @@ class UnlearningModule(ModelModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient that the optimizer is about to use."""
         self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
-
-    def _report(self, step: Step) -> None:
-        """Log the first step and every ``log_every_n_steps``-th one."""
-        metrics = step.metrics() | {f"train/skipped/{reason}": float(n) for reason, n in self.skipped.items()}
-        losses = {key: value for key, value in metrics.items() if key.startswith("train/loss/")}
-        self.log_dict(losses, prog_bar=True, logger=False, batch_size=1)
-        if self.windows_closed % self.trainer.log_every_n_steps == 0 or self.windows_closed == 1:  # type: ignore[attr-defined]
-            for logger in self.trainer.loggers:
-                logger.log_metrics(metrics, step=self.windows_closed)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of a validation inside ``fit`` against the optimizer step that has just been taken."""
@@ -341,19 +334,22 @@ class UnlearningModule(ModelModule):
 
     def on_fit_start(self) -> None:
         """Log the objectives, the combiner and the memory estimate."""
-        for name, objective in self.objectives.items():
-            rank_zero_info(
-                f"objective {name!r}: {type(objective).__name__} on {'+'.join(objective.streams)} ({objective.role})"
-            )
-        rank_zero_info(
-            f"combiner: {type(self.combiner).__name__}, {len(self.objectives)} objectives, "
-            f"{self.micro_batches_per_step} micro-batches per optimizer step"
-        )
+        announce(self)
         announce_memory(self)
 
     def on_train_start(self) -> None:
-        """Measure the levels that the goals refer to, before the first optimizer step."""
+        """Measure the levels that the goals refer to; draws from the generators, whose states are restored last."""
         begin_at_levels(self)
+        self._run.random.restore()
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Called before a validation inside ``fit``, before its loaders draw random numbers."""
+        self._run.random.before_validation()
+        super().on_validation_model_zero_grad()
+
+    def on_validation_end(self) -> None:
+        """Go on with the random numbers of training."""
+        self._run.random.after_validation()
 
     def on_train_end(self) -> None:
         """Log how far each objective with a goal has come."""
@@ -372,7 +368,7 @@ class UnlearningModule(ModelModule):
         """Save the state of the descent and the mask's fingerprint; of models with adapters, the adapters alone."""
         checkpoint["unlearn_pl"] = self.descent.state_dict()
         checkpoint["unlearn_pl_rates"] = self._learning_rates.state_dict()
-        checkpoint[KEY] = self._run.settings()
+        self._run.save(checkpoint)
         checkpoint["unlearn_pl_mask"] = None if self.mask is None else self.mask.fingerprint()
         correct_loop_progress(checkpoint.get("loops", {}))
         if self.spec.saved_parts:

@@ -8,6 +8,8 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import Optimizer
 
 from unlearn_pl.modules.fitted import FittedModule
+from unlearn_pl.modules.fitting.random_states import KEY as RANDOM
+from unlearn_pl.modules.fitting.random_states import RandomStates
 from unlearn_pl.modules.fitting.resuming import check_continues, check_data, check_descent, check_entries, continued
 from unlearn_pl.modules.fitting.settings import data_settings, descent_settings, optimizer_settings
 from unlearn_pl.modules.lightning_internals import peeked
@@ -28,6 +30,7 @@ class Run:
 
     def __init__(self, module: FittedModule) -> None:
         self._module = module
+        self.random = RandomStates(module)
         self.reset()
 
     def reset(self) -> None:
@@ -36,6 +39,7 @@ class Run:
         self._settings: dict[str, Any] = {}
         self._loaded: Mapping[str, Any] | None = None
         self._kept: dict[str, Any] | None = None
+        self.random.reset()
 
     def start(self, optimizer: Optimizer, schedulers: Sequence[LRSchedulerConfig]) -> None:
         """Called when the optimizer has been made.
@@ -67,6 +71,13 @@ class Run:
         check_data(before.get("data"), self._data())
         check_descent(before.get("descent"), descent_settings(self._module))
         self._compare_optimizer()
+        self.random.load(checkpoint)
+
+    def save(self, checkpoint: dict[str, Any]) -> None:
+        """Write the settings, and inside ``fit`` the random states of all ranks, into ``checkpoint``."""
+        checkpoint[KEY] = self.settings()
+        if self._optimizer is not None:
+            checkpoint[RANDOM] = self.random.gathered()
 
     def keep(self, checkpoint: Mapping[str, Any]) -> None:
         """Called when the checkpoint is only evaluated: its settings remain those of the weights."""
