@@ -82,7 +82,8 @@ def check_parts(module: FittedModule) -> None:
     """Check the parts of a module, which a subclass may have added to or replaced after ``super().__init__()``.
 
     Raises:
-        ValueError: for an objective, an optimizer or a schedule that is none, and for parts that do not fit together.
+        ValueError: for an objective, an optimizer, a schedule or a bound on gradients that is none, and
+            for parts that do not fit together.
     """
     for name, objective in module.objectives.items():
         if not isinstance(objective, Objective):
@@ -90,6 +91,7 @@ def check_parts(module: FittedModule) -> None:
                 f"objectives[{name!r}] is a {type(objective).__name__}; accepted: an objective such as CausalLMLoss()."
             )
     module.descent.check()
+    check_clipping(module.gradient_clip_val)
     check_reference(module.objectives, module.reference)
     check_optimizer_maker(module.optimizer)
     check_schedule(module.schedule)

@@ -192,6 +192,7 @@ class UnlearningModule(ModelModule):
                 self.optimizers().step()  # type: ignore[union-attr]
         self._learning_rates.after_step(step.moves)
         restore(self.trained_parameters, None)
+        self._run.soundness.after_step(step)
         report(self, step)
 
     def view(self, stream: str, batch: Batch) -> View:
@@ -340,7 +341,7 @@ class UnlearningModule(ModelModule):
     def on_train_start(self) -> None:
         """Measure the levels that the goals refer to; draws from the generators, whose states are restored last."""
         begin_at_levels(self)
-        self._run.random.restore()
+        self._run.begin()
 
     def on_validation_model_zero_grad(self) -> None:
         """Called before a validation inside ``fit``, before its loaders draw random numbers."""
@@ -352,7 +353,8 @@ class UnlearningModule(ModelModule):
         self._run.random.after_validation()
 
     def on_train_end(self) -> None:
-        """Log how far each objective with a goal has come."""
+        """Check the weights, and log how far each objective with a goal has come."""
+        self._run.soundness.end()
         if self.descent.goals:
             rank_zero_info(self.descent.goals.summary())
 

@@ -25,6 +25,9 @@ class RandomStates:
 
     Args:
         module: the module that is fitted.
+
+    Attributes:
+        resumes: whether the run goes on from a checkpoint, and has not begun yet.
     """
 
     def __init__(self, module: FittedModule) -> None:
@@ -34,7 +37,7 @@ class RandomStates:
     def reset(self) -> None:
         """Begin a run that does not resume."""
         self._loaded: Mapping[str, Tensor] | None = None
-        self._resuming = False
+        self.resumes = False
         self._training: Mapping[str, Tensor] | None = None
 
     def before_validation(self) -> None:
@@ -53,11 +56,11 @@ class RandomStates:
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
         """Keep the states in ``checkpoint`` until :meth:`restore`."""
-        self._resuming, self._loaded = True, checkpoint.get(KEY)
+        self.resumes, self._loaded = True, checkpoint.get(KEY)
 
     def restore(self) -> None:
         """Set the states of this rank, after everything else that happens before the first epoch of the run."""
-        if not self._resuming:
+        if not self.resumes:
             return
         ranks, states = self._module.trainer.world_size, self._loaded
         if not states:

@@ -12,6 +12,7 @@ from unlearn_pl.modules.fitting.random_states import KEY as RANDOM
 from unlearn_pl.modules.fitting.random_states import RandomStates
 from unlearn_pl.modules.fitting.resuming import check_continues, check_data, check_descent, check_entries, continued
 from unlearn_pl.modules.fitting.settings import data_settings, descent_settings, optimizer_settings
+from unlearn_pl.modules.fitting.soundness import Soundness
 from unlearn_pl.modules.lightning_internals import peeked
 
 KEY = "unlearn_pl_run"
@@ -31,6 +32,7 @@ class Run:
     def __init__(self, module: FittedModule) -> None:
         self._module = module
         self.random = RandomStates(module)
+        self.soundness = Soundness(module)
         self.reset()
 
     def reset(self) -> None:
@@ -40,6 +42,7 @@ class Run:
         self._loaded: Mapping[str, Any] | None = None
         self._kept: dict[str, Any] | None = None
         self.random.reset()
+        self.soundness.reset()
 
     def start(self, optimizer: Optimizer, schedulers: Sequence[LRSchedulerConfig]) -> None:
         """Called when the optimizer has been made.
@@ -73,10 +76,24 @@ class Run:
         self._compare_optimizer()
         self.random.load(checkpoint)
 
+    def begin(self) -> None:
+        """Called when everything else is ready for the first step.
+
+        Raises:
+            ValueError: if the checkpoint that the run resumes from holds values that are not finite.
+        """
+        self.soundness.begin(self.random.resumes)
+        self.random.restore()
+
     def save(self, checkpoint: dict[str, Any]) -> None:
-        """Write the settings, and inside ``fit`` the random states of all ranks, into ``checkpoint``."""
+        """Write the settings, and of a run the random states of all ranks, into ``checkpoint``; every rank calls it.
+
+        Raises:
+            ValueError: if weights or states of the optimizer are not finite.
+        """
         checkpoint[KEY] = self.settings()
         if self._optimizer is not None:
+            self.soundness.check("before a checkpoint was written")
             checkpoint[RANDOM] = self.random.gathered()
 
     def keep(self, checkpoint: Mapping[str, Any]) -> None:
