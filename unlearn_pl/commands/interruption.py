@@ -67,21 +67,16 @@ def interruptions_told(trainer: pl.Trainer, checkpoints: str | Path, saving: Sav
     try:
         yield
     except SystemExit as ended:
-        if (status := signal_status(ended)) is None:
+        if not isinstance(ended, SIGTERMException) and not isinstance(ended.__context__, KeyboardInterrupt):
             raise
         if trainer.is_global_zero:
             last = saving.saved or _newest(Path(checkpoints))
-            resume = "there is no checkpoint" if last is None else f"resume from {last} with --ckpt_path {_name(last)}"
-            print(f"fit was ended by a signal after {trainer.global_step} optimizer steps, before its end: nothing is "
-                  f"exported; {resume}.", file=sys.stderr)  # fmt: skip
-        raise SystemExit(status) from ended
-
-
-def signal_status(ended: SystemExit) -> int | None:
-    """128 + the number of the signal that has ended a Trainer; None if it was none."""
-    if isinstance(ended, SIGTERMException):
-        return 143
-    return 130 if isinstance(ended.__context__, KeyboardInterrupt) else None
+            told = "there is no checkpoint to resume from" if last is None else f"--ckpt_path last resumes from {last}"
+            steps = trainer.global_step
+            print(
+                f"A signal has ended fit after {steps} optimizer steps: nothing is exported; {told}.", file=sys.stderr
+            )
+        raise
 
 
 def requeued_checkpoint(trainer: pl.Trainer, checkpoints: str | Path, ckpt_path: str | None) -> str | None:
@@ -105,7 +100,3 @@ def requeued_checkpoint(trainer: pl.Trainer, checkpoints: str | Path, ckpt_path:
 def _newest(folder: Path) -> Path | None:
     found = [path for path in folder.glob("last*.ckpt") if path.exists()]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
-
-
-def _name(path: Path) -> str:
-    return "last" if path.name.startswith("last") else str(path)

@@ -68,8 +68,8 @@ def _lock(file: IO[str], path: Path, command: str) -> bool:
         file.seek(0)
         holder = file.read().strip() or "another process"
         raise ValueError(
-            f"Another `unlearn-pl {command}` runs in {str(path.parent)!r}: {holder}. Two runs would replace each other's "
-            "files. Use another --trainer.default_root_dir, or wait until it has ended."
+            f"Another `unlearn-pl {command}` runs in {str(path.parent)!r}: {holder}. Two runs would replace each "
+            "other's files. Use another --trainer.default_root_dir, or wait until it has ended."
         ) from None
     except OSError as error:
         rank_zero_warn(
