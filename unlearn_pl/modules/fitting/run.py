@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import Optimizer
 
 from unlearn_pl.modules.fitted import FittedModule
+from unlearn_pl.modules.fitting.counters import check_counters
 from unlearn_pl.modules.fitting.random_states import KEY as RANDOM
 from unlearn_pl.modules.fitting.random_states import RandomStates
 from unlearn_pl.modules.fitting.resuming import check_continues, check_data, check_descent, check_entries, continued
@@ -67,8 +68,10 @@ class Run:
         """Called when the checkpoint has been read, before anything of it is restored.
 
         Raises:
-            ValueError: if the run would see other data than the checkpoint's, or its optimizer cannot continue.
+            ValueError: if the run would see other data than the checkpoint's, its optimizer cannot continue, or its
+                counters are impossible.
         """
+        check_counters(checkpoint)
         self._loaded = checkpoint
         before = checkpoint.get(KEY) or {}
         check_data(before.get("data"), self._data())
