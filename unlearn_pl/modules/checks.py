@@ -6,11 +6,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 
 from unlearn_pl.gradients import GradientSource
 from unlearn_pl.masks import Mask
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.modules.lightning_internals import tensor_parallel_size, uses_static_graph
+from unlearn_pl.modules.lightning_internals import returns_weights_alone, tensor_parallel_size, uses_static_graph
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_maker
 from unlearn_pl.modules.safety.scheduler_class import check_schedule
 from unlearn_pl.objectives import Objective
@@ -52,6 +53,13 @@ def check_trainer(trainer: pl.Trainer) -> None:
             "Use precision='bf16-mixed', 'bf16-true' or '32-true'."
         )
     _check_strategy(trainer)
+    if returns_weights_alone(trainer.strategy):
+        rank_zero_warn(
+            "This strategy trains in processes that end with fit. Lightning brings weights and metrics back, but neither "
+            "trainer.global_step, which stays 0, nor the states of the module and its callbacks: a checkpoint that is "
+            "saved after fit does not resume. Let ModelCheckpoint and SavePretrained write inside fit, or use "
+            "strategy='ddp' in a script."
+        )
 
 
 def _check_strategy(trainer: pl.Trainer) -> None:

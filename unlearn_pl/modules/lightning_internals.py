@@ -16,6 +16,7 @@ from lightning.fabric.strategies.fsdp import _METADATA_FILENAME
 from lightning.pytorch.core.optimizer import _configure_optimizers, _configure_schedulers_automatic_opt
 from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.types import LRSchedulerConfig
@@ -30,6 +31,11 @@ def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
 def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
     """The data module that ``trainer`` was given; None if plain data loaders were given."""
     return getattr(trainer, "datamodule", None)  # the attribute is missing until there is one
+
+
+def returns_weights_alone(strategy: Strategy) -> bool:
+    """Whether ``fit`` runs in processes that Lightning starts from this one, which keep the state of the Trainer."""
+    return isinstance(strategy.launcher, _MultiProcessingLauncher)
 
 
 def uses_static_graph(strategy: Strategy) -> bool:
