@@ -55,8 +55,8 @@ def check_trainer(trainer: pl.Trainer) -> None:
     _check_strategy(trainer)
     if returns_weights_alone(trainer.strategy):
         rank_zero_warn(
-            "This strategy trains in processes that end with fit. Lightning brings weights and metrics back, but neither "
-            "trainer.global_step, which stays 0, nor the states of the module and its callbacks: a checkpoint that is "
+            "This strategy trains in processes that end with fit. Lightning brings back weights and metrics, but not "
+            "trainer.global_step, which stays 0, and the states of the module and its callbacks: a checkpoint that is "
             "saved after fit does not resume. Let ModelCheckpoint and SavePretrained write inside fit, or use "
             "strategy='ddp' in a script."
         )
