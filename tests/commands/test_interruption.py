@@ -1,5 +1,6 @@
 """A run that a signal ends says what it has saved, ends with the status of the signal, and resumes."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ SIGNAL = "--trainer.callbacks={class_path: tests.commands.signaled.Signaled, ini
 @pytest.fixture(autouse=True)
 def _keep_environment(monkeypatch):
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in jobs in the background
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def fit(root: Path, *arguments: str) -> None:

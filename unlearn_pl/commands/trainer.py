@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,10 @@ class UnlearnCLI(LightningCLI):
 
     before_test = before_predict = before_validate
 
+    def _locked(self, command: str) -> AbstractContextManager[None]:
+        is_trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # it writes nothing
+        return nullcontext() if is_trial else locked_folder(self.trainer.default_root_dir, command)
+
     @rank_zero_only
     def _check_writable(self) -> None:
         if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -180,7 +185,7 @@ class UnlearnCLI(LightningCLI):
         saving = SaveOnTermination()
         self._callbacks.append(saving)
         start = time.monotonic()
-        with locked_folder(root, "fit"), interruptions_told(self.trainer, checkpoint_folder(root), saving):
+        with self._locked("fit"), interruptions_told(self.trainer, checkpoint_folder(root), saving):
             self.trainer.fit(**kwargs)
         seconds = time.monotonic() - start
         drop_termination_checkpoint(self.trainer)
@@ -194,7 +199,7 @@ class UnlearnCLI(LightningCLI):
         evaluations = [c for c in self._callbacks if isinstance(c, EvaluationCallback)]
         for evaluation in evaluations:
             evaluation.folder = self.trainer.default_root_dir
-        with locked_folder(self.trainer.default_root_dir, "test"):
+        with self._locked("test"):
             self.trainer.test(**{**kwargs, "verbose": kwargs["verbose"] and not evaluations})
         for evaluation in evaluations:
             self._print_results(evaluation)
@@ -203,7 +208,7 @@ class UnlearnCLI(LightningCLI):
         """Answer the questions of the evaluation splits and write ``<default_root_dir>/predictions.jsonl``."""
         writers = [c for c in self._callbacks if isinstance(c, SavePredictions)] or [SavePredictions()]
         self._callbacks.extend(writer for writer in writers if writer not in self._callbacks)
-        with locked_folder(self.trainer.default_root_dir, "predict"):
+        with self._locked("predict"):
             self.trainer.predict(**{**kwargs, "return_predictions": False})
         for writer in writers:
             if writer.written is not None:
