@@ -53,7 +53,7 @@ def named(names: Sequence[str]) -> str:
 
 
 def _local(tensor: Tensor) -> Tensor:
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor.detach()
 
 
 def _is_bad(value: Tensor) -> Tensor:
