@@ -193,7 +193,7 @@ class UnlearningModule(ModelModule):
         self._learning_rates.after_step(step.moves)
         restore(self.trained_parameters, None)
         self._run.soundness.after_step(step)
-        report(self, step)
+        self._report(step)
 
     def view(self, stream: str, batch: Batch) -> View:
         """One forward of one stream, with everything that its objectives need.
@@ -234,6 +234,8 @@ class UnlearningModule(ModelModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient that the optimizer is about to use."""
         self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
+
+    _report = report
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of a validation inside ``fit`` against the optimizer step that has just been taken."""
