@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from unlearn_pl.modules.checkpoints.folder import folder_damage
 
 from tests.distributed import checkpoint_cases as cases
+from unlearn_pl.modules.checkpoints.folder import folder_damage
 
 pytestmark = [
     pytest.mark.distributed,

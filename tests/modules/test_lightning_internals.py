@@ -34,6 +34,34 @@ def test_options_of_ddp_are_kept_by_the_strategy():
     assert not internals.gradients_are_bucket_views(DDPStrategy())
 
 
+def test_strategies_that_start_processes_of_their_own_have_a_launcher_for_them():
+    """``_MultiProcessingLauncher``: gives weights and metrics back to the process that has called ``fit``."""
+    started = kit.trainer(strategy="ddp_spawn").strategy
+    started._configure_launcher()
+    assert internals.returns_weights_alone(started)
+    assert not internals.returns_weights_alone(kit.trainer().strategy)
+
+
+def test_a_run_that_resumes_draws_what_it_would_have_drawn(tmp_path):
+    """``fit_loop._data_fetcher``, ``restarted_mid_epoch``, ``val_loop.increment_progress_to_evaluation_end``.
+
+    ``tests/modules/test_random_states.py`` has every place where a checkpoint may be written.
+    """
+    trainer = kit.trainer(max_epochs=1)
+    trainer.fit(OneWeight(), torch.utils.data.DataLoader(torch.arange(3.0)))
+    loops = trainer.fit_loop
+    assert hasattr(loops, "_data_fetcher")
+    assert not loops.restarted_mid_epoch
+    assert not loops.epoch_loop.restarted_on_last
+    for _ in range(2):
+        internals.draw_as_without_interruption(trainer)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    internals._isolated(lambda: torch.rand(5))
+    assert torch.equal(torch.rand(2), expected)
+
+
 def test_sizes_of_the_mesh_are_kept_by_the_strategy():
     """``ModelParallelStrategy._tensor_parallel_size`` and ``._data_parallel_size``."""
     strategy = ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=2)

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.results import weights_fingerprint
+from unlearn_pl.results import check_writable, weights_fingerprint
 from unlearn_pl.results.atomic_file import atomic_file
 
 
@@ -31,6 +31,15 @@ class SavePredictions(Recorded, pl.Callback):
         self.output = output
         self.written: Path | None = None
         self._lines: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check the folder before anything is predicted.
+
+        Raises:
+            ValueError: if it cannot be written to.
+        """
+        if stage == "predict" and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            check_writable(self.path(trainer).parent, "SavePredictions")
 
     def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop the answers of an earlier ``predict``."""

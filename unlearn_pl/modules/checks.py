@@ -6,12 +6,18 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 
 from unlearn_pl.gradients import GradientSource
 from unlearn_pl.masks import Mask
 from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.fitting.resuming import check_whole
-from unlearn_pl.modules.lightning_internals import attached_datamodule, tensor_parallel_size, uses_static_graph
+from unlearn_pl.modules.lightning_internals import (
+    attached_datamodule,
+    returns_weights_alone,
+    tensor_parallel_size,
+    uses_static_graph,
+)
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_maker
 from unlearn_pl.modules.safety.scheduler_class import check_schedule
 from unlearn_pl.objectives import Objective
@@ -64,6 +70,13 @@ def check_trainer(trainer: pl.Trainer) -> None:
             "Use precision='bf16-mixed', 'bf16-true' or '32-true'."
         )
     _check_strategy(trainer)
+    if returns_weights_alone(trainer.strategy):
+        rank_zero_warn(
+            "This strategy trains in processes that end with fit. Lightning brings back weights and metrics, but not "
+            "trainer.global_step, which stays 0, and the states of the module and its callbacks: a checkpoint that is "
+            "saved after fit does not resume. Let ModelCheckpoint and SavePretrained write inside fit, or use "
+            "strategy='ddp' in a script."
+        )
 
 
 def _check_strategy(trainer: pl.Trainer) -> None:
@@ -94,7 +107,8 @@ def check_parts(module: FittedModule) -> None:
     """Check the parts of a module, which a subclass may have added to or replaced after ``super().__init__()``.
 
     Raises:
-        ValueError: for an objective, an optimizer or a schedule that is none, and for parts that do not fit together.
+        ValueError: for an objective, an optimizer, a schedule or a bound on gradients that is none, and
+            for parts that do not fit together.
     """
     for name, objective in module.objectives.items():
         if not isinstance(objective, Objective):
@@ -102,6 +116,7 @@ def check_parts(module: FittedModule) -> None:
                 f"objectives[{name!r}] is a {type(objective).__name__}; accepted: an objective such as CausalLMLoss()."
             )
     module.descent.check()
+    check_clipping(module.gradient_clip_val)
     check_reference(module.objectives, module.reference)
     check_optimizer_maker(module.optimizer)
     check_schedule(module.schedule)

@@ -22,7 +22,9 @@ from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import nn
 
@@ -45,6 +47,11 @@ def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
 def is_compiled(module: pl.LightningModule) -> bool:
     """Whether the Trainer was given ``torch.compile(module)``, which it unwraps."""
     return module._compiler_ctx is not None
+
+
+def returns_weights_alone(strategy: Strategy) -> bool:
+    """Whether ``fit`` runs in processes that Lightning starts from this one, which keep the state of the Trainer."""
+    return isinstance(strategy.launcher, _MultiProcessingLauncher)
 
 
 def uses_static_graph(strategy: Strategy) -> bool:
@@ -289,6 +296,33 @@ def buffers_keep_their_type(module: nn.Module) -> Iterator[None]:
         moved = owner._buffers[name]
         assert isinstance(moved, torch.Tensor)
         owner._buffers[name] = buffer.to(moved.device)
+
+
+def draw_as_without_interruption(trainer: pl.Trainer) -> None:
+    """Let the loops of a run that resumes draw the random numbers that they would have drawn without interruption.
+
+    * Lightning makes an iterator over the training batches at the beginning of every epoch but the first; loaders draw
+      their order, and the seeds of their workers, from it. In a run that resumes there, it was made too early.
+    * In the middle of an epoch, Lightning skips a validation that was due, for which it makes iterators as well.
+
+    Args:
+        trainer: about to begin its first epoch, with the states of random generators restored.
+    """
+    fit_loop, loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
+    progress: Any = loop.batch_progress
+    done = progress.current.processed
+    ends_epoch = fit_loop.restarted_mid_epoch and loop.restarted_on_last  # with no batch left, before the next one
+    begins_epoch = not done or (done >= trainer.num_training_batches and not ends_epoch)
+    if fit_loop._data_fetcher is not None and progress.total.processed and begins_epoch:
+        iter(fit_loop._data_fetcher)
+    skip = loop.val_loop.increment_progress_to_evaluation_end
+    if getattr(skip, "func", None) is not _isolated:
+        loop.val_loop.increment_progress_to_evaluation_end = functools.partial(_isolated, skip)  # type: ignore[method-assign]
+
+
+def _isolated(call: Callable[[], None]) -> None:
+    with isolate_rng():
+        call()
 
 
 def correct_loop_progress(loops: Mapping[str, Any]) -> None:

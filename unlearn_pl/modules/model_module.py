@@ -131,7 +131,13 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         return self.spec.build(None if trainer is None else WEIGHTS_OF_PRECISION.get(str(trainer.precision)))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """See ``nn.Module``; if checkpoints keep parts of the weights, ``state_dict`` must hold all of these parts."""
+        """See ``nn.Module``; if checkpoints keep parts of the weights, ``state_dict`` must hold all of these parts.
+
+        After a ``fit`` in processes that Lightning has started from this one (``ddp_spawn``, ``ddp_notebook``), it
+        gives the weights back to the module here, whose model was built only there.
+        """
+        if self.model is None and any(name.startswith("model.") for name in state_dict):
+            self.model = self._built()
         if not self.spec.saved_parts:
             return super().load_state_dict(state_dict, strict, assign)
         under = {name: value for name, value in self.state_dict().items() if not self._in_saved_parts(name)}

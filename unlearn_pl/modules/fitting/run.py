@@ -9,6 +9,9 @@ from torch.optim import Optimizer
 
 from unlearn_pl.modules.checkpoints.guarding import reads_with_torch
 from unlearn_pl.modules.fitted import FittedModule
+from unlearn_pl.modules.fitting.counters import check_counters
+from unlearn_pl.modules.fitting.random_states import KEY as RANDOM
+from unlearn_pl.modules.fitting.random_states import RandomStates
 from unlearn_pl.modules.fitting.resuming import (
     check_continues,
     check_data,
@@ -18,6 +21,7 @@ from unlearn_pl.modules.fitting.resuming import (
     continued,
 )
 from unlearn_pl.modules.fitting.settings import data_settings, descent_settings, optimizer_settings
+from unlearn_pl.modules.fitting.soundness import Soundness
 from unlearn_pl.modules.lightning_internals import peeked
 
 KEY = "unlearn_pl_run"
@@ -36,6 +40,8 @@ class Run:
 
     def __init__(self, module: FittedModule) -> None:
         self._module = module
+        self.random = RandomStates(module)
+        self.soundness = Soundness(module)
         self.reset()
 
     def reset(self) -> None:
@@ -44,6 +50,8 @@ class Run:
         self._settings: dict[str, Any] = {}
         self._loaded: Mapping[str, Any] | None = None
         self._kept: dict[str, Any] | None = None
+        self.random.reset()
+        self.soundness.reset()
 
     def start(self, optimizer: Optimizer, schedulers: Sequence[LRSchedulerConfig]) -> None:
         """Called when the optimizer has been made.
@@ -81,13 +89,36 @@ class Run:
         """Called when the checkpoint has been read, before anything of it is restored.
 
         Raises:
-            ValueError: if the run would see other data than the checkpoint's, or its optimizer cannot continue.
+            ValueError: if the run would see other data than the checkpoint's, its optimizer cannot continue, or its
+                counters are impossible.
         """
+        check_counters(checkpoint)
         self._loaded = checkpoint
         before = checkpoint.get(KEY) or {}
         check_data(before.get("data"), self._data())
         check_descent(before.get("descent"), descent_settings(self._module))
         self._compare_optimizer()
+        self.random.load(checkpoint)
+
+    def begin(self) -> None:
+        """Called when everything else is ready for the first step.
+
+        Raises:
+            ValueError: if the checkpoint that the run resumes from holds values that are not finite.
+        """
+        self.soundness.begin(self.random.resumes)
+        self.random.restore()
+
+    def save(self, checkpoint: dict[str, Any]) -> None:
+        """Write the settings, and of a run the random states of all ranks, into ``checkpoint``; every rank calls it.
+
+        Raises:
+            ValueError: if weights or states of the optimizer are not finite.
+        """
+        checkpoint[KEY] = self.settings()
+        if self._optimizer is not None:
+            self.soundness.check("before a checkpoint was written")
+            checkpoint[RANDOM] = self.random.gathered()
 
     def keep(self, checkpoint: Mapping[str, Any]) -> None:
         """Called when the checkpoint is only evaluated: its settings remain those of the weights."""
