@@ -30,7 +30,7 @@ from benchmarks.step_cost import MEMORY_STEPS, measure_memory
 from benchmarks.step_cost_loops import fit, make_module
 from benchmarks.step_cost_task import Task
 from unlearn_pl.combiners import MinNorm, Scalarization
-from unlearn_pl.modules.memory import memory_plan
+from unlearn_pl.modules.fitting.memory import memory_plan
 
 
 def weights(task: Task) -> tuple[int, int]:

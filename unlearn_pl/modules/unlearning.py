@@ -24,6 +24,7 @@ from unlearn_pl.modules.fitting.announcement import announce
 from unlearn_pl.modules.fitting.descent_part import DescentPart
 from unlearn_pl.modules.fitting.learning_rates import LearningRates
 from unlearn_pl.modules.fitting.lightning_callbacks import check_callbacks
+from unlearn_pl.modules.fitting.memory import memory_errors_explained
 from unlearn_pl.modules.fitting.momentum import default_optimizer
 from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
 from unlearn_pl.modules.fitting.progress import report
@@ -31,7 +32,6 @@ from unlearn_pl.modules.fitting.run import Run
 from unlearn_pl.modules.levels import begin_at_levels
 from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress, read_optimizers
 from unlearn_pl.modules.lightning_runtime import LightningRuntime
-from unlearn_pl.modules.memory import memory_errors_explained
 from unlearn_pl.modules.micro_batches import micro_batches
 from unlearn_pl.modules.model_module import ModelModule
 from unlearn_pl.modules.reference_context import reference_context

@@ -3,7 +3,7 @@
 from lightning.pytorch.utilities import rank_zero_info
 
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.modules.memory import announce_memory
+from unlearn_pl.modules.fitting.memory import announce_memory
 
 
 def announce(module: FittedModule) -> None:
