@@ -55,18 +55,20 @@ def make_module(hidden_size: int = 16, dtype: torch.dtype = torch.float32, dropo
     return MOLLM(model)
 
 
-def make_trainer(folder: Path, every: int, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
+def make_trainer(folder: Path, every: int | None, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
     """A quiet trainer that writes ``last.ckpt`` and the newest checkpoint every so many steps.
 
     Args:
         folder: everything that is written lies there.
-        every: steps between checkpoints.
+        every: steps between checkpoints; None for no checkpoints.
         callbacks: further ones.
         options: of the Trainer.
     """
-    saving = ModelCheckpoint(folder / "checkpoints", "{step}", every_n_train_steps=every, save_last=True)
+    saving: list[pl.Callback] = []
+    if every is not None:
+        saving = [ModelCheckpoint(folder / "checkpoints", "{step}", every_n_train_steps=every, save_last=True)]
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "devices": 1}
-    return pl.Trainer(default_root_dir=folder, callbacks=[saving, *callbacks], **{**quiet, **options})
+    return pl.Trainer(default_root_dir=folder, callbacks=[*saving, *callbacks], **{**quiet, **options})
 
 
 def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:

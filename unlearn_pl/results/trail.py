@@ -55,18 +55,19 @@ def append_to_trail(path: str | Path, entry: Mapping[str, object]) -> None:
 
 
 def _entries(content: bytes, path: Path) -> list[dict[str, Any]]:
-    lines, entries = content.splitlines(), []
-    for number, line in enumerate(lines):
+    entries, seal = [], _START
+    for number, line in enumerate(content.splitlines()):
         try:
             entry = json.loads(line)
         except ValueError as error:
             raise ValueError(f"Line {number + 1} of {str(path)!r} is not JSON: {error}") from error
-        if not isinstance(entry, dict) or entry.get(PREVIOUS) != _seal(lines[:number]):
+        if not isinstance(entry, dict) or entry.get(PREVIOUS) != seal:
             raise ValueError(
                 f"Line {number + 1} of {str(path)!r} does not follow the line before it: a line was changed, removed "
                 "or inserted. The trail is no longer reliable; start a new one."
             )
         entries.append(entry)
+        seal = hashlib.sha256(line).hexdigest()
     return entries
 
 
