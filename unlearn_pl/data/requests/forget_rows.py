@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
-from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, Question, SplitSource, load_split
+from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, SplitSource, load_split
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.requests.cuts import Cuts
 from unlearn_pl.data.requests.subset import SubsetDataModule
@@ -69,9 +69,8 @@ class ForgetRows(SubsetDataModule):
 
     def _asked_again(self, split: SplitSource | None) -> list[EvaluationRow]:
         rows = self._chosen("forget", self.data.load_streams()["forget"])
-        questions = [row["question"] for row in rows]
-        evaluated = [] if split is None else load_split(split, "split 'forget'")
-        same: list[EvaluationRow] = [
-            row for row in evaluated if isinstance(row, Question) and row.row["question"] in questions
-        ]
+        if split is None:
+            return load_split(rows, "stream 'forget'")
+        tokenizer = self._encoder.tokenizer
+        same = self._cuts.evaluated(rows, tokenizer, lambda: load_split(split, "split 'forget'"))
         return same or load_split(rows, "stream 'forget'")
