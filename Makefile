@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT = 0
 WORKERS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-slow coverage lint format audit bench bench-eval bench-full gpu-check study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-slow coverage lint format audit bench bench-eval bench-full gpu-check soak study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -56,6 +56,9 @@ bench-full: bench  ## also with the shape of SmolLM2-135M, and with two threads 
 
 gpu-check: $(INSTALLED)  ## all that only a GPU shows, in six minutes, without network; PACKAGES=DIR, or DEVICE=cpu SIZE=tiny to try it
 	$(RUN) -m benchmarks.gpu_check $(if $(PACKAGES),--packages $(PACKAGES)) $(if $(DEVICE),--device $(DEVICE)) $(if $(SIZE),--size $(SIZE))
+
+soak: $(INSTALLED)  ## 20,000 steps in resumed parts on two ranks, 100,000 rows, 1,000 requests (hours); SOAK=arguments
+	$(RUN) -m benchmarks.soak $(SOAK)
 
 bench-eval: $(INSTALLED)  ## the TOFU evaluation against one that goes metric by metric; TOFU=DIR for TOFU's own questions
 	$(RUN) -m benchmarks.evaluation_speed $(if $(TOFU),--tofu $(TOFU))
