@@ -26,6 +26,11 @@ def fitted_growth(samples: Sequence[tuple[float, float]]) -> float:
     """
     if len(samples) < 4:
         raise ValueError(f"{len(samples)} samples show no growth; at least 4 are needed.")
-    progress, mib = np.array(samples[len(samples) // 2 :], dtype=float).T
-    slope = np.polyfit(progress, mib, 1)[0]
-    return float(slope * (progress[-1] - progress[0]))
+    later = samples[len(samples) // 2 :]
+    return slope(later) * (later[-1][0] - later[0][0])
+
+
+def slope(samples: Sequence[tuple[float, float]]) -> float:
+    """Of the straight line that fits the points best, by least squares; at least two points."""
+    x, y = np.array(samples, dtype=float).T
+    return float(np.polyfit(x, y, 1)[0])
