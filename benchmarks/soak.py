@@ -130,7 +130,7 @@ def check_requests(found: dict) -> list[Check]:
             slower <= SLOWER_PER_REQUEST_MS,
         ),
         Check(
-            f"growth per request over the later half, of {requests[-1]['mib']:.0f} MiB",
+            f"memory held: growth per request over the later half, of {requests[-1]['mib']:.0f} MiB",
             f"{memory:+.2f} MiB",
             f"{GROWTH_PER_REQUEST_MIB} MiB",
             memory <= GROWTH_PER_REQUEST_MIB,
