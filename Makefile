@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -77,6 +77,12 @@ bench-full: bench  ## also with the shape of SmolLM2-135M, and with two threads 
 	$(RUN) -m benchmarks.step_cost --model 135m --threads 2 --rounds 5
 	$(RUN) -m benchmarks.memory --model 135m
 	$(RUN) -m benchmarks.growth --model 135m
+
+gpu-check: $(INSTALLED)  ## all that only a GPU shows, in six minutes, without network; PACKAGES=DIR, or DEVICE=cpu SIZE=tiny to try it
+	$(RUN) -m benchmarks.gpu_check $(if $(PACKAGES),--packages $(PACKAGES)) $(if $(DEVICE),--device $(DEVICE)) $(if $(SIZE),--size $(SIZE))
+
+soak: $(INSTALLED)  ## 20,000 steps in resumed parts on two ranks, 100,000 rows, 1,000 requests (hours); SOAK=arguments
+	$(RUN) -m benchmarks.soak $(SOAK)
 
 bench-eval: $(INSTALLED)  ## the TOFU evaluation against one that goes metric by metric; TOFU=DIR for TOFU's own questions
 	$(RUN) -m benchmarks.evaluation_speed $(if $(TOFU),--tofu $(TOFU))

@@ -90,8 +90,18 @@ def against_estimate(model: str, dtype: str, only: int | None) -> str:
 def answer(request: dict) -> dict:
     """Estimate and peak of one configuration, in MiB."""
     torch.set_num_threads(1)
-    device, task = best_device(), Task(**request["task"])
-    combiner = {"MinNorm": MinNorm, "Scalarization": Scalarization}[request["combiner"]]
+    return estimated(request["combiner"], Task(**request["task"]), best_device())
+
+
+def estimated(name: str, task: Task, device: torch.device) -> dict:
+    """``estimate``, its ``parts`` and what was ``measured`` in this process, in MiB.
+
+    Args:
+        name: the combiner, ``MinNorm`` or ``Scalarization``.
+        task: what is trained.
+        device: where.
+    """
+    combiner = {"MinNorm": MinNorm, "Scalarization": Scalarization}[name]
     small = replace(task, model="tiny")
     take_steps(partial(fit, make_module(combiner(), small, device), small, device), 1)  # imports
     memory = PeakMemory(device)

@@ -57,18 +57,19 @@ def append_to_trail(path: str | Path, entry: Mapping[str, object]) -> None:
 
 
 def _entries(content: bytes, path: Path) -> list[dict[str, Any]]:
-    lines, entries = content.splitlines(), []
-    for number, line in enumerate(lines):
+    entries, seal = [], _START
+    for number, line in enumerate(content.splitlines()):
         try:
             entry = parse_json(line)
         except ValueError as error:
             raise ValueError(f"Line {number + 1} of {str(path)!r} is not JSON: {error}") from error
-        if not isinstance(entry, dict) or entry.get(PREVIOUS) != _hash(lines[max(number - 1, 0) : number]):
+        if not isinstance(entry, dict) or entry.get(PREVIOUS) != seal:
             raise ValueError(
                 f"Line {number + 1} of {str(path)!r} does not follow the line before it: a line was changed, removed "
                 "or inserted. The trail is no longer reliable; start a new one."
             )
         entries.append(entry)
+        seal = hashlib.sha256(line).hexdigest()
     if entries:
         _check_last(entries[-1], f"Line {len(entries)} of {str(path)!r}")
     return entries
