@@ -12,7 +12,12 @@ export GOMP_SPINCOUNT = 0
 WORKERS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-slow coverage lint format audit bench bench-eval bench-full study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+# Environments with other versions of the dependencies than those of development, torch aside.
+LOWEST ?= .venv-lowest
+NEWEST ?= .venv-newest
+TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
+
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -23,8 +28,24 @@ test: lint  ## lint, types and all tests but the slow studies
 coverage: $(INSTALLED)  ## the same tests, and which lines of the package they run
 	$(TESTS) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=xml
 
+ORDERS ?= 1 2
+test-random: $(INSTALLED)  ## all tests but the slow studies, in two random orders
+	for order in $(ORDERS); do $(TESTS) -m "not slow" --random-order-seed $$order || exit 1; done
+
+test-lowest: $(LOWEST)/.installed  ## the same tests with the lowest versions that pyproject.toml accepts; old ones warn
+	$(TESTS) -m "not slow" -W default
+
+test-newest: $(NEWEST)/.installed  ## the same tests with the newest versions that it accepts
+	$(TESTS) -m "not slow"
+
+test-lowest: RUN = $(LOWEST)/bin/python
+test-newest: RUN = $(NEWEST)/bin/python
+
 test-slow: $(INSTALLED)  ## the studies that take minutes
 	$(RUN) -m pytest -m slow
+
+kill-test: $(INSTALLED)  ## kill training at every file operation of a save, and at random times; compare what resumes (half an hour)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.kills.table
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
@@ -40,6 +61,9 @@ audit: $(INSTALLED)  ## known vulnerabilities of what is installed and of the lo
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[audit]"
 	$(RUN) .ci/audit.py $(AUDIT)
 
+fuzz: $(INSTALLED)  ## thousands of damaged inputs for every reader of files (minutes)
+	$(RUN) -m tests.fuzz.run
+
 bench: $(INSTALLED)  ## time and memory of a step, side by side with what else one would use
 	$(RUN) -m benchmarks.step_cost
 	$(RUN) -m benchmarks.memory
@@ -53,6 +77,12 @@ bench-full: bench  ## also with the shape of SmolLM2-135M, and with two threads 
 	$(RUN) -m benchmarks.step_cost --model 135m --threads 2 --rounds 5
 	$(RUN) -m benchmarks.memory --model 135m
 	$(RUN) -m benchmarks.growth --model 135m
+
+gpu-check: $(INSTALLED)  ## all that only a GPU shows, in six minutes, without network; PACKAGES=DIR, or DEVICE=cpu SIZE=tiny to try it
+	$(RUN) -m benchmarks.gpu_check $(if $(PACKAGES),--packages $(PACKAGES)) $(if $(DEVICE),--device $(DEVICE)) $(if $(SIZE),--size $(SIZE))
+
+soak: $(INSTALLED)  ## 20,000 steps in resumed parts on two ranks, 100,000 rows, 1,000 requests (hours); SOAK=arguments
+	$(RUN) -m benchmarks.soak $(SOAK)
 
 bench-eval: $(INSTALLED)  ## the TOFU evaluation against one that goes metric by metric; TOFU=DIR for TOFU's own questions
 	$(RUN) -m benchmarks.evaluation_speed $(if $(TOFU),--tofu $(TOFU))
@@ -99,5 +129,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(INSTALLED)
 
+$(LOWEST)/.installed: pyproject.toml constraints.txt .ci/lowest_versions.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(PYTHON) .ci/lowest_versions.py | grep -v '^torch==' > $(LOWEST)/constraints.txt
+	grep '^torch==' constraints.txt >> $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt $(TESTED)
+	touch $@
+
+$(NEWEST)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(NEWEST)
+	grep '^torch==' constraints.txt > $(NEWEST)/constraints.txt
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --constraint $(NEWEST)/constraints.txt $(TESTED)
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -233,10 +233,22 @@ def in_fresh_process(module: str, request: Mapping[str, object], threads: int = 
     environment["PYTHONWARNINGS"] = "ignore"
     if exact_memory:
         environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    command = [sys.executable, "-m", module, "--child", json.dumps(request)]
+    return in_child([sys.executable, "-m", module, "--child", json.dumps(request)], environment)
+
+
+def in_child(command: Sequence[str], environment: Mapping[str, str] | None = None) -> dict:
+    """What ``command``, run in the root of the repository, prints in its last line, read as JSON.
+
+    Args:
+        command: program and arguments.
+        environment: its variables; by default those of this process.
+
+    Raises:
+        RuntimeError: if it failed, with the end of what it wrote.
+    """
     done = subprocess.run(command, env=environment, cwd=RESULTS.parents[1], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{module} failed on {request}:\n{done.stderr[-3000:]}")
+        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

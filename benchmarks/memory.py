@@ -30,7 +30,7 @@ from benchmarks.step_cost import MEMORY_STEPS, measure_memory
 from benchmarks.step_cost_loops import fit, make_module
 from benchmarks.step_cost_task import Task
 from unlearn_pl.combiners import MinNorm, Scalarization
-from unlearn_pl.modules.memory import memory_plan
+from unlearn_pl.modules.fitting.memory import memory_plan
 
 
 def weights(task: Task) -> tuple[int, int]:
@@ -90,8 +90,18 @@ def against_estimate(model: str, dtype: str, only: int | None) -> str:
 def answer(request: dict) -> dict:
     """Estimate and peak of one configuration, in MiB."""
     torch.set_num_threads(1)
-    device, task = best_device(), Task(**request["task"])
-    combiner = {"MinNorm": MinNorm, "Scalarization": Scalarization}[request["combiner"]]
+    return estimated(request["combiner"], Task(**request["task"]), best_device())
+
+
+def estimated(name: str, task: Task, device: torch.device) -> dict:
+    """``estimate``, its ``parts`` and what was ``measured`` in this process, in MiB.
+
+    Args:
+        name: the combiner, ``MinNorm`` or ``Scalarization``.
+        task: what is trained.
+        device: where.
+    """
+    combiner = {"MinNorm": MinNorm, "Scalarization": Scalarization}[name]
     small = replace(task, model="tiny")
     take_steps(partial(fit, make_module(combiner(), small, device), small, device), 1)  # imports
     memory = PeakMemory(device)

@@ -139,15 +139,25 @@ def answer(request: dict) -> dict:
     device = best_device()
     case = Case(**{**request["case"], "task": Task(**request["case"]["task"])})
     if request["what"] == "memory":
-        # What a loop imports when it starts is no memory of training.
-        take_steps(make_loop(case.loop, replace(case.task, model="tiny"), device), 1)
-        loop, memory = make_loop(case.loop, case.task, device), PeakMemory(device)
-        take_steps(loop, MEMORY_STEPS)
-        return {"mib": memory.mib()}
+        return {"mib": peak(case.loop, case.task, device)}
+    return asdict(timed(case, request["warm_up"], request["rounds"], device))
+
+
+def timed(case: Case, warm_up: int, rounds: int, device: torch.device) -> Comparison:
+    """The comparison of ``case``, in this process."""
     loops = {name: make_loop(name, case.task, device) for name in (case.loop, case.peer)}
-    laps = Turns(loops, request["warm_up"] + request["rounds"] * case.cycle, device).run()
-    own, other = (cycles(laps[name][request["warm_up"] :], case.cycle) for name in (case.loop, case.peer))
-    return asdict(compare(own, other))
+    laps = Turns(loops, warm_up + rounds * case.cycle, device).run()
+    own, other = (cycles(laps[name][warm_up:], case.cycle) for name in (case.loop, case.peer))
+    return compare(own, other)
+
+
+def peak(loop: str, task: Task, device: torch.device) -> float:
+    """Peak MiB of a loop, in this process."""
+    # What a loop imports when it starts is no memory of training.
+    take_steps(make_loop(loop, replace(task, model="tiny"), device), 1)
+    contestant, memory = make_loop(loop, task, device), PeakMemory(device)
+    take_steps(contestant, MEMORY_STEPS)
+    return memory.mib()
 
 
 def cycles(laps: Sequence[tuple[float, float]], length: int) -> list[tuple[float, float]]:
@@ -165,7 +175,7 @@ def sum_table(cases: Sequence[Case], warm_up: int, rounds: int, threads: int) ->
             [
                 case.title,
                 f"{case.operations} = {case.bound:.2f}",
-                *_time_cells(time),
+                *time_cells(time),
                 f"{time.ratio / case.bound:.2f}",
                 f"{case.task.tokens / time.seconds:.0f}",
                 _memory_cell(case, threads),
@@ -181,11 +191,12 @@ def peer_table(cases: Sequence[Case], warm_up: int, rounds: int, threads: int) -
     rows = []
     for case in cases:
         time = measure_time(case, warm_up, rounds, threads)
-        rows.append([case.title, *_time_cells(time), _memory_cell(case, threads)])
+        rows.append([case.title, *time_cells(time), _memory_cell(case, threads)])
     return table(["pair", "time (quartiles)", "processor", "seconds", "peak MiB"], rows)
 
 
-def _time_cells(time: Comparison) -> list[str]:
+def time_cells(time: Comparison) -> list[str]:
+    """Ratio with quartiles, ratio of the processor's time, and seconds of both."""
     return [
         f"**{time.ratio:.2f}** ({time.low:.2f} to {time.high:.2f})",
         f"{time.processor:.2f}",

@@ -25,7 +25,7 @@ from benchmarks.step_cost_task import (
 )
 from unlearn_pl.combiners import Combiner, GoalBarrier, MinNorm, Scalarization
 from unlearn_pl.goals import AtMost
-from unlearn_pl.gradients import RoleSums, SketchedRows
+from unlearn_pl.gradients import FirstOrder, OffloadedRows, RoleSums, SketchedRows
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.modules import NPO, SimNPO, UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, Objective, UnlearningCrossEntropyLoss
@@ -98,7 +98,8 @@ def make_module(combiner: Combiner, task: Task, device: torch.device, **options:
         reference = GivenReference(task, device) if task.reference == "given" else in_memory
     objectives["retain"] = CausalLMLoss()
     model = task.make_model(device)
-    return UnlearningModule(model, objectives, combiner, reference, optimizer=OPTIMIZER, schedule=Constant(), **options)
+    options = {"optimizer": OPTIMIZER, "schedule": Constant(), **options}
+    return UnlearningModule(model, objectives, combiner, reference, **options)
 
 
 def module_loop(combiner: Callable[[], Combiner], task: Task, device: torch.device, **options: Any) -> Contestant:
@@ -109,6 +110,13 @@ def module_loop(combiner: Callable[[], Combiner], task: Task, device: torch.devi
 def preset_loop(make: Callable[[nn.Module], UnlearningModule], task: Task, device: torch.device) -> Contestant:
     """A preset with its own objectives, on the streams of ``task``."""
     return lambda step_done: fit(make(task.make_model(device)), task, device, step_done)
+
+
+def eight_bit_adamw() -> partial[torch.optim.Optimizer]:
+    """AdamW with moments in 8 bits, of bitsandbytes."""
+    from bitsandbytes.optim import AdamW8bit
+
+    return partial(AdamW8bit, lr=1e-5)
 
 
 # In plain PyTorch ----------------------------------------------------------------------------------------------------
@@ -319,6 +327,8 @@ def make_loop(name: str, task: Task, device: torch.device) -> Contestant:
         "MinNorm": lambda: module_loop(MinNorm, task, device),
         "MinNorm, refresh_every=4": lambda: module_loop(MinNorm, task, device, refresh_every=4),
         "MinNorm, sketch": lambda: module_loop(MinNorm, task, device, gradient=SketchedRows()),
+        "MinNorm, OffloadedRows": lambda: module_loop(MinNorm, task, device, gradient=FirstOrder(rows=OffloadedRows())),
+        "MinNorm, AdamW8bit": lambda: module_loop(MinNorm, task, device, optimizer=eight_bit_adamw()),
         "GoalBarrier, RoleSums": lambda: module_loop(
             GoalBarrier, task, device, goals={"forget": AtMost(share=0.1)}, gradient=RoleSums(8)
         ),

@@ -5,8 +5,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from tests import random_order
 from tests.optional import missing_package
 from unlearn_pl.models.language.tiny import tiny_llama, train_tokenizer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    random_order.add_option(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,8 +38,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Workers of pytest-xdist begin with what takes longest."""
-    if hasattr(config, "workerinput"):
+    """Workers of pytest-xdist begin with what takes longest, unless the order is to be random."""
+    if (seed := config.getoption(random_order.OPTION)) is not None:
+        random_order.shuffle(items, seed)
+    elif hasattr(config, "workerinput"):
         from tests.parallel import slowest_first
 
         slowest_first(items)

@@ -26,6 +26,7 @@ from unlearn_pl.modules import MOLLM
 PACKAGE = ROOT / "unlearn_pl"
 OTHERS = (
     "lightning.pytorch",
+    "lightning.pytorch.callbacks",
     "lightning.pytorch.loggers",
     "lightning.pytorch.strategies",
     "lightning.pytorch.utilities",

@@ -50,6 +50,7 @@ ORDERS = {
     "modules": [
         {"safety"},
         {"fitted", "lightning_internals", "num_steps"},
+        {"checkpoints"},
         {"fitting"},
         {REST},
         {"presets"},

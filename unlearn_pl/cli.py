@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import unlearn_pl
-from unlearn_pl.commands.errors import errors_in_one_line
+from unlearn_pl.commands.errors import errors_in_one_line, signals_as_statuses
 
 DEBUG = "--debug"
 """Argument of every command that keeps the traceback of an error."""
@@ -47,11 +47,11 @@ def main(args: Sequence[str] | None = None) -> None:
     # Each branch imports what it needs and no more: Lightning alone takes seconds.
     if command in TRAINER_COMMANDS:
         _import_from_working_directory()
-        with errors_in_one_line(debug):
+        with signals_as_statuses(), errors_in_one_line(debug):
             import_module("unlearn_pl.commands.trainer").UnlearnCLI(args)
     elif command in COMMANDS:
         _import_from_working_directory()
-        with errors_in_one_line(debug):
+        with signals_as_statuses(), errors_in_one_line(debug):
             import_module(f"unlearn_pl.commands.{command}").main(args[1:])
     elif command == "--version":
         print(f"unlearn-pl {unlearn_pl.__version__}")

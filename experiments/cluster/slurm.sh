@@ -3,7 +3,8 @@
 #
 #   sbatch --nodes=2 experiments/cluster/slurm.sh -c RECIPE.yaml -c experiments/cluster/fsdp2.yaml
 #
-# To go on after a time limit, submit the same line again with --ckpt_path=last. trainer.default_root_dir must be a
+# To go on after a time limit, submit the same line again with --ckpt_path=last; a requeued job does so by itself. On
+# SIGTERM, fit saves a checkpoint between two steps (--signal=TERM@120 sends it before the time limit). trainer.default_root_dir must be a
 # folder that all nodes see.
 #SBATCH --job-name=unlearn
 #SBATCH --nodes=1

@@ -10,7 +10,7 @@ import pytest
 from tests import kit
 from unlearn_pl.cli import main
 from unlearn_pl.commands.attack import attack_parser
-from unlearn_pl.commands.fit_summary import chosen_metrics
+from unlearn_pl.commands.run.summary import chosen_metrics
 from unlearn_pl.models import save_pretrained
 from unlearn_pl.results import read_results
 

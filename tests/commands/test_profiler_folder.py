@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch.profilers import SimpleProfiler
 
 from unlearn_pl.cli import main
-from unlearn_pl.commands.run_folder import check_profiler
+from unlearn_pl.commands.run.folder import check_profiler
 
 RECIPE = Path(__file__).parents[2] / "experiments" / "debug" / "mollm.yaml"
 

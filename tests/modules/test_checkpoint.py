@@ -328,6 +328,16 @@ def test_presets_come_back_with_their_arguments(folder, tmp_path, make):
             assert torch.equal(mine, theirs)
 
 
+def test_weights_of_processes_that_have_ended_come_back_to_a_module_without_a_model(folder):
+    """As Lightning hands them over after ``ddp_spawn``: not strictly, so that they would be lost without a word."""
+    trained = GradDiff(folder)
+    trained.configure_model()
+    trained.model.model.norm.weight.data.fill_(3.0)
+    mine = GradDiff(folder)
+    mine.load_state_dict(trained.state_dict(), strict=False)
+    assert torch.equal(mine.model.model.norm.weight, trained.model.model.norm.weight)
+
+
 def test_an_argument_can_be_replaced_and_the_next_checkpoint_knows_it(folder, tmp_path):
     path = saved(GradDiff(folder, 0.5, optimizer=torch.optim.Adagrad), tmp_path)
     replaced = GradDiff.load_from_checkpoint(path, retain_weight=7.0, map_location="cpu")

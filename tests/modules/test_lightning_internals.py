@@ -1,8 +1,13 @@
 """Each private name of ``lightning_internals``: a failing test says what has changed, and what it is used for."""
 
+import threading
+from datetime import timedelta
+
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 
@@ -27,6 +32,34 @@ def test_options_of_ddp_are_kept_by_the_strategy():
     assert not internals.uses_static_graph(DDPStrategy())
     assert internals.gradients_are_bucket_views(DDPStrategy(gradient_as_bucket_view=True))
     assert not internals.gradients_are_bucket_views(DDPStrategy())
+
+
+def test_strategies_that_start_processes_of_their_own_have_a_launcher_for_them():
+    """``_MultiProcessingLauncher``: gives weights and metrics back to the process that has called ``fit``."""
+    started = kit.trainer(strategy="ddp_spawn").strategy
+    started._configure_launcher()
+    assert internals.returns_weights_alone(started)
+    assert not internals.returns_weights_alone(kit.trainer().strategy)
+
+
+def test_a_run_that_resumes_draws_what_it_would_have_drawn(tmp_path):
+    """``fit_loop._data_fetcher``, ``restarted_mid_epoch``, ``val_loop.increment_progress_to_evaluation_end``.
+
+    ``tests/modules/test_random_states.py`` has every place where a checkpoint may be written.
+    """
+    trainer = kit.trainer(max_epochs=1)
+    trainer.fit(OneWeight(), torch.utils.data.DataLoader(torch.arange(3.0)))
+    loops = trainer.fit_loop
+    assert hasattr(loops, "_data_fetcher")
+    assert not loops.restarted_mid_epoch
+    assert not loops.epoch_loop.restarted_on_last
+    for _ in range(2):
+        internals.draw_as_without_interruption(trainer)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    internals._isolated(lambda: torch.rand(5))
+    assert torch.equal(torch.rand(2), expected)
 
 
 def test_sizes_of_the_mesh_are_kept_by_the_strategy():
@@ -99,6 +132,79 @@ def test_a_strategy_checks_the_paths_that_it_loads(tmp_path):
     assert seen == [tmp_path / "a.ckpt"]
 
 
+def test_files_are_written_by_what_is_put_in_the_place_of_lightnings_own():
+    """``Strategy.checkpoint_io``, and ``_WrappingCheckpointIO._checkpoint_io``, whose setter fills an empty place."""
+
+    class Own(TorchCheckpointIO):
+        pass
+
+    inner, outer = AsyncCheckpointIO(), None
+    for io in (None, TorchCheckpointIO(), AsyncCheckpointIO(), AsyncCheckpointIO(TorchCheckpointIO()), inner):
+        outer = AsyncCheckpointIO(inner) if io is inner else io
+        strategy = kit.trainer(plugins=[] if outer is None else [outer]).strategy
+        internals.replace_checkpoint_io(strategy, Own)
+        assert type(internals.basic_checkpoint_io(strategy)) is Own
+        if isinstance(outer, AsyncCheckpointIO):
+            assert strategy.checkpoint_io is outer
+    given = Own()
+    strategy = kit.trainer(plugins=[given]).strategy
+    internals.replace_checkpoint_io(strategy, TorchCheckpointIO)
+    assert internals.basic_checkpoint_io(strategy) is given
+
+
+def test_nothing_is_removed_before_what_is_saved_in_the_background_is_written():
+    """``AsyncCheckpointIO._executor``: one thread, None before the first save."""
+    done, may_write = [], threading.Event()
+
+    class Slow(TorchCheckpointIO):
+        def save_checkpoint(self, *_, **__):
+            may_write.wait(10)
+            done.append("saved")
+
+        def remove_checkpoint(self, path):
+            done.append(f"removed {path}")
+
+    io = AsyncCheckpointIO(Slow())
+    strategy = kit.trainer(plugins=[io]).strategy
+    for _ in range(2):
+        internals.remove_after_saving(strategy)
+    strategy.remove_checkpoint("a")
+    strategy.save_checkpoint({}, "c")
+    strategy.remove_checkpoint("b")
+    assert done == ["removed a"]
+    may_write.set()
+    io.teardown()
+    assert done == ["removed a", "saved", "removed b"]
+
+
+def test_folders_are_written_unless_one_file_is_asked_for():
+    """``ModelParallelStrategy._save_distributed_checkpoint``."""
+    assert internals.writes_folders(ModelParallelStrategy())
+    assert not internals.writes_folders(ModelParallelStrategy(save_distributed_checkpoint=False))
+
+
+def test_model_checkpoint_is_replaced_in_what_it_does_with_links_and_time(tmp_path):
+    """``ModelCheckpoint``: ``_link_checkpoint``, ``_find_last_checkpoints``, ``on_train_batch_end`` of an instance."""
+    links, asked = [], []
+
+    def last(found, folder, extension):
+        asked.append((set(found), folder, extension))
+        return found
+
+    saving = ModelCheckpoint(tmp_path, "{step}", save_last="link", train_time_interval=timedelta(0))
+    for _ in range(2):  # the second time changes nothing
+        internals.replace_in_model_checkpoint(saving, lambda target, link: links.append((target, link)), last)
+    module = OneWeight()
+    module.automatic_optimization = False
+    module.training_step = lambda batch, batch_idx: module.optimizers().step()
+    trainer = kit.trainer(max_steps=2, callbacks=[saving], enable_checkpointing=True)
+    trainer.fit(module, torch.utils.data.DataLoader(torch.arange(3.0)))
+    saved = [str(tmp_path / f"step={step}.ckpt") for step in (1, 2)]
+    assert links == [(path, str(tmp_path / "last.ckpt")) for path in saved]
+    assert saving._find_last_checkpoints(trainer) == set()
+    assert asked == [(set(), tmp_path, ".ckpt")]
+
+
 def test_hyperparameters_have_former_names():
     """``CHECKPOINT_PAST_HPARAMS_KEYS``: Lightning builds from these, too."""
     checkpoint = {"hparams": {"a": 1, "b": 1}, "module_arguments": {"b": 2, "c": 2}, "hyper_parameters": {"c": 3}}
@@ -142,3 +248,6 @@ def test_what_is_beside_the_weights_is_read_before_them(tmp_path, shards):
     assert internals.peeked(tmp_path / "missing") == {}
     torch.save({"epoch": OneWeight}, path)  # whose import would run code
     assert internals.peeked(tmp_path if shards else path) == {}
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=f"{path.name}' cannot be used: its end is missing"):
+        internals.peeked(tmp_path if shards else path)

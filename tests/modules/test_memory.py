@@ -11,7 +11,7 @@ from unlearn_pl.engine import BackwardPass, advice, backward_passes, memory_line
 from unlearn_pl.engine.plan import optimizer_bytes
 from unlearn_pl.gradients import RandomSmoothing, SharpnessAware
 from unlearn_pl.modules import MOLLM, RMU, GradDiff
-from unlearn_pl.modules.memory import memory_plan
+from unlearn_pl.modules.fitting.memory import memory_plan
 from unlearn_pl.objectives import CausalLMLoss, DPOLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import DualOptim
 
@@ -113,7 +113,7 @@ def test_what_would_be_refused_is_not_advised():
 
 
 def test_a_warning_says_what_to_change(monkeypatch):
-    monkeypatch.setattr("unlearn_pl.modules.memory.device_memory", lambda device: 2**20)
+    monkeypatch.setattr("unlearn_pl.modules.fitting.memory.device_memory", lambda device: 2**20)
     with pytest.warns(UserWarning, match="may not fit.*gradient_checkpointing=True.*CachedReference"):
         fitted(MOLLM(kit.model()))
 

@@ -197,6 +197,42 @@ def test_a_checkpoint_from_before_settings_were_kept_says_that_the_optimizer_is_
         fitted(diff(optimizer=partial(SGD, lr=0.1)), None, tmp_path / "old.ckpt")
 
 
+# Counters -------------------------------------------------------------------------------------------------------------
+
+
+def changed(entry, *keys, value):
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = value
+
+
+LOOP = ("loops", "fit_loop")
+BATCHES = (*LOOP, "epoch_loop.batch_progress")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("global_step",), -1, "global_step=-1"),
+        (("global_step",), 7, "global_step=7, but the optimizer has taken 2 steps"),
+        (("epoch",), 5, "epoch=5, but 0 epochs are processed"),
+        (("unlearn_pl", "windows_closed"), -2, "windows_closed=-2"),
+        (("unlearn_pl", "windows_closed"), 2.5, "windows_closed=2.5"),
+        (("unlearn_pl", "skipped", "nonfinite"), -1, "skipped.nonfinite=-1"),
+        ((*BATCHES, "total", "completed"), -1, "batches.total.completed=-1"),
+        ((*BATCHES, "current", "processed"), 9, "batches.current: processed=9, but started=2"),
+        ((*BATCHES, "total", "ready"), 1, "batches.total: started=2, but ready=1"),
+        ((*LOOP, "epoch_progress", "total", "processed"), 3, "epochs.total: processed=3, but started=1"),
+    ],
+)
+def test_impossible_counters_are_an_error(checkpoint, tmp_path, keys, value, message):
+    loaded = torch.load(checkpoint, weights_only=True)
+    changed(loaded, *keys, value=value)
+    torch.save(loaded, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=rf"counters that no run can have: .*{message}"):
+        fitted(diff(), None, tmp_path / "a.ckpt")
+
+
 # Objectives, combiner, options ---------------------------------------------------------------------------------------
 
 

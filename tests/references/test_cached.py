@@ -329,7 +329,7 @@ def test_an_interruption_leaves_no_half_cache(model, tmp_path, monkeypatch):
         path.write_bytes(b"half a file")
         raise OSError("no space left")
 
-    monkeypatch.setattr("unlearn_pl.references.cache.save_file", half)
+    monkeypatch.setattr("unlearn_pl.results.sealed_tensors.save_file", half)
     for folder, left in ((tmp_path, ["forget.safetensors"]), (tmp_path / "new", [])):
         with pytest.raises(OSError, match="no space left"):
             prepared(model, folder)

@@ -37,7 +37,7 @@ def test_the_file_is_strict_json_with_the_fields_of_the_schema(tmp_path):
 
     content = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
     names = "schema_version benchmark metrics per_example config config_hash weights_fingerprint model versions seed"
-    assert set(content) == {*names.split(), "created", "questions"}
+    assert set(content) == {*names.split(), "created", "questions", "seal"}
     assert content["metrics"]["broken"] == "NaN"
     assert content["per_example"]["forget"]["truth_ratio"] == {"3": 1 / 3, "10": "Infinity", "0": "-Infinity"}
     assert content["config"]["model"]["init_args"]["names"] == ["a", "NaN"]

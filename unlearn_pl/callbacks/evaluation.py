@@ -22,6 +22,7 @@ from unlearn_pl.recording import Recorded, arguments_of, record
 from unlearn_pl.results import (
     PerExample,
     Results,
+    check_writable,
     config_hash,
     free_path,
     read_results,
@@ -227,6 +228,9 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start with new metrics."""
+        path = self._path(trainer)
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            check_writable(path.parent, type(self).__name__)  # before hours of evaluation, and not after
         self.stage = "test"
         self._start(trainer.test_dataloaders, pl_module)
 

@@ -9,7 +9,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.results import weights_fingerprint
+from unlearn_pl.results import check_writable, weights_fingerprint
+from unlearn_pl.results.atomic_file import atomic_file
 
 
 class SavePredictions(Recorded, pl.Callback):
@@ -30,6 +31,15 @@ class SavePredictions(Recorded, pl.Callback):
         self.output = output
         self.written: Path | None = None
         self._lines: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check the folder before anything is predicted.
+
+        Raises:
+            ValueError: if it cannot be written to.
+        """
+        if stage == "predict" and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            check_writable(self.path(trainer).parent, "SavePredictions")
 
     def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop the answers of an earlier ``predict``."""
@@ -61,12 +71,12 @@ class SavePredictions(Recorded, pl.Callback):
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             text = "".join(json.dumps(lines[key], ensure_ascii=False) + "\n" for key in sorted(lines))
             self.written = path = self._free(self.path(trainer), text, fingerprint)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            with atomic_file(path) as unfinished:  # a full disk leaves the old answers
+                unfinished.write_text(text, encoding="utf-8")
 
     def _free(self, path: Path, text: str, fingerprint: str) -> Path:
         """``path``, or a name beside it if it has other answers and was not asked for."""
-        if self.output or not path.exists() or path.read_text(encoding="utf-8") == text:
+        if self.output or not path.exists() or path.read_bytes() == text.encode():
             return path
         beside = path.with_name(f"{path.stem}_{fingerprint[:8]}{path.suffix}")
         rank_zero_info(f"{path} has other answers, and stays. These are in {beside}.")

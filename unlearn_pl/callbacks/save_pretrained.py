@@ -17,7 +17,7 @@ from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.models import check_export_directory, save_pretrained, spec_of
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
-from unlearn_pl.results import weights_fingerprint
+from unlearn_pl.results import check_writable, weights_fingerprint
 from unlearn_pl.types import StreamProvider
 
 
@@ -53,10 +53,12 @@ class SavePretrained(pl.Callback):
         """Check the folder before training.
 
         Raises:
-            ValueError: if it holds anything else than an earlier export.
+            ValueError: if it holds anything else than an earlier export, or cannot be written.
         """
         if stage == "fit":
             check_export_directory(self.path(trainer))
+            if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+                check_writable(self.path(trainer).parent, "SavePretrained")  # the folder is replaced as a whole
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the folder and check it; all ranks take part."""

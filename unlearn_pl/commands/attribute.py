@@ -1,6 +1,7 @@
 """``unlearn-pl attribute``: score the weights of a model on its data, and write a mask for ``fit``."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,6 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from unlearn_pl.attribution import Attribution, write_mask
 from unlearn_pl.commands.trainer import UnlearnCLI
+from unlearn_pl.results import check_writable
 
 PLACE = (
     "accelerator",
@@ -29,6 +31,8 @@ def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl attribute ARGS``."""
     cli = AttributeCLI(args)
     output, attribution = (cli.config_init[name] for name in ("output", "attribution"))
+    if cli.trainer.is_global_zero:
+        check_writable(Path(output).parent, "--output")
     write_mask(output, attribution, cli.model, cli.datamodule, cli.trainer)
     if cli.trainer.is_global_zero:
         print(f"Written to {output}")

@@ -13,6 +13,8 @@ from unlearn_pl.printable import printable
 PACKAGE = Path(__file__).parents[1]
 STATUS = 1
 """Exit status after such an error; errors of the parser exit with 2."""
+SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
+"""Exit status after a signal: 128 and its number."""
 DEBUG_VARIABLE = "JSONARGPARSE_DEBUG"
 """Environment variable under which the parser raises its errors."""
 
@@ -39,6 +41,24 @@ def errors_in_one_line(debug: bool = False) -> Iterator[None]:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(STATUS)
+
+
+@contextmanager
+def signals_as_statuses() -> Iterator[None]:
+    """Within the context, SIGINT and SIGTERM end with the statuses 130 and 143, as shells and schedulers expect.
+
+    Lightning ends a Trainer with status 1 for SIGINT, and with 0, that of success, for SIGTERM.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(SIGNAL_STATUS["SIGINT"])
+    except SystemExit as ended:
+        if type(ended).__name__ == "SIGTERMException":  # of Lightning, which may not have been imported
+            sys.exit(SIGNAL_STATUS["SIGTERM"])
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            sys.exit(SIGNAL_STATUS["SIGINT"])
+        raise
 
 
 def one_line(error: BaseException) -> str:

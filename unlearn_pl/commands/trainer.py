@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,29 @@ from unlearn_pl import (  # noqa: F401
     references,
 )
 from unlearn_pl.callbacks import EvaluationCallback, ProgressBar, SavePredictions
-from unlearn_pl.commands.fit_summary import fit_summary
-from unlearn_pl.commands.masked_rows import without_rows
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
-from unlearn_pl.commands.run_folder import announce_earlier_run, check_profiler, set_results_aside
+from unlearn_pl.commands.run.folder import announce_earlier_run, check_profiler, set_results_aside
+from unlearn_pl.commands.run.interruption import (
+    SaveOnTermination,
+    drop_termination_checkpoint,
+    interruptions_told,
+    requeued_checkpoint,
+)
+from unlearn_pl.commands.run.lock import locked_folder
+from unlearn_pl.commands.run.masked_rows import without_rows
+from unlearn_pl.commands.run.summary import fit_summary
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.masking import check_unmasked
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.checkpoints.last import candidates, newest_whole
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path
 from unlearn_pl.modules.safety.recorded_classes import find
 from unlearn_pl.modules.safety.scheduler_class import check_scheduler_path
 from unlearn_pl.printable import printable
 from unlearn_pl.recorded_paths import check_local
+from unlearn_pl.results import check_writable
+from unlearn_pl.results.atomic_file import atomic_file
 
 
 class UnlearnCLI(LightningCLI):
@@ -141,45 +152,67 @@ class UnlearnCLI(LightningCLI):
     # The run ---------------------------------------------------------------------------------------------------------
 
     def before_fit(self) -> None:
-        """Check that the checkpoint to resume from exists.
+        """Check that the checkpoint to resume from exists, and that the run can write; a requeued job resumes.
 
         Raises:
-            ValueError: naming the checkpoint, if it is missing.
+            ValueError: naming the checkpoint, if it is missing, or the folder.
         """
-        check_checkpoint(self._ckpt_path, self.trainer.default_root_dir)
+        root = self.trainer.default_root_dir
+        checkpoints = checkpoint_folder(root)
+        self.config[self.subcommand].ckpt_path = requeued_checkpoint(self.trainer, checkpoints, self._ckpt_path)
+        check_checkpoint(self._ckpt_path, root)
+        self._check_writable()
+        for saving in self.trainer.checkpoint_callbacks:
+            if getattr(saving, "dirpath", None) and self.trainer.is_global_zero:
+                check_writable(saving.dirpath, "checkpoint.dirpath")  # type: ignore[attr-defined]
 
     def before_validate(self) -> None:
         """Check that the checkpoint to evaluate exists, and log what is evaluated without one.
 
         Raises:
-            ValueError: naming the checkpoint, if it is missing.
+            ValueError: naming the checkpoint, if it is missing, or the folder, if it cannot be written to.
         """
         check_checkpoint(self._ckpt_path, self.trainer.default_root_dir)
+        self._check_writable()
         if self._ckpt_path is None:
             rank_zero_info("No --ckpt_path was given: the model is evaluated as it was loaded.")
 
     before_test = before_predict = before_validate
+
+    def _locked(self, command: str) -> AbstractContextManager[None]:
+        is_trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # it writes nothing
+        return nullcontext() if is_trial else locked_folder(self.trainer.default_root_dir, command)
+
+    @rank_zero_only
+    def _check_writable(self) -> None:
+        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            check_writable(self.trainer.default_root_dir, "trainer.default_root_dir")
 
     def fit(self, **kwargs: Any) -> None:
         """Train; name what an earlier run has left in the folder before, and print a summary after."""
         root, is_trial = self.trainer.default_root_dir, self.trainer.fast_dev_run  # type: ignore[attr-defined]
         if self._ckpt_path is None and not is_trial:
             announce_earlier_run(self.trainer, checkpoint_folder(root))
+        saving = SaveOnTermination()
+        self._callbacks.append(saving)
         start = time.monotonic()
-        self.trainer.fit(**kwargs)
+        with self._locked("fit"), interruptions_told(self.trainer, checkpoint_folder(root), saving):
+            self.trainer.fit(**kwargs)
         seconds = time.monotonic() - start
+        drop_termination_checkpoint(self.trainer)
         if not is_trial and self.trainer.is_global_zero:
             moved = set_results_aside(self.trainer) or []
             last = Path(checkpoint_folder(root)) / "last.ckpt"
-            summary = fit_summary(self.trainer, seconds, moved, last if last.exists() else None)
-            print(printable(summary, keep="\n"), flush=True)
+            found = last if last.exists() else newest_whole(last.parent)
+            print(printable(fit_summary(self.trainer, seconds, moved, found), keep="\n"), flush=True)
 
     def test(self, **kwargs: Any) -> None:
         """Evaluate, write a results file per evaluation to ``default_root_dir``, and print the metrics once."""
         evaluations = [c for c in self._callbacks if isinstance(c, EvaluationCallback)]
         for evaluation in evaluations:
             evaluation.folder = self.trainer.default_root_dir
-        self.trainer.test(**{**kwargs, "verbose": kwargs["verbose"] and not evaluations})
+        with self._locked("test"):
+            self.trainer.test(**{**kwargs, "verbose": kwargs["verbose"] and not evaluations})
         for evaluation in evaluations:
             self._print_results(evaluation)
 
@@ -187,7 +220,8 @@ class UnlearnCLI(LightningCLI):
         """Answer the questions of the evaluation splits and write ``<default_root_dir>/predictions.jsonl``."""
         writers = [c for c in self._callbacks if isinstance(c, SavePredictions)] or [SavePredictions()]
         self._callbacks.extend(writer for writer in writers if writer not in self._callbacks)
-        self.trainer.predict(**{**kwargs, "return_predictions": False})
+        with self._locked("predict"):
+            self.trainer.predict(**{**kwargs, "return_predictions": False})
         for writer in writers:
             if writer.written is not None:
                 self._print_written(writer.written)
@@ -225,8 +259,8 @@ class RunConfig(SaveConfigCallback):
         assert trainer.state.fn is not None
         text = without_rows(self.parser.dump(self.config), attached_datamodule(trainer))
         folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"config_{trainer.state.fn.value}.yaml").write_text(text)
+        with atomic_file(folder / f"config_{trainer.state.fn.value}.yaml") as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams({"config": yaml.safe_load(text)})
@@ -279,7 +313,7 @@ def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[
         return
     folder = Path(checkpoint_folder(default_root_dir))
     if ckpt_path == "last":
-        if not any(path.exists() for path in folder.glob("last*.ckpt")):
+        if not candidates(folder):
             raise ValueError(
                 f"--ckpt_path last: there is no checkpoint in {str(folder)!r}. Run `unlearn-pl fit` first, with the "
                 "same trainer.default_root_dir and with checkpoints."

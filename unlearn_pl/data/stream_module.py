@@ -17,6 +17,7 @@ from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
 from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, check_given_again, record
+from unlearn_pl.results.checkpoint_file import check_file
 from unlearn_pl.types import Batch, StreamProvider, StreamReader
 
 AnySource = TypeVar("AnySource")
@@ -99,10 +100,12 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
         Raises:
             ValueError: naming every argument that could not be recorded and is not among ``kwargs``; naming a class
-                that does not fit or is not imported; for an address, and for Lightning's ``hparams_file``.
+                that does not fit or is not imported; for an address, for Lightning's ``hparams_file``, and for a file
+                that is torn or changed.
         """
         check_local(checkpoint_path)
         check_no_hparams_file(kwargs)
+        check_file(checkpoint_path)
         options = {"weights_only": True, **kwargs}
         checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=options["weights_only"])
         recorded = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})

@@ -280,7 +280,8 @@ class Descent:
 
     def _geometry(self, runtime: Runtime) -> Geometry:
         """Blocks and metric of this step's Gramian."""
-        self._blocks = self._blocks or blocks_of(runtime.names, self.scope)  # constant during a run
+        if len(self._blocks) != len(runtime.parameters):  # weights that were frozen may be trained later
+            self._blocks = blocks_of(runtime.names, self.scope)
         if self.metric == "euclidean":
             return Geometry(self._blocks)
         return Geometry(self._blocks, adam_metric(runtime.optimizer, runtime.parameters))

@@ -38,7 +38,8 @@ class MaskFile(Mask):
         The weights are compared once per model, since training changes them.
 
         Raises:
-            ValueError: if the file is missing or not a mask file, belongs to another model, or leaves nothing to train.
+            ValueError: if the file is missing, not a mask file or changed after it was written, belongs to another
+                model, or leaves nothing to train.
         """
         header = read_mask_header(Path(self.path))
         parameters = dict(model.named_parameters())

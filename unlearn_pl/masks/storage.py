@@ -3,18 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from unlearn_pl.results.atomic_file import atomic_file
+from unlearn_pl.results.json_file import parse_json
+from unlearn_pl.results.sealed_tensors import check_sealed, facts_of, open_sealed, write_sealed
 
 FORMAT = "unlearn_pl mask 1"
+_KIND = "a mask file"
 
 
 @dataclass(frozen=True)
@@ -57,36 +57,68 @@ def mask_fingerprint(packed: Mapping[str, Tensor]) -> str:
 
 
 def write_mask_file(path: Path, packed: Mapping[str, Tensor], header: MaskHeader) -> None:
-    """Write packed masks, so that readers find either the old file or the complete new one.
+    """Write packed masks and a digest, so that readers find either the old file or the complete new one.
 
     Args:
         path: destination; folders are created as needed.
         packed: name of a parameter to its packed mask, uint8 ``[ceil(n / 8)]``.
         header: the header of the file.
     """
-    with atomic_file(path) as unfinished:
-        save_file(dict(packed), unfinished, {"format": FORMAT, "header": json.dumps(asdict(header))})
+    write_sealed(path, packed, {"format": FORMAT, "header": json.dumps(asdict(header))})
 
 
 def read_mask_header(path: Path) -> MaskHeader:
-    """The header of a mask file.
+    """The header of a mask file, whose header and bits are compared with its digests.
 
     Raises:
-        ValueError: if there is no such file, or it is not a mask file.
+        ValueError: if there is no such file, it is not a mask file, or it was changed after it was written.
     """
     if not path.is_file():
         raise ValueError(f"There is no mask {str(path)!r}. `unlearn-pl attribute` writes one.")
+    check_sealed(path, _KIND)
+    with open_sealed(path, _KIND) as file:
+        facts = facts_of(file)
+        if facts.get("format") != FORMAT:
+            raise ValueError(f"{str(path)!r} has the format {facts.get('format')!r}; accepted: {FORMAT!r}.")
+        packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is not a mask file: {error}") from error
-    if facts.get("format") != FORMAT:
-        raise ValueError(f"{str(path)!r} has the format {facts.get('format')!r}; accepted: {FORMAT!r}.")
-    return MaskHeader(**json.loads(facts["header"]))
+        header = _header(facts.get("header", ""))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{str(path)!r} is not {_KIND}: its header cannot be read ({error}).") from error
+    if mask_fingerprint(packed) != header.mask:
+        raise ValueError(
+            f"{str(path)!r} was changed after it was written: its bits do not match the fingerprint in its header. "
+            "Make it again with `unlearn-pl attribute`."
+        )
+    return header
 
 
 def read_mask(path: Path, name: str, shape: torch.Size) -> Tensor:
-    """The mask of one parameter, bool ``[...]`` of ``shape``."""
-    with safe_open(path, framework="pt") as file:
-        return unpack(file.get_tensor(name), shape)
+    """The mask of one parameter, bool ``[...]`` of ``shape``; :func:`read_mask_header` compares the digests.
+
+    Raises:
+        ValueError: if the file is not a mask file, or has no mask of that many bits for the parameter.
+    """
+    with open_sealed(path, _KIND) as file:
+        packed = file.get_tensor(name)
+    if packed.dtype != torch.uint8 or list(packed.shape) != [-(-shape.numel() // 8)]:
+        raise ValueError(
+            f"{str(path)!r} has {list(packed.shape)} values of {packed.dtype} for {name!r} of the shape "
+            f"{list(shape)}; accepted is a bit for each element, packed into torch.uint8."
+        )
+    return unpack(packed, shape)
+
+
+def _header(text: str) -> MaskHeader:
+    content = parse_json(text)
+    names = [item.name for item in fields(MaskHeader)]
+    if not isinstance(content, dict) or content.keys() != set(names):
+        raise ValueError(f"accepted is a JSON object with {', '.join(names)}")
+    header = MaskHeader(**content)
+    texts = isinstance(header.weights, str) and isinstance(header.mask, str)
+    shapes, kept, made_by = header.parameters, header.kept, header.made_by
+    if not texts or not (isinstance(shapes, dict) and isinstance(kept, dict) and isinstance(made_by, dict)):
+        raise ValueError("weights and mask are texts, all others JSON objects")
+    if not kept.keys() <= shapes.keys() or not all(type(count) is int for count in kept.values()):
+        raise ValueError("kept is a count for some of the parameters")
+    return header

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.models.finite import check_finite_weights
 from unlearn_pl.models.markers import end_of_turn, ending_tokens
 from unlearn_pl.models.merging import base_weights, check_mergeable, merge_adapter
 
@@ -51,13 +52,15 @@ def save_pretrained(
 
     Raises:
         ValueError: if ``directory`` holds anything but an earlier export, or holds the base model that the adapters
-            alone would need; if the adapters cannot be merged, because they lengthen prompts.
+            alone would need; if the adapters cannot be merged, because they lengthen prompts; if weights are not
+            finite.
     """
     check_export_directory(directory)
     if has_adapter(model) and merge_lora:
         check_mergeable(model)
     elif has_adapter(model):
         _check_base_remains(model, directory)
+    check_finite_weights(dict(model.named_parameters()), across_ranks=distributed.is_initialized())
     weights = full_state_dict(model)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
         with _replacing(Path(directory).absolute()) as folder:
@@ -100,6 +103,7 @@ def _write(model: nn.Module, weights: dict[str, Tensor], folder: Path, merge_lor
     if merge_lora and has_adapter(model):
         merged = _merged(model, weights)
         model, weights = merged, merged.state_dict()
+        check_finite_weights(weights)  # halves may overflow in the sum
     _save(model, weights, str(folder))
 
 

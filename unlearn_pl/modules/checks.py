@@ -6,16 +6,23 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 
 from unlearn_pl.gradients import GradientSource
 from unlearn_pl.masks import Mask
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.modules.lightning_internals import tensor_parallel_size, uses_static_graph
+from unlearn_pl.modules.fitting.resuming import check_whole
+from unlearn_pl.modules.lightning_internals import (
+    attached_datamodule,
+    returns_weights_alone,
+    tensor_parallel_size,
+    uses_static_graph,
+)
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_maker
 from unlearn_pl.modules.safety.scheduler_class import check_schedule
 from unlearn_pl.objectives import Objective
 from unlearn_pl.references import Reference
-from unlearn_pl.types import parse_needs
+from unlearn_pl.types import StreamProvider, parse_needs
 
 
 def check_clipping(gradient_clip_val: float | None) -> None:
@@ -32,13 +39,24 @@ def check_trainer(trainer: pl.Trainer) -> None:
     """Check the Trainer's flags against manual optimization with a gradient per objective.
 
     Raises:
-        ValueError: for gradient clipping and accumulation on the Trainer, FSDP1, DeepSpeed, tensor parallelism
-            and ``16-mixed`` precision.
+        ValueError: for gradient clipping and accumulation on the Trainer, ``overfit_batches`` with a data module of
+            streams, FSDP1, DeepSpeed, tensor parallelism and ``16-mixed`` precision.
     """
     if trainer.gradient_clip_val is not None:
         raise ValueError(
             f"Trainer(gradient_clip_val={trainer.gradient_clip_val}) would clip before the objectives are combined. "
             f"Give it to the module instead: gradient_clip_val={trainer.gradient_clip_val}."
+        )
+    if trainer.gradient_clip_algorithm not in (None, "norm"):
+        raise ValueError(
+            f"Trainer(gradient_clip_algorithm={trainer.gradient_clip_algorithm.value!r}) is not supported; accepted: "
+            "'norm'. The module clips the norm of the combined gradient: gradient_clip_val of the module."
+        )
+    overfit: float = trainer.overfit_batches  # type: ignore[attr-defined]
+    if overfit and isinstance(attached_datamodule(trainer), StreamProvider):
+        raise ValueError(
+            f"Trainer(overfit_batches={overfit}) would replace the samplers of the streams. Give the "
+            "data module fewer rows instead; limit_train_batches makes epochs shorter."
         )
     if trainer.accumulate_grad_batches != 1:
         raise ValueError(
@@ -52,6 +70,13 @@ def check_trainer(trainer: pl.Trainer) -> None:
             "Use precision='bf16-mixed', 'bf16-true' or '32-true'."
         )
     _check_strategy(trainer)
+    if returns_weights_alone(trainer.strategy):
+        rank_zero_warn(
+            "This strategy trains in processes that end with fit. Lightning brings back weights and metrics, but not "
+            "trainer.global_step, which stays 0, and the states of the module and its callbacks: a checkpoint that is "
+            "saved after fit does not resume. Let ModelCheckpoint and SavePretrained write inside fit, or use "
+            "strategy='ddp' in a script."
+        )
 
 
 def _check_strategy(trainer: pl.Trainer) -> None:
@@ -82,7 +107,8 @@ def check_parts(module: FittedModule) -> None:
     """Check the parts of a module, which a subclass may have added to or replaced after ``super().__init__()``.
 
     Raises:
-        ValueError: for an objective, an optimizer or a schedule that is none, and for parts that do not fit together.
+        ValueError: for an objective, an optimizer, a schedule or a bound on gradients that is none, and
+            for parts that do not fit together.
     """
     for name, objective in module.objectives.items():
         if not isinstance(objective, Objective):
@@ -90,6 +116,7 @@ def check_parts(module: FittedModule) -> None:
                 f"objectives[{name!r}] is a {type(objective).__name__}; accepted: an objective such as CausalLMLoss()."
             )
     module.descent.check()
+    check_clipping(module.gradient_clip_val)
     check_reference(module.objectives, module.reference)
     check_optimizer_maker(module.optimizer)
     check_schedule(module.schedule)
@@ -131,8 +158,10 @@ def check_resumed(checkpoint: Mapping[str, Any], mask: Mask | None) -> None:
 
     Raises:
         ValueError: if the checkpoint was trained with another mask (the optimizer's moments would move weights that
-            this one keeps fixed), or by a version that counted micro-batches instead of optimizer steps.
+            this one keeps fixed), or by a version that counted micro-batches instead of optimizer steps, or if it holds
+            weights alone.
     """
+    check_whole(checkpoint)
     if "micro_batches_per_step" in checkpoint["unlearn_pl"]:
         raise ValueError(
             "The checkpoint was written by an earlier version, which counted its position in the data in micro-batches "

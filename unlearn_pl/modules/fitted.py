@@ -71,6 +71,10 @@ class FittedModule(Protocol):
         """Shortens what is in ``.grad``."""
 
     @property
+    def log_dict(self) -> Callable[..., None]:
+        """Lightning's method: shows and logs values by name."""
+
+    @property
     def lr_scheduler_step(self) -> Callable[..., None]:
         """Lightning's hook: steps a scheduler, with a metric or None."""
 

@@ -1,10 +1,12 @@
 """FSDP2 as ``Trainer(strategy="fsdp2")``."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 
-from unlearn_pl.modules.lightning_internals import set_data_parallel_size
+from unlearn_pl.modules.checkpoints.sharded import save_whole
+from unlearn_pl.modules.lightning_internals import set_data_parallel_size, writes_folders
 
 
 class FSDP2Strategy(ModelParallelStrategy):
@@ -36,6 +38,17 @@ class FSDP2Strategy(ModelParallelStrategy):
         """Set the size of the mesh, which is not known earlier."""
         set_data_parallel_size(self, self.num_nodes * self.num_processes)
         super().setup_environment()
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """See Lightning's class; a folder takes its name when all ranks have written it, with a digest of each file."""
+        save = super().save_checkpoint
+        if not writes_folders(self):
+            save(checkpoint, filepath, storage_options)
+            return
+        path = Path(self.broadcast(filepath))
+        save_whole(self, path, lambda folder: save(checkpoint, folder, storage_options))
 
 
 def register() -> None:

@@ -4,7 +4,9 @@ Each name has a test in ``tests/modules/test_lightning_internals.py`` that says 
 """
 
 import functools
+import os
 import pickle
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +14,24 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.strategies.fsdp import _METADATA_FILENAME
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import _configure_optimizers, _configure_schedulers_automatic_opt
 from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
+from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import nn
+
+from unlearn_pl.results.checkpoint_file import check_file, damaged, not_plain
+
+REST_OF_FOLDER = _METADATA_FILENAME
+"""File of a checkpoint folder that holds all but weights and optimizer states."""
 
 
 def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
@@ -29,6 +42,16 @@ def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
 def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
     """The data module that ``trainer`` was given; None if plain data loaders were given."""
     return getattr(trainer, "datamodule", None)  # the attribute is missing until there is one
+
+
+def is_compiled(module: pl.LightningModule) -> bool:
+    """Whether the Trainer was given ``torch.compile(module)``, which it unwraps."""
+    return module._compiler_ctx is not None
+
+
+def returns_weights_alone(strategy: Strategy) -> bool:
+    """Whether ``fit`` runs in processes that Lightning starts from this one, which keep the state of the Trainer."""
+    return isinstance(strategy.launcher, _MultiProcessingLauncher)
 
 
 def uses_static_graph(strategy: Strategy) -> bool:
@@ -63,10 +86,134 @@ def load_checked(strategy: Strategy, check: Callable[[object], None]) -> None:
 
 
 def _checked_load(
-    load: Callable[..., dict[str, Any]], check: Callable[[object], None], checkpoint_path: object, **kwargs: Any
+    load: Callable[..., dict[str, Any]],
+    check: Callable[[object], None],
+    checkpoint_path: object,
+    weights_only: bool | None = None,
+    **kwargs: Any,
 ) -> dict[str, Any]:
     check(checkpoint_path)
-    return load(checkpoint_path, **kwargs)
+    try:
+        return load(checkpoint_path, weights_only=weights_only is not False, **kwargs)
+    except pickle.UnpicklingError as error:
+        raise ValueError(not_plain(checkpoint_path, error)) from error
+    except RuntimeError as error:
+        if "PytorchStreamReader" not in str(error):
+            raise
+        raise ValueError(damaged(str(checkpoint_path), "PyTorch cannot read its archive")) from error
+
+
+def basic_checkpoint_io(strategy: Strategy) -> CheckpointIO:
+    """What writes and reads the checkpoint files of ``strategy``, inside all wrappers."""
+    io = strategy.checkpoint_io
+    while isinstance(io, _WrappingCheckpointIO) and io.checkpoint_io is not None:
+        io = io.checkpoint_io
+    return io
+
+
+def replace_checkpoint_io(strategy: Strategy, make: Callable[[], CheckpointIO]) -> None:
+    """Let what ``make`` returns write and read the checkpoint files, where Lightning's own would."""
+    outer: _WrappingCheckpointIO | None = None
+    io = strategy.checkpoint_io
+    while isinstance(io, _WrappingCheckpointIO) and io.checkpoint_io is not None:
+        outer, io = io, io.checkpoint_io
+    if type(io) is not TorchCheckpointIO:
+        return
+    if outer is None:
+        strategy.checkpoint_io = make()
+    else:
+        outer._checkpoint_io = make()  # the public setter only fills an empty place
+
+
+def remove_after_saving(strategy: Strategy) -> None:
+    """Let a ``CheckpointIO`` that saves in the background remove in the background, too.
+
+    Lightning's removes the previous checkpoint at once, when the next one is not written yet.
+    """
+    io = strategy.checkpoint_io
+    while isinstance(io, _WrappingCheckpointIO):
+        if isinstance(io, AsyncCheckpointIO) and getattr(io.remove_checkpoint, "func", None) is not _removed_in_turn:
+            io.remove_checkpoint = functools.partial(  # type: ignore[method-assign]
+                _removed_in_turn, io, io.remove_checkpoint
+            )
+        io = io.checkpoint_io  # type: ignore[assignment]
+
+
+def _removed_in_turn(io: AsyncCheckpointIO, remove: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    if io._executor is None:
+        remove(*args, **kwargs)
+    else:
+        io._executor.submit(remove, *args, **kwargs)  # it has one thread, which takes one after the other
+
+
+def writes_folders(strategy: ModelParallelStrategy) -> bool:
+    """Whether checkpoints that ``strategy`` writes are folders, with a file per rank."""
+    return strategy._save_distributed_checkpoint
+
+
+def replace_in_model_checkpoint(
+    callback: ModelCheckpoint,
+    link: Callable[[str, str], None],
+    last: Callable[[set[str], Path, str], set[str]],
+) -> None:
+    """Replace, on the instance, how ``callback`` links and finds the last checkpoint, and when it saves by time.
+
+    Args:
+        callback: of a Trainer.
+        link: called with a checkpoint and the path of the link to it, on rank 0.
+        last: called with the checkpoints named "last" that were found, their folder and file extension; returns those
+            to choose from.
+    """
+    if getattr(callback._find_last_checkpoints, "func", None) is _found_last:
+        return  # was done
+    if type(callback)._link_checkpoint is ModelCheckpoint._link_checkpoint:  # not a subclass's own
+        callback._link_checkpoint = functools.partial(_linked, link)  # type: ignore[method-assign]
+    callback._find_last_checkpoints = functools.partial(  # type: ignore[method-assign]
+        _found_last, callback._find_last_checkpoints, callback, last
+    )
+    callback.on_train_batch_end = functools.partial(  # type: ignore[method-assign]
+        _saved_in_time, callback.on_train_batch_end, callback
+    )
+
+
+def _linked(link: Callable[[str, str], None], trainer: pl.Trainer, filepath: str, linkpath: str) -> None:
+    if trainer.is_global_zero and os.path.abspath(filepath) != os.path.abspath(linkpath):
+        link(filepath, linkpath)
+    trainer.strategy.barrier()
+
+
+def _found_last(
+    find: Callable[[pl.Trainer], set[str]],
+    callback: ModelCheckpoint,
+    last: Callable[[set[str], Path, str], set[str]],
+    trainer: pl.Trainer,
+) -> set[str]:
+    found = find(trainer)
+    folder = Path(str(callback._ModelCheckpoint__resolve_ckpt_dir(trainer)))  # type: ignore[attr-defined]
+    return last(found, folder, callback.FILE_EXTENSION) if folder.is_dir() else found
+
+
+def _saved_in_time(
+    on_train_batch_end: Callable[..., None], callback: ModelCheckpoint, trainer: pl.Trainer, *args: Any, **kwargs: Any
+) -> None:
+    """The callback's hook, and after it what Lightning does under automatic optimization only: save by time."""
+    on_train_batch_end(trainer, *args, **kwargs)
+    interval, now = callback._train_time_interval, time.monotonic()
+    if interval is None:
+        return
+    since = callback._last_time_checked
+    waits = since is None or now - since < interval.total_seconds()
+    if trainer.strategy.broadcast(waits):  # clocks differ between ranks
+        return
+    callback._last_time_checked = now
+    if callback._should_skip_saving_checkpoint(trainer):
+        return
+    metrics = callback._monitor_candidates(trainer)
+    if callback.monitor is not None and callback.monitor not in metrics:
+        callback._defer_save_until_validation = True
+        return
+    callback._save_topk_checkpoint(trainer, metrics)
+    callback._save_last_checkpoint(trainer, metrics)
 
 
 def read_optimizers(module: pl.LightningModule, read: Callable[[object], object]) -> None:
@@ -114,14 +261,22 @@ def peeked(checkpoint_path: object) -> Mapping[str, Any]:
         checkpoint_path: a file, or a folder with shards and a file for the rest.
 
     Returns:
-        Nothing for a path, or objects, that only the strategy itself can judge.
+        Nothing if there is no such file, or one of objects that only a strategy told to unpickle them can read.
+
+    Raises:
+        ValueError: if the file is torn or changed.
     """
     path = Path(str(checkpoint_path))
     rest = path if path.is_file() else path / _METADATA_FILENAME
     try:
         return torch.load(rest, map_location="cpu", weights_only=True, mmap=path.is_file())
-    except (FileNotFoundError, pickle.UnpicklingError):
+    except FileNotFoundError:
         return {}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        check_file(rest)
+        if isinstance(error, pickle.UnpicklingError):
+            return {}
+        raise ValueError(damaged(rest, f"PyTorch cannot read it ({error})")) from error
 
 
 def written_record(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +296,33 @@ def buffers_keep_their_type(module: nn.Module) -> Iterator[None]:
         moved = owner._buffers[name]
         assert isinstance(moved, torch.Tensor)
         owner._buffers[name] = buffer.to(moved.device)
+
+
+def draw_as_without_interruption(trainer: pl.Trainer) -> None:
+    """Let the loops of a run that resumes draw the random numbers that they would have drawn without interruption.
+
+    * Lightning makes an iterator over the training batches at the beginning of every epoch but the first; loaders draw
+      their order, and the seeds of their workers, from it. In a run that resumes there, it was made too early.
+    * In the middle of an epoch, Lightning skips a validation that was due, for which it makes iterators as well.
+
+    Args:
+        trainer: about to begin its first epoch, with the states of random generators restored.
+    """
+    fit_loop, loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
+    progress: Any = loop.batch_progress
+    done = progress.current.processed
+    ends_epoch = fit_loop.restarted_mid_epoch and loop.restarted_on_last  # with no batch left, before the next one
+    begins_epoch = not done or (done >= trainer.num_training_batches and not ends_epoch)
+    if fit_loop._data_fetcher is not None and progress.total.processed and begins_epoch:
+        iter(fit_loop._data_fetcher)
+    skip = loop.val_loop.increment_progress_to_evaluation_end
+    if getattr(skip, "func", None) is not _isolated:
+        loop.val_loop.increment_progress_to_evaluation_end = functools.partial(_isolated, skip)  # type: ignore[method-assign]
+
+
+def _isolated(call: Callable[[], None]) -> None:
+    with isolate_rng():
+        call()
 
 
 def correct_loop_progress(loops: Mapping[str, Any]) -> None:

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any, Self, cast, get_args
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, shard, spec_of
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
+from unlearn_pl.modules.checkpoints.guarding import announce_own_io, check_whole, guard_checkpoints
 from unlearn_pl.modules.lightning_internals import (
     attached_datamodule,
     attached_trainer,
     buffers_keep_their_type,
+    is_compiled,
     load_checked,
     written_record,
 )
@@ -25,6 +26,7 @@ from unlearn_pl.modules.old_checkpoints import load_with_record
 from unlearn_pl.modules.safety.recorded_classes import check_record
 from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
+from unlearn_pl.results.checkpoint_file import read_checkpoint
 from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded
 
@@ -66,9 +68,30 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         data = self.datamodule
         return data if isinstance(data, StreamProvider) else None
 
+    @property
+    def trainer(self) -> pl.Trainer:
+        """The Trainer that runs the module; Lightning sets it before it looks for a checkpoint."""
+        return super().trainer
+
+    @trainer.setter
+    def trainer(self, trainer: pl.Trainer | None) -> None:
+        pl.LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
+        if isinstance(trainer, pl.Trainer):
+            guard_checkpoints(trainer)
+
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Let the Trainer load checkpoints from files only; this is the first hook that Lightning calls."""
+        """Let the Trainer load checkpoints from files only, and check them; this is Lightning's first hook.
+
+        Raises:
+            ValueError: if the Trainer was given ``torch.compile(module)``.
+        """
+        if is_compiled(self):
+            raise ValueError(
+                "torch.compile(module) cannot compile a module that changes the graph with the objectives. Compile the "
+                "decoder layers: CausalLM(name, compile=True)."
+            )
         load_checked(self.trainer.strategy, self.check_file)
+        announce_own_io(self.trainer)
         return []
 
     def check_file(self, checkpoint_path: object) -> None:
@@ -78,15 +101,17 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
             checkpoint_path: a file or a folder.
 
         Raises:
-            ValueError: for an address.
+            ValueError: for an address, and for a checkpoint that is torn, changed or could run code.
         """
         check_local(checkpoint_path)
+        check_whole(self.trainer, checkpoint_path)
 
     def configure_model(self) -> None:
         """Build the model and, on a device mesh, shard it, unless that was done; check that the data fits it."""
         if self.model is None:
             self.model = self._built()
-        if attached_trainer(self) is not None:
+        if (trainer := attached_trainer(self)) is not None:
+            guard_checkpoints(trainer)  # callbacks that a subclass configures are there now
             data = self.stream_data
             self.spec.check(self.model, self.objective_needs(), 0 if data is None else data.longest_sequence)
             tokenizer = None if data is None else data.text_tokenizer()
@@ -106,7 +131,13 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         return self.spec.build(None if trainer is None else WEIGHTS_OF_PRECISION.get(str(trainer.precision)))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """See ``nn.Module``; if checkpoints keep parts of the weights, ``state_dict`` must hold all of these parts."""
+        """See ``nn.Module``; if checkpoints keep parts of the weights, ``state_dict`` must hold all of these parts.
+
+        After a ``fit`` in processes that Lightning has started from this one (``ddp_spawn``, ``ddp_notebook``), it
+        gives the weights back to the module here, whose model was built only there.
+        """
+        if self.model is None and any(name.startswith("model.") for name in state_dict):
+            self.model = self._built()
         if not self.spec.saved_parts:
             return super().load_state_dict(state_dict, strict, assign)
         under = {name: value for name, value in self.state_dict().items() if not self._in_saved_parts(name)}
@@ -255,7 +286,7 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         """
         check_local(checkpoint_path)
         check_no_hparams_file(kwargs)
-        written = written_record(torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True))
+        written = written_record(read_checkpoint(checkpoint_path, mmap=True))
         recorded = upgraded(written)
         check_given_again(checkpoint_path, recorded.get("_class_path", cls.__name__), recorded, kwargs)
         check_record({name: value for name, value in recorded.items() if name not in kwargs}, allow)

@@ -9,6 +9,8 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import instantiate_module
 
+from unlearn_pl.results.checkpoint_file import check_file
+
 ModuleType = TypeVar("ModuleType", bound=pl.LightningModule)
 
 
@@ -34,7 +36,8 @@ def load_with_record(
         kwargs: arguments that replace recorded ones.
 
     Raises:
-        ValueError: if the module's class is not a subclass of ``cls`` that is already imported.
+        ValueError: if the module's class is not a subclass of ``cls`` that is already imported, and for a file that is
+            torn or changed.
     """
     path = str(record.get("_class_path"))
     found = getattr(sys.modules.get(path.rpartition(".")[0]), path.rpartition(".")[2], None)
@@ -42,6 +45,7 @@ def load_with_record(
         raise ValueError(f"{checkpoint_path} was written by a {path}, which is no imported subclass of {cls.__name__}.")
     if map_location is None and not torch.cuda.is_available():
         map_location = "cpu"
+    check_file(checkpoint_path)
     checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=weights_only is not False)
     arguments = {name: value for name, value in record.items() if name != "_instantiator"}
     module = instantiate_module(cls, {**arguments, **kwargs})

@@ -13,22 +13,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unlearn_pl.combiners import Combiner
-from unlearn_pl.engine import Descent, OnNonFinite, Step, check_streams, stream_needs
+from unlearn_pl.engine import Descent, OnNonFinite, check_streams, stream_needs
 from unlearn_pl.functional import Rescale
 from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import GradientSource, Metric, Row, RowObserver, Scope, restore
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import LiveModel, ModelLike
 from unlearn_pl.modules.checks import check_clipping, check_parts, check_resumed, check_scattering, check_trainer
+from unlearn_pl.modules.fitting.announcement import announce
 from unlearn_pl.modules.fitting.descent_part import DescentPart
 from unlearn_pl.modules.fitting.learning_rates import LearningRates
+from unlearn_pl.modules.fitting.lightning_callbacks import check_callbacks
+from unlearn_pl.modules.fitting.memory import memory_errors_explained
 from unlearn_pl.modules.fitting.momentum import default_optimizer
 from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
-from unlearn_pl.modules.fitting.run import KEY, Run
+from unlearn_pl.modules.fitting.progress import report
+from unlearn_pl.modules.fitting.run import Run
 from unlearn_pl.modules.levels import begin_at_levels
 from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress, read_optimizers
 from unlearn_pl.modules.lightning_runtime import LightningRuntime
-from unlearn_pl.modules.memory import announce_memory, memory_errors_explained
 from unlearn_pl.modules.micro_batches import micro_batches
 from unlearn_pl.modules.model_module import ModelModule
 from unlearn_pl.modules.reference_context import reference_context
@@ -190,6 +193,7 @@ class UnlearningModule(ModelModule):
                 self.optimizers().step()  # type: ignore[union-attr]
         self._learning_rates.after_step(step.moves)
         restore(self.trained_parameters, None)
+        self._run.soundness.after_step(step)
         self._report(step)
 
     def view(self, stream: str, batch: Batch) -> View:
@@ -232,18 +236,11 @@ class UnlearningModule(ModelModule):
         """Clip the gradient that the optimizer is about to use."""
         self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
 
-    def _report(self, step: Step) -> None:
-        """Log the first step and every ``log_every_n_steps``-th one."""
-        metrics = step.metrics() | {f"train/skipped/{reason}": float(n) for reason, n in self.skipped.items()}
-        losses = {key: value for key, value in metrics.items() if key.startswith("train/loss/")}
-        self.log_dict(losses, prog_bar=True, logger=False, batch_size=1)
-        if self.windows_closed % self.trainer.log_every_n_steps == 0 or self.windows_closed == 1:  # type: ignore[attr-defined]
-            for logger in self.trainer.loggers:
-                logger.log_metrics(metrics, step=self.windows_closed)
+    _report = report
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of a validation inside ``fit`` against the optimizer step that has just been taken."""
-        if self.fitting and not self.trainer.sanity_checking:
+        if self.fitting and not self.trainer.sanity_checking and not self.trainer.barebones:
             # Lightning's keys: the axis of loggers, and a column that it leaves out where the axis is given.
             axes = {"step": float(self.windows_closed), "epoch": float(self.current_epoch)}
             self.log_dict(axes, batch_size=1)
@@ -277,6 +274,7 @@ class UnlearningModule(ModelModule):
         if self.fitting:
             check_parts(self)
             check_trainer(self.trainer)
+            check_callbacks(self, self.trainer)
         return super().configure_callbacks()
 
     def setup(self, stage: str) -> None:
@@ -284,6 +282,7 @@ class UnlearningModule(ModelModule):
         if stage != "fit":
             return
         check_scattering(self.gradient, self.trainer)
+        check_callbacks(self, self.trainer)  # again, with those of the module's own configure_callbacks
         self._take_parts()
         self._reset_descent()
         self._learning_rates.reset()
@@ -341,22 +340,25 @@ class UnlearningModule(ModelModule):
 
     def on_fit_start(self) -> None:
         """Log the objectives, the combiner and the memory estimate."""
-        for name, objective in self.objectives.items():
-            rank_zero_info(
-                f"objective {name!r}: {type(objective).__name__} on {'+'.join(objective.streams)} ({objective.role})"
-            )
-        rank_zero_info(
-            f"combiner: {type(self.combiner).__name__}, {len(self.objectives)} objectives, "
-            f"{self.micro_batches_per_step} micro-batches per optimizer step"
-        )
-        announce_memory(self)
+        announce(self)
 
     def on_train_start(self) -> None:
-        """Measure the levels that the goals refer to, before the first optimizer step."""
+        """Measure the levels that the goals refer to; draws from the generators, whose states are restored last."""
         begin_at_levels(self)
+        self._run.begin()
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Called before a validation inside ``fit``, before its loaders draw random numbers."""
+        self._run.random.before_validation()
+        super().on_validation_model_zero_grad()
+
+    def on_validation_end(self) -> None:
+        """Go on with the random numbers of training."""
+        self._run.random.after_validation()
 
     def on_train_end(self) -> None:
-        """Log how far each objective with a goal has come."""
+        """Check the weights, and log how far each objective with a goal has come."""
+        self._run.soundness.end()
         if self.descent.goals:
             rank_zero_info(self.descent.goals.summary())
 
@@ -365,23 +367,19 @@ class UnlearningModule(ModelModule):
     def check_file(self, checkpoint_path: object) -> None:
         """See :class:`ModelModule`; also raises ``ValueError`` if the optimizer cannot continue from the checkpoint."""
         super().check_file(checkpoint_path)
-        if self.fitting:
-            self._run.check_file(checkpoint_path)
+        self._run.check_file(checkpoint_path, self.fitting)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the state of the descent and the mask's fingerprint; of models with adapters, the adapters alone."""
         checkpoint["unlearn_pl"] = self.descent.state_dict()
         checkpoint["unlearn_pl_rates"] = self._learning_rates.state_dict()
-        checkpoint[KEY] = self._run.settings()
+        self._run.save(checkpoint)
         checkpoint["unlearn_pl_mask"] = None if self.mask is None else self.mask.fingerprint()
         correct_loop_progress(checkpoint.get("loops", {}))
         if self.spec.saved_parts:
-            weights = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {
-                name: value
-                for name, value in weights.items()
-                if self._in_saved_parts(name) or not name.startswith("model.")
-            }
+            weights = checkpoint["state_dict"].items()
+            kept = {n: v for n, v in weights if self._in_saved_parts(n) or not n.startswith("model.")}
+            checkpoint["state_dict"] = kept
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Resume the descent.
@@ -392,6 +390,7 @@ class UnlearningModule(ModelModule):
         """
         if self.fitting:
             check_resumed(checkpoint, self.mask)
+            check_callbacks(self, self.trainer)  # again, for not every one can resume
         self.descent.load_state_dict(checkpoint["unlearn_pl"])
         if self.fitting:
             self._run.resume(checkpoint)

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from unlearn_pl.references.context import TokenExample
-from unlearn_pl.results.atomic_file import atomic_file
+from unlearn_pl.results.sealed_tensors import check_sealed, facts_of, open_sealed, write_sealed
 from unlearn_pl.types import TokenBatch
 
+_KIND = "a reference cache"
 Key = tuple[int, int]
 """Index of an example, and a hash of its tokens and labels."""
 
@@ -55,31 +54,43 @@ class ReferenceCache:
         return cls(keys, lengths, values)
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
-        """Write a file; readers find either the old one or the complete new one.
+        """Write a file with a digest; readers find either the old one or the complete new one.
 
         Args:
             path: file to write; folders are created as needed.
             facts: what the cache was computed from.
         """
-        with atomic_file(path) as unfinished:
-            save_file({"keys": self.keys, "lengths": self.lengths, **self.values}, unfinished, dict(facts))
+        write_sealed(path, {"keys": self.keys, "lengths": self.lengths, **self.values}, facts)
 
     @classmethod
     def read(cls, path: Path) -> tuple["ReferenceCache", dict[str, str]]:
         """The cache in a file, mapped into memory, and what it was computed from.
 
         Raises:
-            ValueError: if the file does not exist or is not a reference cache.
+            ValueError: if the file does not exist, is not a reference cache, or was changed after it was written.
         """
         if not path.is_file():
             raise ValueError(f"There is no reference cache {str(path)!r}; all ranks must see the same folder.")
+        check_sealed(path, _KIND)
+        with open_sealed(path, _KIND) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = facts_of(file)
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                facts = file.metadata() or {}
-            return cls(tensors.pop("keys"), tensors.pop("lengths"), tensors), facts
-        except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{str(path)!r} is not a reference cache ({error}). Delete it.") from error
+            keys, lengths = tensors.pop("keys"), tensors.pop("lengths")
+            _check_shapes(keys, lengths, tensors)
+            return cls(keys, lengths, tensors), facts
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{str(path)!r} is not {_KIND} ({error}). Delete it.") from error
+
+
+def _check_shapes(keys: Tensor, lengths: Tensor, values: Mapping[str, Tensor]) -> None:
+    """Checks that what is read from a file is ``[E, 2]``, ``[E]`` and, for every value, ``[M, ...]``."""
+    shapes = {"keys": list(keys.shape), "lengths": list(lengths.shape)}
+    if lengths.dim() != 1 or shapes["keys"] != [len(lengths), 2] or keys.dtype != torch.int64:
+        raise ValueError(f"its tensors have the shapes {shapes}; accepted are [E, 2], of integers, and [E]")
+    total = int(lengths.sum())
+    if short := [name for name, tensor in values.items() if tensor.dim() == 0 or len(tensor) != total]:
+        raise ValueError(f"its examples have {total} tokens, and {', '.join(short)} has another number of rows")
 
 
 def key_of(example: TokenExample) -> Key:

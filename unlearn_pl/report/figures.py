@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from unlearn_pl.callbacks import TOFUEvaluation
 from unlearn_pl.printable import figure_text
 from unlearn_pl.report.history import Series
+from unlearn_pl.results.atomic_file import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,5 +136,6 @@ def _figure(columns: int) -> tuple["Figure", list["Axes"]]:
 
 
 def _save(figure: "Figure", path: str | Path) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    path = Path(path) if Path(path).suffix else Path(f"{path}.png")
+    with atomic_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=130, format=path.suffix[1:])

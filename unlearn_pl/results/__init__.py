@@ -19,12 +19,14 @@ from unlearn_pl.results.results import (
     write_results,
 )
 from unlearn_pl.results.trail import append_to_trail, read_trail
+from unlearn_pl.results.writable import check_writable
 
 __all__ = [
     "PerExample",
     "Results",
     "append_to_trail",
     "check_comparable",
+    "check_writable",
     "config_hash",
     "evaluation_arguments",
     "evaluation_class_path",

@@ -9,25 +9,46 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_pl.results.atomic_file import atomic_file
+from unlearn_pl.results.seal import sealed, unsealed
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a ``.json`` or ``.json.gz`` file.
+    """The object in a ``.json`` or ``.json.gz`` file; its seal, if there is one, is compared and left out.
 
     Raises:
-        ValueError: if the file does not exist, is not JSON, or holds anything but an object.
+        ValueError: if the file does not exist, is not JSON, holds anything but an object, or was changed since it was
+            sealed.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"There is no file {str(path)!r}.")
     try:
         data = path.read_bytes()
-        content = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    except (json.JSONDecodeError, UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        content = parse_json(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{str(path)!r} is not a JSON file: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{str(path)!r} must hold a JSON object; it holds a {type(content).__name__}.")
-    return content
+    try:
+        return unsealed(content, repr(str(path)))
+    except RecursionError as error:
+        raise ValueError(f"{str(path)!r} is not a JSON file: {_TOO_DEEP}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What ``text`` says in JSON.
+
+    Raises:
+        ValueError: if it is not JSON, is not UTF-8, or has a number with thousands of digits or values in thousands of
+            others, which Python does not read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+
+
+_TOO_DEEP = "its values are nested too deeply; accepted are a few hundred levels"
 
 
 def write_json(path: str | Path, content: object) -> None:
@@ -40,8 +61,22 @@ def write_json(path: str | Path, content: object) -> None:
         path: the file to write.
         content: nested mappings (keys are written as strings), sequences and scalars.
     """
+    _write(path, json_safe(content))
+
+
+def write_sealed_json(path: str | Path, content: Mapping[str, object]) -> None:
+    """:func:`write_json` with a digest under the key ``seal``, which :func:`read_json` compares.
+
+    Args:
+        path: the file to write.
+        content: nested mappings (keys are written as strings), sequences and scalars.
+    """
+    _write(path, sealed(json_safe_items(content)))
+
+
+def _write(path: str | Path, content: object) -> None:
     with atomic_file(path) as unfinished:
-        unfinished.write_text(json.dumps(json_safe(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def json_safe(content: object) -> object:
@@ -49,7 +84,12 @@ def json_safe(content: object) -> object:
     if isinstance(content, float) and not math.isfinite(content):
         return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
     if isinstance(content, Mapping):
-        return {str(key): json_safe(value) for key, value in content.items()}
+        return json_safe_items(content)
     if isinstance(content, list | tuple):
         return [json_safe(value) for value in content]
     return content
+
+
+def json_safe_items(content: Mapping[str, object]) -> dict[str, object]:
+    """The same for a mapping."""
+    return {str(key): json_safe(value) for key, value in content.items()}

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import unlearn_pl
-from unlearn_pl.results.json_file import read_json, write_json
+from unlearn_pl.results.json_file import read_json, write_sealed_json
 
 SCHEMA_VERSION = 1
+_TEXTS = ("benchmark", "config_hash", "weights_fingerprint")
+"""Fields that others build names of files and messages from."""
 
 PerExample = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Split to metric to index of the example in its split to value."""
@@ -63,15 +65,16 @@ class Results:
 
 
 def write_results(path: str | Path, results: Results) -> None:
-    """Write ``results`` to ``path``, completely or not at all."""
-    write_json(path, asdict(results))
+    """Write ``results`` to ``path``, completely or not at all, with a digest that :func:`read_results` compares."""
+    write_sealed_json(path, asdict(results))
 
 
 def read_results(path: str | Path) -> Results:
     """The results in the file ``path``.
 
     Raises:
-        ValueError: if it is not a complete results file of schema version ``SCHEMA_VERSION``.
+        ValueError: if it is not a complete results file of schema version ``SCHEMA_VERSION``, or was changed since it
+            was written.
     """
     content = read_json(path)
     if content.get("schema_version") != SCHEMA_VERSION:
@@ -81,9 +84,12 @@ def read_results(path: str | Path) -> Results:
     if content.keys() != names:
         missing, unknown = sorted(names - content.keys()), sorted(content.keys() - names)
         raise ValueError(f"{str(path)!r} is not a complete results.json: missing {missing}, unknown {unknown}.")
+    for name in _TEXTS:
+        if not isinstance(content[name], str):
+            raise ValueError(f"{str(path)!r} has {content[name]!r} as its {name!r}; accepted is text.")
     try:
         return _parse(content)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{str(path)!r} holds something that is not a number among its metrics: {error}") from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unlearn_pl.recording import record
-from unlearn_pl.results import config_hash, weights_fingerprint
+from unlearn_pl.results import check_writable, config_hash, weights_fingerprint
 from unlearn_pl.robustness.attacks.attack import Attack
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
@@ -54,7 +54,8 @@ class Audit:
         """The outcomes of all attacks, one by one: those of ``Unattacked`` first.
 
         Raises:
-            ValueError: if a model is missing or an attack is not possible; before any model is loaded.
+            ValueError: if a model is missing, an attack is not possible or the output cannot be written; before any
+                model is loaded.
         """
         subjects = self._subjects()
         self._check(subjects)
@@ -80,6 +81,7 @@ class Audit:
                     f"output={str(self.file.parent)!r} is in the model's folder {subject.model!r}, which is never "
                     "written to; choose another folder."
                 )
+        check_writable(self.file.parent, "output")
         for attack in self.attacks:
             attack.check(self.subject)
 

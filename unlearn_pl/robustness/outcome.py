@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from unlearn_pl.results import read_json, software_versions, write_json
+from unlearn_pl.results import read_json, software_versions
+from unlearn_pl.results.json_file import write_sealed_json
 from unlearn_pl.results.results import utc_now
 from unlearn_pl.robustness.curve import Curve
 
@@ -48,24 +49,32 @@ class Outcome:
 
 
 def write_outcomes(path: str | Path, outcomes: Sequence[Outcome]) -> None:
-    """Write ``outcomes`` atomically."""
-    write_json(path, {"schema_version": SCHEMA_VERSION, "outcomes": [asdict(outcome) for outcome in outcomes]})
+    """Write ``outcomes`` atomically, with a digest that :func:`read_outcomes` compares."""
+    content = {"schema_version": SCHEMA_VERSION, "outcomes": [asdict(outcome) for outcome in outcomes]}
+    write_sealed_json(path, content)
 
 
 def read_outcomes(path: str | Path) -> list[Outcome]:
     """The outcomes in a file.
 
     Raises:
-        ValueError: if it is not a complete file of the supported schema version.
+        ValueError: if it is not a complete file of the supported schema version, or was changed since it was written.
     """
     content = read_json(path)
     if content.get("schema_version") != SCHEMA_VERSION or not isinstance(content.get("outcomes"), list):
         raise ValueError(f"{str(path)!r} is not an attacks.json of schema version {SCHEMA_VERSION}.")
+    if unknown := content.keys() - {"schema_version", "outcomes"}:
+        raise ValueError(f"{str(path)!r} has the keys {sorted(unknown)}, which an attacks.json does not have.")
     names = {item.name for item in fields(Outcome)}
     for item in content["outcomes"]:
+        if not isinstance(item, dict):
+            raise ValueError(f"{str(path)!r} has the outcome {str(item)[:60]!r}; an outcome is a JSON object.")
         if item.keys() != names:
             raise ValueError(f"{str(path)!r} has an outcome with {sorted(item)}; an attacks.json has {sorted(names)}.")
-    return [Outcome(**{**item, **_numbers(item)}) for item in content["outcomes"]]
+    try:
+        return [Outcome(**{**item, **_numbers(item)}) for item in content["outcomes"]]
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{str(path)!r} holds something that is not a number in an outcome: {error}.") from error
 
 
 def _numbers(item: dict[str, Any]) -> dict[str, object]:

@@ -15,6 +15,7 @@ from unlearn_pl.data import (
     SyntheticAuthorsDataModule,
     TextDataModule,
 )
+from unlearn_pl.data.io import recorded_rows
 from unlearn_pl.models import train_tokenizer
 
 ODA, IVO, UNA = kit.rows("Oda", 6), kit.rows("Ivo", 9), kit.rows("Una", 4)
@@ -312,3 +313,33 @@ def test_rows_of_texts_are_refused():
     data = TextDataModule(kit.tokenizer(), forget=Documents([text(0), text(1)]), retain=Documents([text(2)]))
     with pytest.raises(ValueError, match="which has no rows to select"):
         SequentialRequests(data, [Request(id="a", rows=(0, 1))]).setup("fit")
+
+
+# Many requests -------------------------------------------------------------------------------------------------------
+
+
+def test_the_rows_of_the_data_module_are_read_once_for_all_requests(monkeypatch):
+    read = Counter()
+
+    class Counted(QuestionAnswers):
+        def rows(self):
+            read[len(self.path)] += 1
+            return super().rows()
+
+    everything = kit.rows("Oda", 24)
+    base = TextDataModule(kit.tokenizer(), forget=Counted(everything), retain=QuestionAnswers(IVO))
+    hashed = Counter()
+    fingerprint = recorded_rows.table_fingerprint
+    monkeypatch.setattr(recorded_rows, "table_fingerprint", lambda t: hashed.update([len(t)]) or fingerprint(t))
+    data = SequentialRequests(base, [Request(id=f"r{i}", rows=(i * 2, i * 2 + 2)) for i in range(12)])
+    data.setup("fit")
+    assert read == {24: 2}  # as a stream, and as an evaluation split
+    assert hashed[24] <= 2
+    assert texts(data, "forget") == asked(everything[22:])
+    assert len(data._asked) == 12
+
+    data.tokenizer = train_tokenizer([text(i) for i in range(4)], vocab_size=300)  # may find other rows too long
+    for _ in range(2):
+        data._asked.clear()
+        data._rows_of("r0")
+    assert read == {24: 3}

@@ -16,7 +16,7 @@ def test_it_agrees_with_scipys_percentile_interval():
     sample = torch.randn(60, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 + 1
     found = bootstrap_interval(mean, sample, resamples=4000, level=0.9)
     theirs = stats.bootstrap(
-        (sample.numpy(),), np.mean, confidence_level=0.9, n_resamples=4000, method="percentile", rng=1
+        (sample.numpy(),), np.mean, confidence_level=0.9, n_resamples=4000, method="percentile", random_state=1
     ).confidence_interval
     assert found == pytest.approx((theirs.low, theirs.high), abs=0.04)
 

@@ -12,6 +12,7 @@ from unlearn_pl.callbacks.export.reload import Reload
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.printable import markdown_block, markdown_code, markdown_text
 from unlearn_pl.recording import class_path
+from unlearn_pl.results.atomic_file import atomic_file
 from unlearn_pl.types import StreamProvider
 
 LIMITS = """\
@@ -130,4 +131,5 @@ def _plain(value: object) -> object:
 
 def write_model_card(directory: Path, text: str) -> None:
     """Write ``text`` as the folder's ``README.md``."""
-    (directory / "README.md").write_text(text, encoding="utf-8")
+    with atomic_file(directory / "README.md") as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -2,15 +2,16 @@
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from unlearn_pl.data.io.bounded_gzip import BoundedGzip
+from unlearn_pl.data.io.damaged import readable
 from unlearn_pl.data.io.in_memory import check_unique, plain
 from unlearn_pl.data.io.record import BadRowError, Entry, Record
+from unlearn_pl.results.json_file import parse_json
 
 
 def read_file(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
@@ -25,11 +26,11 @@ def read_file(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
         ValueError: if its format is unknown, or the file as a whole cannot be read.
     """
     if path.is_dir():
-        return _read_saved(path)
+        return readable(_read_saved(path), path)
     reader = _READERS.get(format_of(path))
     if reader is None:
         raise ValueError(f"{path} is of a kind that is not read; accepted are {ACCEPTED}.")
-    return reader(path, encoding, one_per_line)
+    return readable(reader(path, encoding, one_per_line), path)
 
 
 def format_of(path: Path) -> str:
@@ -41,22 +42,21 @@ def format_of(path: Path) -> str:
 
 
 def read_json_lines(path: Path, encoding: str = "utf-8", one_per_line: bool = True) -> Iterator[Entry]:
-    """A JSON object a line; empty lines count, but are no rows."""
-    with _open(path, encoding) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield f"line {number} of {path}", _tried(_json_row, line)
+    """A JSON object a line; empty lines count, but are no rows.
+
+    Raises:
+        ValueError: if the file as a whole cannot be read.
+    """
+    return readable(_lines(path, encoding, _json_row), path)
 
 
 def read_text(path: Path, encoding: str = "utf-8", one_per_line: bool = True) -> Iterator[Entry]:
-    """Plain text as rows ``{"text": ...}``: every line that is not empty, or the whole file."""
-    with _open(path, encoding) as file:
-        if one_per_line:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"line {number} of {path}", _tried(_text_row, line.rstrip("\r\n"))
-        else:
-            yield str(path), _tried(_text_row, file.read())
+    """Plain text as rows ``{"text": ...}``: every line that is not empty, or the whole file.
+
+    Raises:
+        ValueError: if the file as a whole cannot be read.
+    """
+    return readable(_lines(path, encoding, _line_row) if one_per_line else _whole(path, encoding), path)
 
 
 def numbered(rows: Iterable[Record | str], source: str) -> Iterator[Entry]:
@@ -70,6 +70,18 @@ def numbered(rows: Iterable[Record | str], source: str) -> Iterator[Entry]:
         yield f"row {number} of {source}", _tried(_memory_row, row)
 
 
+def _lines(path: Path, encoding: str, parse: Callable[[str], Record]) -> Iterator[Entry]:
+    with _open(path, encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield f"line {number} of {path}", _tried(parse, line)
+
+
+def _whole(path: Path, encoding: str) -> Iterator[Entry]:
+    with _open(path, encoding) as file:
+        yield str(path), _tried(_text_row, file.read())
+
+
 def _read_json(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
     """A list of rows, which is read as a whole, or JSON Lines, which many files named ``.json`` are."""
     with _open(path, encoding) as file:
@@ -79,8 +91,8 @@ def _read_json(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]
         return
     with _open(path, encoding) as file:
         try:
-            rows = json.loads(_decoded(file.read()))
-        except (json.JSONDecodeError, BadRowError) as error:
+            rows = parse_json(_decoded(file.read()))
+        except ValueError as error:
             raise ValueError(f"{path} is not a JSON list ({error}).") from error
     for number, row in enumerate(rows, start=1):
         yield f"row {number} of {path}", _tried(_as_row, row)
@@ -100,9 +112,10 @@ def _csv_entries(file: Iterable[str], path: Path, delimiter: str) -> Iterator[En
     read: list[str] = []  # the lines of the current row
     reader = csv.DictReader(_remembered(file, read), delimiter=delimiter, strict=True)
     try:
-        check_unique([_decoded(name) for name in reader.fieldnames or ()], str(path))
+        names = [_decoded(name) for name in reader.fieldnames or ()]
     except (csv.Error, BadRowError) as error:
         raise ValueError(f"The names of the columns of {path} cannot be read ({error}).") from error
+    check_unique(names, str(path))
     while True:
         read.clear()
         try:
@@ -154,7 +167,7 @@ def _read_saved(path: Path) -> Iterator[Entry]:
     dataset = load_from_disk(str(path))
     if isinstance(dataset, DatasetDict):
         raise ValueError(f"{path} has the splits {sorted(dataset)}; accepted is the folder of one of them.")
-    return numbered(dataset, str(path))
+    yield from numbered(dataset, str(path))
 
 
 # Text and rows -------------------------------------------------------------------------------------------------------
@@ -201,13 +214,18 @@ def _tried(parse: Callable[..., Record], value: object) -> Record | BadRowError:
         return parse(value)
     except BadRowError as error:
         return error
+    except RecursionError:
+        return BadRowError("its values are nested too deeply; accepted are a few hundred levels")
 
 
 def _json_row(line: str) -> Record:
     try:
-        return _as_row(json.loads(_decoded(line)))
-    except json.JSONDecodeError as error:
+        parsed = parse_json(_decoded(line))
+    except BadRowError:
+        raise
+    except ValueError as error:
         raise BadRowError(f"it is not JSON ({error}); expected is one JSON object a line") from error
+    return _as_row(parsed)
 
 
 def _memory_row(value: object) -> Record:
@@ -256,6 +274,10 @@ def _csv_row(row: dict[str | None, str | list[str] | None]) -> Record:
 
 def _text_row(text: str) -> Record:
     return {"text": _decoded(text)}
+
+
+def _line_row(line: str) -> Record:
+    return _text_row(line.rstrip("\r\n"))
 
 
 _READERS: Mapping[str, Callable[[Path, str, bool], Iterator[Entry]]] = {

@@ -18,6 +18,7 @@ from unlearn_pl.data.io.in_memory import kept
 from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.overlap.hashes import overlap_of
+from unlearn_pl.data.requests.cuts import Cuts
 from unlearn_pl.data.requests.forget_rows import ForgetRows
 from unlearn_pl.data.requests.subset import SubsetDataModule
 from unlearn_pl.data.streams.datasets import TrainingDataset
@@ -96,6 +97,8 @@ class SequentialRequests(SubsetDataModule):
         self.request = request or ids[-1]
         self.evaluate_earlier = evaluate_earlier
         self._so_far = ids[: ids.index(self.request) + 1]
+        rows = [each["rows"] for each in self.requests[: len(self._so_far)] if "rows" in each]
+        self._cuts = Cuts((start, end) for start, end in rows)
         self._asked: dict[str, TrainingDataset] = {}
         self._modules: dict[str, UnlearningDataModule] = {}
         if self.splits is not None:
@@ -158,7 +161,7 @@ class SequentialRequests(SubsetDataModule):
                 arguments = {**arguments_of(self.data), "forget": given["forget"]}
                 self._modules[request] = type(self.data)(**arguments)
             else:
-                self._modules[request] = ForgetRows(self.data, *given["rows"])
+                self._modules[request] = ForgetRows(self.data, *given["rows"], self._cuts)
         return self.attached(self._modules[request])
 
     def _rows_of(self, request: str) -> TrainingDataset:

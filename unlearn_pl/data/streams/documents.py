@@ -162,7 +162,9 @@ class Documents(Source):
                 processes = self.num_proc or _cores()
                 texts = self.texts(notes)
                 write_tokens(texts, encoder.tokenizer, folder, eos=self.eos, num_proc=processes, notes=notes)
-        return TokenCache(folder)
+        cache = TokenCache(folder)
+        cache.check()
+        return cache
 
 
 def _cache_folder(given: str | None) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from transformers import PreTrainedTokenizerBase
 from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
 from unlearn_pl.data.overlap.minhash import NUM_HASHES
 from unlearn_pl.data.text.template import tokens_of
+from unlearn_pl.results.json_file import parse_json, write_sealed_json
+from unlearn_pl.results.seal import unsealed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -72,7 +74,35 @@ class TokenCache:
     @property
     def notes(self) -> list[str]:
         """Notes about the documents, from when they were read."""
-        return json.loads((self.folder / _NOTES).read_text(encoding="utf-8"))
+        notes = self._notes()
+        return notes["notes"] if isinstance(notes, dict) else notes
+
+    def check(self) -> None:
+        """Compare the files with their digests; folders without them, as earlier versions wrote them, pass.
+
+        Raises:
+            ValueError: if a file was changed or lost after it was written.
+        """
+        if isinstance(notes := self._notes(), dict) and notes["files"] != _digests(self.folder):
+            raise self._error("its files of tokens do not match their SHA-256")
+
+    def _notes(self) -> dict[str, Any] | list[str]:
+        path = self.folder / _NOTES
+        try:
+            notes = parse_json(path.read_bytes())
+            if isinstance(notes, dict):
+                notes = unsealed(notes, str(path))
+        except (ValueError, FileNotFoundError) as error:
+            raise self._error(f"{_NOTES}: {error}") from error
+        if not isinstance(notes, list) and (not isinstance(notes, dict) or notes.keys() != {"notes", "files"}):
+            raise self._error(f"{_NOTES} was changed")
+        return notes
+
+    def _error(self, reason: object) -> ValueError:
+        return ValueError(
+            f"The cache of tokens {str(self.folder)!r} was changed after it was written, or is not complete "
+            f"({reason}). Delete that folder, and it will be computed again."
+        )
 
     def tokens(self, document: int, start: int, stop: int) -> list[int]:
         """Tokens ``start`` to ``stop`` of a document; only these are read from disk."""
@@ -84,7 +114,10 @@ class TokenCache:
     def _tables(self) -> list["Dataset"]:
         from datasets import Dataset
 
-        return [Dataset.from_file(str(file)) for file in sorted(self.folder.glob("tokens*.arrow"))]
+        try:
+            return [Dataset.from_file(str(file)) for file in _files(self.folder)]
+        except (OSError, KeyError, TypeError, pa.ArrowException) as error:
+            raise self._error(error) from error
 
     @cached_property
     def _parts(self) -> list[pa.ListArray]:
@@ -131,10 +164,23 @@ def write_tokens(
         processes = min(num_proc, 1 + characters // BATCH_CHARACTERS)
         _tokenize_file(raw, unfinished / "tokens.arrow", tokenizer, eos, processes)
         raw.unlink()
-        (unfinished / _NOTES).write_text(json.dumps(list(notes)), encoding="utf-8")
+        write_sealed_json(unfinished / _NOTES, {"notes": list(notes), "files": _digests(unfinished)})
         os.replace(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("tokens*.arrow"))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Name to SHA-256 of the files of tokens."""
+    digests = {}
+    for path in _files(folder):
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -80,7 +80,7 @@ def read_tofu_log(path: str | Path, average: TruthRatioAverage = "geometric") ->
     content = read_json(path)
     try:
         return {split: _log_scores(split, content[key], average) for split, key in LOG_NAMES.items() if key in content}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{str(path)!r} is not an eval_log_aggregated.json of TOFU's authors: {error!r}.") from error
 
 
@@ -104,7 +104,7 @@ def _ratios_of(results: Results, path: str) -> tuple[dict[int, float], object]:
 def _open_unlearning_ratios(metric: Any, path: str) -> dict[int, float]:
     try:
         ratios = {int(index): float(entry["score"]) for index, entry in metric["value_by_index"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path!r} looks like a file of OpenUnlearning, but has no value_by_index with a score per question "
             f"({error!r}). Give the TOFU_EVAL.json, not the TOFU_SUMMARY.json."

@@ -1,6 +1,5 @@
 """Folders with the weights of an adapter alone, as ``save_pretrained(merge_lora=False)`` writes them."""
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_pl.models.merging import PROMPT_LEARNING, merge_adapter
+from unlearn_pl.results.json_file import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,11 +19,15 @@ _TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "tokenizer.model"
 
 
 def adapter_config(path: str, revision: str | None = None) -> dict[str, object] | None:
-    """The contents of ``adapter_config.json`` in a folder or repository; None if there is no such file."""
+    """The contents of ``adapter_config.json`` in a folder or repository; None if there is no such file.
+
+    Raises:
+        ValueError: if it is not a JSON object, or names the base model by anything but text.
+    """
     from transformers.utils import find_adapter_config_file
 
     file = find_adapter_config_file(path, revision=revision)
-    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+    return None if file is None else _read(Path(file))
 
 
 def tokenizer_location(path: str, revision: str | None = None) -> tuple[str, str | None]:
@@ -34,11 +38,20 @@ def tokenizer_location(path: str, revision: str | None = None) -> tuple[str, str
     folder = Path(path)
     if not (folder / "adapter_config.json").is_file() or any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return path, revision
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = config.get("base_model_name_or_path")
+    config = _read(folder / "adapter_config.json")
+    base = str(config.get("base_model_name_or_path") or "")
     if not base or Path(base).resolve() == folder.resolve():
         return path, revision
-    return tokenizer_location(str(base), config.get("revision"))
+    own = config.get("revision")
+    return tokenizer_location(base, None if own is None else str(own))
+
+
+def _read(file: Path) -> dict[str, object]:
+    config = read_json(file)
+    for name in ("base_model_name_or_path", "revision"):
+        if (value := config.get(name)) is not None and not (isinstance(value, str) and value.isprintable()):
+            raise ValueError(f"{str(file)!r} has {value!r} as its {name}; accepted is text without control characters.")
+    return config
 
 
 def load_merged(

@@ -92,32 +92,37 @@ def _decode(
     pad = float(cast(int, config.pad_token_id))
     ids = pad_sequence(sequences, batch_first=True, padding_value=pad, padding_side="left")
     mask = pad_sequence(ones, batch_first=True, padding_side="left")
-    cache = None
+    carried: dict[str, DynamicCache] = {}
     while rows:
         left = max(1, longest - min(len(texts[row]) for row in rows))
         config.max_new_tokens = left if synced_gpus else min(left, STRIDE)
         answer = model.generate(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, generation_config=config, synced_gpus=synced_gpus
+            input_ids=ids, attention_mask=mask, generation_config=config, synced_gpus=synced_gpus, **carried
         )
         for row, new in zip(rows, answer.sequences[:, ids.shape[1] :].tolist(), strict=True):
             texts[row] = texts[row] + new
         going = [place for place, row in enumerate(rows) if not is_over(texts[row])]
         rows, kept = [rows[place] for place in going], torch.tensor(going, dtype=torch.long, device=device)
         mask = F.pad(mask, (0, answer.sequences.shape[1] - ids.shape[1]), value=1)[kept]
-        ids, cache = answer.sequences[kept], _selected(answer.past_key_values, kept)
+        ids, carried = answer.sequences[kept], _selected(answer, kept)
     return texts
 
 
-def _selected(cache: object, rows: Tensor) -> "DynamicCache | None":
-    """``cache`` of these ``rows [n]``; None, which starts afresh, if it holds more than keys and values."""
+def _selected(answer: object, rows: Tensor) -> "dict[str, DynamicCache]":
+    """The cache of these ``rows [n]``, as an argument; none, which starts afresh, if it has more than keys and values.
+
+    Its name is the one that ``answer`` has it under: transformers 5.24 has renamed ``past_key_values`` to ``cache``.
+    """
     from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
+    name = "cache" if hasattr(answer, "cache") else "past_key_values"
+    cache = getattr(answer, name)
     if not isinstance(cache, DynamicCache) or not len(rows):
-        return None
+        return {}
     if not all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
-        return None
+        return {}
     cache.batch_select_indices(rows)
-    return cache
+    return {name: cache}
 
 
 def _greedy(own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase", max_new_tokens: int) -> "GenerationConfig":

@@ -1,5 +1,6 @@
 """What ``configure_optimizers`` may return, also where a subclass overrides it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +74,7 @@ def optimization(module: FittedModule, configured: object) -> tuple[Optimizer, l
         )
     (optimizer,) = optimizers
     _check_weights(module, optimizer)
+    _check_rates(optimizer)
     for config in schedulers:
         _check_scheduler(module, config, optimizer)
     module.descent.check_optimizer(optimizer)
@@ -102,6 +104,12 @@ def _check_weights(module: FittedModule, optimizer: Optimizer) -> None:
         )
     if not any(weight.requires_grad for weight in weights):
         raise ValueError("No parameter of the optimizer requires a gradient, so there is nothing to train.")
+
+
+def _check_rates(optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        if not math.isfinite(rate := float(group.get("lr", 0.0))):
+            raise ValueError(f"The learning rate of {type(optimizer).__name__} is {rate}; accepted: a finite number.")
 
 
 def _check_scheduler(module: FittedModule, config: LRSchedulerConfig, optimizer: Optimizer) -> None:

@@ -39,6 +39,22 @@ def check_data(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) 
         raise ValueError(f"The checkpoint was trained with {what}. Resume with the same data. {_NEW_RUN}")
 
 
+def check_whole(checkpoint: Mapping[str, Any]) -> None:
+    """Check that a checkpoint holds more than weights.
+
+    Args:
+        checkpoint: as Lightning loads it, or what of it is known before.
+
+    Raises:
+        ValueError: if it was written with ``save_weights_only=True``.
+    """
+    if "loops" in checkpoint and "lr_schedulers" not in checkpoint:
+        raise ValueError(
+            "The checkpoint holds weights only (it was saved with save_weights_only=True), so that training cannot "
+            f"resume from it. Save checkpoints to resume from without that option. {_NEW_RUN}"
+        )
+
+
 def check_continues(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Check that the optimizer and the schedulers can continue from the checkpoint.
 

@@ -7,9 +7,21 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import Optimizer
 
+from unlearn_pl.modules.checkpoints.guarding import reads_with_torch
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.modules.fitting.resuming import check_continues, check_data, check_descent, check_entries, continued
+from unlearn_pl.modules.fitting.counters import check_counters
+from unlearn_pl.modules.fitting.random_states import KEY as RANDOM
+from unlearn_pl.modules.fitting.random_states import RandomStates
+from unlearn_pl.modules.fitting.resuming import (
+    check_continues,
+    check_data,
+    check_descent,
+    check_entries,
+    check_whole,
+    continued,
+)
 from unlearn_pl.modules.fitting.settings import data_settings, descent_settings, optimizer_settings
+from unlearn_pl.modules.fitting.soundness import Soundness
 from unlearn_pl.modules.lightning_internals import peeked
 
 KEY = "unlearn_pl_run"
@@ -28,6 +40,8 @@ class Run:
 
     def __init__(self, module: FittedModule) -> None:
         self._module = module
+        self.random = RandomStates(module)
+        self.soundness = Soundness(module)
         self.reset()
 
     def reset(self) -> None:
@@ -36,6 +50,8 @@ class Run:
         self._settings: dict[str, Any] = {}
         self._loaded: Mapping[str, Any] | None = None
         self._kept: dict[str, Any] | None = None
+        self.random.reset()
+        self.soundness.reset()
 
     def start(self, optimizer: Optimizer, schedulers: Sequence[LRSchedulerConfig]) -> None:
         """Called when the optimizer has been made.
@@ -47,26 +63,62 @@ class Run:
         self._settings["optimizer"] = optimizer_settings(optimizer, schedulers, self._module.schedule)
         self._compare_optimizer()
 
-    def check_file(self, checkpoint_path: object) -> None:
+    def check_file(self, checkpoint_path: object, resumes: bool) -> None:
         """Called before a checkpoint is read, by which strategies that shard the model restore the optimizer already.
 
+        Args:
+            checkpoint_path: a file or a folder that is whole.
+            resumes: whether training goes on from it.
+
         Raises:
-            ValueError: if the optimizer cannot continue from it.
+            ValueError: if it is of another kind of module, or the optimizer cannot continue from it.
         """
-        if self._optimizer is not None and (before := peeked(checkpoint_path).get(KEY)):
+        found = peeked(checkpoint_path) if reads_with_torch(self._module.trainer) else {}
+        if found and "unlearn_pl" not in found:
+            raise ValueError(
+                f"The checkpoint {str(checkpoint_path)!r} was written by another kind of module: it has weights, but "
+                "no state of unlearning. Export the model there, and start a new run from the exported folder."
+            )
+        if not resumes or self._optimizer is None:
+            return
+        check_whole(found)
+        if before := found.get(KEY):
             check_continues(before["optimizer"], self._settings["optimizer"])
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
         """Called when the checkpoint has been read, before anything of it is restored.
 
         Raises:
-            ValueError: if the run would see other data than the checkpoint's, or its optimizer cannot continue.
+            ValueError: if the run would see other data than the checkpoint's, its optimizer cannot continue, or its
+                counters are impossible.
         """
+        check_counters(checkpoint)
         self._loaded = checkpoint
         before = checkpoint.get(KEY) or {}
         check_data(before.get("data"), self._data())
         check_descent(before.get("descent"), descent_settings(self._module))
         self._compare_optimizer()
+        self.random.load(checkpoint)
+
+    def begin(self) -> None:
+        """Called when everything else is ready for the first step.
+
+        Raises:
+            ValueError: if the checkpoint that the run resumes from holds values that are not finite.
+        """
+        self.soundness.begin(self.random.resumes)
+        self.random.restore()
+
+    def save(self, checkpoint: dict[str, Any]) -> None:
+        """Write the settings, and of a run the random states of all ranks, into ``checkpoint``; every rank calls it.
+
+        Raises:
+            ValueError: if weights or states of the optimizer are not finite.
+        """
+        checkpoint[KEY] = self.settings()
+        if self._optimizer is not None:
+            self.soundness.check("before a checkpoint was written")
+            checkpoint[RANDOM] = self.random.gathered()
 
     def keep(self, checkpoint: Mapping[str, Any]) -> None:
         """Called when the checkpoint is only evaluated: its settings remain those of the weights."""
