@@ -104,9 +104,11 @@ class Soundness:
 
     def _moments(self) -> dict[str, Tensor]:
         runtime = self._module.runtime
+        # After a forward without a backward pass, FSDP2's root holds whole weights, which are not the optimizer's.
+        names = {parameter: name for name, parameter in self._weights().items()}
         return {
-            f"{name} ({key})": value
-            for name, parameter in zip(runtime.names, runtime.parameters, strict=True)
+            f"{names.get(parameter, f'trained parameter {i}')} ({key})": value
+            for i, parameter in enumerate(runtime.parameters)
             for key, value in sorted(runtime.optimizer.state.get(parameter, {}).items())
             if isinstance(value, Tensor)
         }
