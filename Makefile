@@ -90,8 +90,10 @@ bench-eval: $(INSTALLED)  ## the TOFU evaluation against one that goes metric by
 study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an hour)
 	$(RUN) -m experiments.studies.min_norm.study
 
-study-goals: $(INSTALLED)  ## one setting with goals against fixed weights (an hour or two)
+study-goals: $(INSTALLED)  ## one setting with goals against fixed weights, on one problem and on many (hours)
 	$(RUN) -m experiments.studies.goals.study
+	$(RUN) -m experiments.studies.goals.regret
+	$(RUN) -m experiments.studies.goals.truth_ratio
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study

@@ -57,7 +57,11 @@ def run(page: str, namespaces: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def shortened(code: str) -> str:
-    """``code`` with two batches for every epoch, and without progress bars and tables of the model's layers."""
+    """``code`` with two batches for every epoch, and without progress bars and tables of the model's layers.
+
+    A model that has learned this little gives unseen answers no probability, so goals refer to the start instead.
+    """
+    code = code.replace('AtMost("holdout")', "AtMost(share=0.5)")
     code = re.sub(r"max_epochs=\d+", "max_epochs=1, limit_train_batches=2", code)
     return code.replace("pl.Trainer(", "pl.Trainer(enable_progress_bar=False, enable_model_summary=False, ")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.table import CASES, PENDING, Case, Kill, Outcome, row
+from tests.kills.table import CASES, Case, Kill, Outcome, row
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +45,5 @@ def test_a_row_counts_what_was_lost_and_what_differs(saved, resumed, same, error
 def test_there_is_a_case_for_every_way_to_save():
     names = {case.name for case in CASES}
     assert len(names) == len(CASES)
-    assert names > PENDING
     for word in ("1 rank", "DDP", "FSDP2", "LoRA", "dropout", "link", "file system", "saved twice"):
         assert any(word in name for name in names)

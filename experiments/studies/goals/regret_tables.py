@@ -108,14 +108,15 @@ def print_tables(trials: Sequence[Trial]) -> None:
     for title, figure in (("two-sided measure", two_sided), ("forget quality times utility", area)):
         table = Table(trials, figure)
         print(f"\nRegret on the {title}; negative is better than the weight\n")
-        print("| one setting | best of nine, hindsight | worst cell | weight 1 | weight tuned on other problems |")
-        print("|---|---|---|---|---|")
+        print("| one setting | seeds | best of nine, hindsight | worst cell | weight 1 | weight from other problems |")
+        print("|---|---|---|---|---|---|")
         for arm in [*settings, f"{WEIGHT}1"]:
             against = (table.best_weight, lambda _: f"{WEIGHT}1", table.weight_from_elsewhere)
             found = [table.regret(arm, choice) for choice in against]
             worst = max(mean(by_seed.values()) for by_seed in found[0].values())
             cells = [shown(found[0]), f"{worst:.2f}", shown(found[1]), shown(found[2])]
-            print(f"| {arm} | " + " | ".join(cells) + " |")
+            seen = len({seed for by_seed in found[0].values() for seed in by_seed})
+            print(f"| {arm} | {seen} | " + " | ".join(cells) + " |")
         for problem in dict.fromkeys(p for p, _ in table.values):
             print(f"  {problem}: " + ", ".join(shown_cell(table, c) for c in table.values if c[0] == problem))
     print_means(trials, settings)
