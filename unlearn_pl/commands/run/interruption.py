@@ -13,6 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from unlearn_pl.modules.checkpoints.last import newest_whole
+
 NAME = "last-terminated.ckpt"
 """Checkpoint of a run that SIGTERM has ended; ``--ckpt_path last`` finds it by the beginning of its name."""
 
@@ -70,7 +72,7 @@ def interruptions_told(trainer: pl.Trainer, checkpoints: str | Path, saving: Sav
         if not isinstance(ended, SIGTERMException) and not isinstance(ended.__context__, KeyboardInterrupt):
             raise
         if trainer.is_global_zero:
-            last = saving.saved or _newest(Path(checkpoints))
+            last = saving.saved or newest_whole(Path(checkpoints))
             told = "there is no checkpoint to resume from" if last is None else f"--ckpt_path last resumes from {last}"
             steps = trainer.global_step
             print(
@@ -91,12 +93,7 @@ def requeued_checkpoint(trainer: pl.Trainer, checkpoints: str | Path, ckpt_path:
         return ckpt_path
     if list(Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt")):
         return None  # Lightning's own, which it resumes from by itself
-    if _newest(Path(checkpoints)) is None:
+    if newest_whole(Path(checkpoints)) is None:
         return None
     rank_zero_info(f"SLURM has requeued this job: it resumes from the last checkpoint in {checkpoints}.")
     return "last"
-
-
-def _newest(folder: Path) -> Path | None:
-    found = [path for path in folder.glob("last*.ckpt") if path.exists()]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
