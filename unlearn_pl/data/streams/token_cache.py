@@ -94,7 +94,10 @@ class TokenCache:
                 notes = unsealed(notes, str(path))
         except (ValueError, FileNotFoundError) as error:
             raise self._error(f"{_NOTES}: {error}") from error
-        if not isinstance(notes, list) and (not isinstance(notes, dict) or notes.keys() != {"notes", "files"}):
+        if isinstance(notes, dict) and notes.keys() == {"notes", "files"}:
+            return notes
+        # Earlier versions wrote the list alone.
+        if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
             raise self._error(f"{_NOTES} was changed")
         return notes
 

@@ -80,7 +80,7 @@ def read_tofu_log(path: str | Path, average: TruthRatioAverage = "geometric") ->
     content = read_json(path)
     try:
         return {split: _log_scores(split, content[key], average) for split, key in LOG_NAMES.items() if key in content}
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"{str(path)!r} is not an eval_log_aggregated.json of TOFU's authors: {error!r}.") from error
 
 
