@@ -288,6 +288,22 @@ def test_bad_goals_are_errors_before_anything_is_built(goals, message):
         GradDiff("a model that does not exist", combiner=GoalBarrier(), goals=goals)
 
 
+class WithoutItsFile(kit.Questions):
+    """Names a holdout set whose file is not there."""
+
+    def load_streams(self):
+        return {**super().load_streams(), "holdout": self._missing}
+
+    def _missing(self):
+        raise ValueError("The folder data has no file holdout.json, which is expected there.")
+
+
+def test_a_holdout_set_that_cannot_be_read_is_an_error_that_says_what_to_give_instead():
+    module = GradDiff(kit.model(), goals={"forget": AtMost("holdout")}, **OPTIONS)
+    with pytest.raises(ValueError, match=r"no file holdout\.json.* Accepted without it: a number, such as AtMost"):
+        kit.trainer(max_steps=1).fit(module, WithoutItsFile(batch_size=8, micro_batch_size=8))
+
+
 def test_bad_levels_are_errors_before_training():
     module = GradDiff(kit.model(), goals={"forget": AtMost("holdout")}, **OPTIONS)
     before = [parameter.clone() for parameter in module.parameters()]

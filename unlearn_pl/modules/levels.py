@@ -41,10 +41,22 @@ def start_levels(module: FittedModule) -> dict[str, float]:
 
 
 def holdout_level(module: FittedModule) -> float | None:
-    """The probability of the answers of the holdout set; None if the data has no such set."""
+    """The probability of the answers of the holdout set; None if the data has no such set.
+
+    Raises:
+        ValueError: if the set cannot be read, such as a file that is not in the user's folder.
+    """
     data = module.stream_data
-    name = None if data is None else data.holdout_set
-    return None if data is None or name is None else mean_probability(module, data.sample(name, LEVEL_EXAMPLES))
+    if data is None or (name := data.holdout_set) is None:
+        return None
+    try:
+        batches = data.sample(name, LEVEL_EXAMPLES)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"The level 'holdout' of the goals needs the set {name!r} of the data, which cannot be read: {error} "
+            "Accepted without it: a number, such as AtMost(0.1), or a share of the start, such as AtMost(share=0.1)."
+        ) from error
+    return mean_probability(module, batches)
 
 
 @torch.no_grad()

@@ -28,13 +28,12 @@ from experiments.studies.combiners.analysis import Trial
 from experiments.studies.combiners.run import World
 from experiments.studies.goals import rivals
 from experiments.studies.goals.problems import PROBLEMS, RATES, Problem
-from experiments.studies.goals.regret_tables import print_tables
+from experiments.studies.goals.regret_tables import WEIGHT, print_tables
 from unlearn_pl.combiners import Combiner, GoalBarrier, MinNorm, Scalarization
 from unlearn_pl.goals import AtLeast, AtMost, Goal
 
 FIRST_SEED = 20
 """Earlier seeds served for writing the study."""
-WEIGHT = "weight "
 
 
 class Setting:

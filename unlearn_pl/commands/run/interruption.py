@@ -1,7 +1,6 @@
 """Runs that a signal ends: what was saved, and the exit status that shells and schedulers expect."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from unlearn_pl.modules.checkpoints.last import newest_whole
+from unlearn_pl.modules.checkpoints.replacing import discard
 
 NAME = "last-terminated.ckpt"
 """Checkpoint of a run that SIGTERM has ended; ``--ckpt_path last`` finds it by the beginning of its name."""
@@ -52,9 +52,7 @@ def drop_termination_checkpoint(trainer: pl.Trainer) -> None:
     """Delete it, once a run has gone on from it to its end."""
     path = termination_checkpoint(trainer)
     if path is not None and trainer.is_global_zero:
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
+        discard(path)
 
 
 @contextmanager
