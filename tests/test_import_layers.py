@@ -11,9 +11,9 @@ from tests.source_tree import cycles, edges, imported, read_tree
 LAYERS = [
     {"text_arguments", "masking", "printable"},
     {"types", "recording", "recorded_paths", "upgrading"},
-    {"functional", "results"},
+    {"functional", "results", "code"},
     {"models", "goals"},
-    {"objectives", "combiners", "masks", "code", "data"},
+    {"objectives", "combiners", "masks", "data"},
     {"references", "metrics", "optim"},
     {"gradients"},
     {"engine"},
