@@ -38,6 +38,7 @@ ORDERS = {
         {"overlap"},
         {"evaluation"},
         {"streams"},
+        {"views"},
         {"stream_module"},
         {"module"},
         {"benchmarks", "images"},

@@ -47,14 +47,15 @@ class RenameField(CodeTransform):
 
 def _of_self(owner: ast.ClassDef) -> list[ast.Attribute]:
     """``self.field`` in the methods of a class, but not in classes inside."""
-    found, waiting = [], list(owner.body)
+    found: list[ast.Attribute] = []
+    waiting: list[ast.AST] = list(owner.body)
     while waiting:
-        node: ast.AST = waiting.pop()  # type: ignore[assignment]
+        node = waiting.pop()
         if isinstance(node, ast.ClassDef):
             continue
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
             found.append(node)
-        waiting.extend(ast.iter_child_nodes(node))  # type: ignore[arg-type]
+        waiting.extend(ast.iter_child_nodes(node))
     return found
 
 
@@ -63,7 +64,7 @@ def _other_words(program: Program, owner: ast.ClassDef) -> set[str]:
     names: set[str] = set()
     for statement in owner.body:
         for node in ast.walk(statement) if not isinstance(statement, ast.FunctionDef) else [statement]:
-            names.add(getattr(node, "name", None) or getattr(node, "id", ""))
+            names.add(str(getattr(node, "name", None) or getattr(node, "id", "")))
     for node in ast.walk(program.tree):
         match node:
             case ast.Constant(value=str()):

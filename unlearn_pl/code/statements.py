@@ -78,7 +78,7 @@ def shifted(program: Program, statement: ast.stmt) -> str:
 def has_long_text(node: ast.AST) -> bool:
     """Whether a text in ``node`` extends over several lines, whose white space must not change."""
     return any(
-        part.lineno != part.end_lineno
+        isinstance(part, ast.expr) and part.lineno != part.end_lineno
         for part in ast.walk(node)
         if (isinstance(part, ast.Constant) and isinstance(part.value, str | bytes)) or _is_formatted(part)
     )
