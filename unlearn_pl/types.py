@@ -325,7 +325,7 @@ class StreamProvider(ABC):
 
         Args:
             epoch: number of the epoch that is about to begin.
-            score: scores batches under the current model.
+            score: the ``[n]`` losses of n examples in batches, under the current model.
         """
         return
 

@@ -194,6 +194,11 @@ def test_choices_of_other_rows_are_an_error(tokenizer):
         dataset.load_state_dict({"round": 0, "choices": torch.tensor([0, 0])})
 
 
+def test_workers_would_show_old_views(tokenizer):
+    with pytest.raises(ValueError, match=r"num_workers=1 would read copies.*Accepted: num_workers=0"):
+        fit(tokenizer, 1, data=functions(tokenizer=tokenizer, num_workers=1))
+
+
 def test_rows_without_views_are_counted(tokenizer, caplog):
     data = functions(tokenizer=tokenizer)
     plain = CodeCompletion("x = '", "q", rest="'\n")

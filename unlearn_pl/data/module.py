@@ -190,7 +190,12 @@ class UnlearningDataModule(StreamDataModule):
             parts = [examples[first : first + size] for first in range(0, len(examples), size)]
             return score([self.collate(part) for part in parts])
 
-        for dataset in self._training.values():
+        for name, dataset in self._training.items():
+            if dataset.is_refreshed and self.num_workers:
+                raise ValueError(
+                    f"num_workers={self.num_workers} would read copies of the stream {name!r} from before its views "
+                    "were chosen. Accepted: num_workers=0."
+                )
             dataset.refresh(epoch, score_examples)
 
     # Lightning hooks -------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class ContrastiveLoss(Objective):
         with the negatives of the batch instead of a momentum encoder's queue.
     """
 
+    stream = ("retain", "retain.view")
     role = "retain"
     mean_over = "sequences"
     reaches_all = False

@@ -14,9 +14,10 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
@@ -27,8 +28,7 @@ from torch import Tensor, nn
 
 from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
 from unlearn_pl.commands.story import quiet
-from unlearn_pl.data import SyntheticFunctionsDataModule
-from unlearn_pl.data.evaluation.code_completion import CodeCompletion
+from unlearn_pl.data import EvaluationRow, SyntheticFunctionsDataModule
 from unlearn_pl.data.sampling import stable_hash
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import FineTuning, UnlearningModule
@@ -38,7 +38,7 @@ from unlearn_pl.optim import Constant
 VIEWS, LEVELS = 16, (0.1, 0.01)
 """Views per function in the evaluation; probabilities of the clean secrets at which arms are compared."""
 
-RATE, MEMORIZING_RATE, EPOCHS = 1e-3, 3e-3, 120
+RATE, MEMORIZING_RATE, EPOCHS = 3e-4, 3e-3, 120
 FIRST_SEED = 30
 """Earlier seeds served for writing the study."""
 
@@ -69,6 +69,8 @@ ARMS: dict[str, Arm] = {
         for period in (1, 5, 10)
     },
     "worst of 32 views, period 1": (partial(forgetting, ADVERSARIAL), Scalarization, {"period": 1, "candidates": 32}),
+    "clean functions, min-norm": (partial(forgetting, None), MinNorm, {}),
+    "random views, min-norm": (partial(forgetting, "forget.view"), MinNorm, {}),
     "worst of 8 views, period 1, min-norm": (partial(forgetting, ADVERSARIAL), MinNorm, {"period": 1}),
     "worst of 8 views, period 5, contrast": (
         lambda: {**forgetting(ADVERSARIAL), "contrast": ContrastiveLoss(2)},
@@ -79,54 +81,55 @@ ARMS: dict[str, Arm] = {
 
 
 class Leakage(pl.Callback):
-    """After every epoch: the secrets' probabilities in the functions, and in views of them when a level is reached.
+    """After every epoch: probabilities of the secrets in the functions and in views of them; stops at the last level.
 
     Attributes:
-        found: level to what was measured when the clean probability first fell to it.
+        course: what was measured, after every epoch.
     """
 
-    def __init__(self, data: Functions, views: "Viewed") -> None:
-        self.data, self.views = data, views
-        self.found: dict[float, dict[str, float]] = {}
-        self.epochs = 0
+    def __init__(self, viewed: "Viewed") -> None:
+        self.viewed = viewed
+        self.course: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare with the levels; stop at the last."""
-        self.epochs += 1
+        """Measure."""
         model = pl_module.model
         assert isinstance(model, nn.Module)
-        clean = mean(probabilities(model, self.data, self.data.code_rows("forget")))
-        for level in LEVELS:
-            if level not in self.found and clean <= level:
-                self.found[level] = self.views.leakage(model) | {"epochs": self.epochs}
-        trainer.should_stop = len(self.found) == len(LEVELS)
+        self.course.append(self.viewed.leakage(model))
+        trainer.should_stop = self.course[-1]["clean"] <= min(LEVELS)
+
+    def at(self, level: float) -> dict[str, float] | None:
+        """What was measured where the clean probability is ``level``, between two epochs, on a logarithmic scale."""
+        for number, (before, after) in enumerate(pairwise(self.course), start=1):
+            if after["clean"] <= level < before["clean"]:
+                share = math.log(before["clean"] / level) / math.log(before["clean"] / after["clean"])
+                between = {name: before[name] ** (1 - share) * after[name] ** share for name in after}
+                return between | {"epochs": number + share}
+        return None
 
 
 class Viewed:
-    """Views of the forget and retain functions that no training draws."""
+    """Views of the forget functions that no training draws."""
 
     def __init__(self, data: Functions, seed: int) -> None:
         self.data = data
-        self.rows = {name: self._views(name, seed) for name in ("forget", "retain")}
-
-    def _views(self, name: str, seed: int) -> list[list[CodeCompletion]]:
-        rows = self.data.code_rows(name)  # type: ignore[arg-type]
-        rngs = [random.Random(stable_hash("study", seed, name, index)) for index in range(len(rows))]
-        return [self.data.views.several(row, VIEWS, rng) for row, rng in zip(rows, rngs, strict=True)]  # type: ignore[misc]
+        rows = data.code_rows("forget")
+        rngs = [random.Random(stable_hash("study", seed, index)) for index in range(len(rows))]
+        self.views = [data.views.several(row, VIEWS, rng) for row, rng in zip(rows, rngs, strict=True)]
 
     def leakage(self, model: nn.Module) -> dict[str, float]:
-        """Probabilities of the secrets: clean, and the mean and the largest over the views of each function."""
-        found = {}
-        for name, offered in self.rows.items():
-            found[f"{name}_clean"] = mean(probabilities(model, self.data, self.data.code_rows(name)))  # type: ignore[arg-type]
-            of_views = [probabilities(model, self.data, views) for views in offered]
-            found[f"{name}_mean"] = mean(map(mean, of_views))
-            found[f"{name}_worst"] = mean(map(max, of_views))
-        return found
+        """Probabilities of the secrets: clean, and the mean and the largest over the views of each; retained ones."""
+        of_views = [probabilities(model, self.data, views) for views in self.views]
+        return {
+            "clean": mean(probabilities(model, self.data, self.data.code_rows("forget"))),
+            "mean": mean(map(mean, of_views)),
+            "worst": mean(map(max, of_views)),
+            "retain": mean(probabilities(model, self.data, self.data.code_rows("retain"))),
+        }
 
 
 @torch.no_grad()
-def probabilities(model: nn.Module, data: Functions, rows: list[CodeCompletion]) -> list[float]:
+def probabilities(model: nn.Module, data: Functions, rows: Sequence[EvaluationRow]) -> list[float]:
     """Probability of every row's answer, the geometric mean over its tokens."""
     encoder = data._encoder
     batch = data.collate([row.examples(encoder, "a row")[0] for row in rows])
@@ -206,11 +209,14 @@ def unlearned(arm: str, model: nn.Module, plain: Functions, viewed: Viewed, seed
     data = Functions(plain.tokenizer, seed, **options)
     optimizer = partial(torch.optim.AdamW, lr=RATE)
     module = UnlearningModule(deepcopy(model), objectives(), combiner(), optimizer=optimizer, schedule=Constant())
-    leakage = Leakage(plain, viewed)
+    leakage = Leakage(viewed)
     run(module, data, EPOCHS, [leakage])
-    rounds = math.ceil(leakage.epochs / data.period) if ADVERSARIAL in data.streams else 0
-    scored = rounds * len(plain.code_rows("forget")) * (data.candidates if data.candidates > 1 else 0)
-    return {"levels": {str(level): found for level, found in leakage.found.items()}, "scored": scored}
+    found = {str(level): leakage.at(level) for level in LEVELS}
+    for at_level in (at_level for at_level in found.values() if at_level is not None):
+        adversarial = any(ADVERSARIAL in objective.streams for objective in module.objectives.values())
+        rounds = math.ceil(at_level["epochs"] / data.period) if adversarial else 0
+        at_level["scored"] = rounds * data.candidates * len(plain.code_rows("forget"))
+    return {"levels": found}
 
 
 def print_table(trials: list[dict]) -> None:
@@ -219,12 +225,12 @@ def print_table(trials: list[dict]) -> None:
         print(f"seed {trial['seed']}, target: " + ", ".join(f"{k} {v:.3f}" for k, v in trial["start"].items()))
     for level in map(str, LEVELS):
         print(
-            f"\n| trained on, at a clean probability of {level} | seeds | clean | mean view | worst of {VIEWS} |"
-            " retain, clean | retain, mean view | epochs | views scored |"
+            f"\n| trained on, at a clean probability of {level} | seeds | mean view | worst of {VIEWS} | retain |"
+            " epochs | views scored |"
         )
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|")
         for arm in ARMS:
-            runs = [t["levels"][level] | t for t in trials if t["arm"] == arm and level in t["levels"]]
+            runs = [t["levels"][level] for t in trials if t["arm"] == arm and t["levels"][level]]
             if runs:
                 print(f"| {arm} | {len(runs)} | " + " | ".join(cells(runs)) + " |")
     print(f"\n{sum(trial['seconds'] for trial in trials):.0f} s of processor time")
@@ -232,11 +238,11 @@ def print_table(trials: list[dict]) -> None:
 
 def cells(runs: list[dict]) -> list[str]:
     """Means of the figures."""
-    worst = [run["forget_worst"] for run in runs]
-    shown = [f"{mean(run[name] for run in runs):.4f}" for name in ("forget_clean", "forget_mean")]
+    worst = [run["worst"] for run in runs]
+    shown = [f"{mean(run['mean'] for run in runs):.4f}"]
     shown.append(f"{mean(worst):.4f} [{min(worst):.4f}, {max(worst):.4f}]")
-    shown += [f"{mean(run[name] for run in runs):.3f}" for name in ("retain_clean", "retain_mean")]
-    return [*shown, f"{mean(run['epochs'] for run in runs):.0f}", f"{mean(run['scored'] for run in runs):.0f}"]
+    shown.append(f"{mean(run['retain'] for run in runs):.3f}")
+    return [*shown, f"{mean(run['epochs'] for run in runs):.1f}", f"{mean(run['scored'] for run in runs):.0f}"]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,15 @@ ScoreExamples = Callable[[Sequence[Example]], Tensor]
 
 
 class TrainingDataset(Dataset[Example], ABC):
-    """A training stream, tokenized; ``longest_sequence`` is the number of tokens of its longest example."""
+    """A training stream, tokenized.
+
+    Attributes:
+        longest_sequence: number of tokens of its longest example.
+        is_refreshed: whether :meth:`refresh` changes what it shows.
+    """
 
     longest_sequence: int
+    is_refreshed: ClassVar[bool] = False
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -88,6 +88,8 @@ class StaggeredDataset(TrainingDataset):
     Raises:
         ValueError: if no row has a view.
     """
+
+    is_refreshed: ClassVar[bool] = True
 
     def __init__(
         self,
