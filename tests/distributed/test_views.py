@@ -17,3 +17,10 @@ def test_two_ranks_choose_as_one(pool, strategy):
         assert shared == 2 * 2
         for name, value in after.items():
             torch.testing.assert_close(value, weights[name], rtol=1e-6, atol=1e-9)
+
+
+def test_two_ranks_contrast_as_one(pool):
+    alone = cases.contrasted()
+    for of_rank in pool.run(cases.contrasted, "ddp", 2):
+        for name, value in of_rank.items():
+            torch.testing.assert_close(value, alone[name], rtol=1e-6, atol=1e-9)
