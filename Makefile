@@ -93,6 +93,7 @@ study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an 
 study-goals: $(INSTALLED)  ## one setting with goals against fixed weights, on one problem and on many (hours)
 	$(RUN) -m experiments.studies.goals.study
 	$(RUN) -m experiments.studies.goals.regret
+	$(RUN) -m experiments.studies.goals.attacked
 	$(RUN) -m experiments.studies.goals.truth_ratio
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
