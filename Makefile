@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-goals study-combiners study-markov study-masks study-refresh study-relearning study-smollm2 notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -93,6 +93,7 @@ study-min-norm: $(INSTALLED)  ## what the default of MinNorm rests on (about an 
 study-goals: $(INSTALLED)  ## one setting with goals against fixed weights, on one problem and on many (hours)
 	$(RUN) -m experiments.studies.goals.study
 	$(RUN) -m experiments.studies.goals.regret
+	$(RUN) -m experiments.studies.goals.attacked
 	$(RUN) -m experiments.studies.goals.truth_ratio
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
@@ -100,6 +101,9 @@ study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weight
 
 study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)
 	$(RUN) -m experiments.studies.markov_chains.study
+
+study-code: $(INSTALLED)  ## do views of programs bring forgotten secrets back? (minutes)
+	$(RUN) -m experiments.studies.code.study
 
 study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost (minutes)
 	$(RUN) -m experiments.studies.refresh.study

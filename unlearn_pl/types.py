@@ -119,6 +119,12 @@ Batch = Mapping[str, Tensor]
 is present for models whose loss draws random numbers.
 """
 
+ScoreBatches = Callable[[Sequence[Batch]], Tensor]
+"""Mean negative log-likelihood per scored token of every example of several batches under the current model: ``[n]``.
+
+A collective operation: every rank calls it with the same batches, and gets the same values.
+"""
+
 Window = Mapping[str, Sequence[Batch]]
 """The data of one optimizer step on one rank: a list of micro-batches per stream (``forget``, ``retain``, ...)."""
 
@@ -313,6 +319,15 @@ class StreamProvider(ABC):
             Batches on the CPU; empty if examples cannot be drawn beforehand.
         """
         return []
+
+    def refresh(self, epoch: int, score: ScoreBatches) -> None:
+        """Choose what an epoch shows, where that depends on the current model; by default nothing does.
+
+        Args:
+            epoch: number of the epoch that is about to begin.
+            score: the ``[n]`` losses of n examples in batches, under the current model.
+        """
+        return
 
     def training_examples(self, stream: str, num_steps: int | None) -> Sequence[object] | None:
         """Examples of ``stream`` that the first ``num_steps`` optimizer steps show, each example and answer once.

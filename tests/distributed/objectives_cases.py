@@ -16,7 +16,14 @@ from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, Objective, UnlearningCrossEntropyLoss
 from unlearn_pl.references import FrozenReference
 
-CLASSES = {case.cls.__name__: case for case in cases(objectives, Objective) if not case.arguments}
+COMPARES_ROWS = {"ContrastiveLoss"}
+"""Depends on the size of micro-batches; see `test_views.py`."""
+
+CLASSES = {
+    case.cls.__name__: case
+    for case in cases(objectives, Objective)
+    if not case.arguments and case.cls.__name__ not in COMPARES_ROWS
+}
 SGD = functools.partial(torch.optim.SGD, lr=0.02)
 
 

@@ -4,6 +4,9 @@
 that provides the rows.
 """
 
+from unlearn_pl.data.benchmarks.code.code_data import CodeDataModule
+from unlearn_pl.data.benchmarks.code.code_streams import CodeStreams
+from unlearn_pl.data.benchmarks.code.synthetic_functions import SyntheticFunctionsDataModule
 from unlearn_pl.data.benchmarks.custom import TextDataModule
 from unlearn_pl.data.benchmarks.muse import MUSEDataModule
 from unlearn_pl.data.benchmarks.preference import PreferenceDataModule
@@ -12,6 +15,7 @@ from unlearn_pl.data.benchmarks.synthetic.data_module import SyntheticAuthorsDat
 from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
 from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
+from unlearn_pl.data.evaluation.code_completion import CodeCompletion
 from unlearn_pl.data.evaluation.completion import Completion
 from unlearn_pl.data.evaluation.datasets import CandidateDataset, PromptDataset
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationRows, SplitSource
@@ -49,6 +53,10 @@ from unlearn_pl.data.text.template import (
     default_template,
     encode,
 )
+from unlearn_pl.data.views.code_views import CodeViews
+from unlearn_pl.data.views.question_views import ParaphrasedQuestions, QuestionFrames
+from unlearn_pl.data.views.row_views import RowViews
+from unlearn_pl.data.views.staggered_views import StaggeredViews
 
 __all__ = [
     "REFUSALS",
@@ -57,6 +65,10 @@ __all__ = [
     "Chats",
     "ChoiceQuestions",
     "ChunkDataset",
+    "CodeCompletion",
+    "CodeDataModule",
+    "CodeStreams",
+    "CodeViews",
     "Completion",
     "Completions",
     "DataOptions",
@@ -72,20 +84,24 @@ __all__ = [
     "Message",
     "MultipleChoice",
     "PairSource",
+    "ParaphrasedQuestions",
     "Passage",
     "PlainTemplate",
     "PreferenceDataModule",
     "Prompt",
     "PromptDataset",
     "QuestionAnswers",
+    "QuestionFrames",
     "Request",
     "RightAnswers",
     "Row",
     "RowSource",
+    "RowViews",
     "Rows",
     "SequentialRequests",
     "Source",
     "SplitSource",
+    "StaggeredViews",
     "StepSampler",
     "StepShare",
     "StreamDataModule",
@@ -93,6 +109,7 @@ __all__ = [
     "StreamSource",
     "SyntheticAuthors",
     "SyntheticAuthorsDataModule",
+    "SyntheticFunctionsDataModule",
     "TOFUDataModule",
     "Template",
     "TextDataModule",

@@ -5,8 +5,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
@@ -20,7 +21,7 @@ from unlearn_pl.data.streams.source import Source, StreamSource
 from unlearn_pl.data.text.encoder import Encoder, load
 from unlearn_pl.data.text.template import Example, Template, default_template
 from unlearn_pl.models import load_tokenizer
-from unlearn_pl.types import Batch
+from unlearn_pl.types import Batch, ScoreBatches
 
 __all__ = ["UnlearningDataModule", "check_positive"]
 
@@ -181,6 +182,22 @@ class UnlearningDataModule(StreamDataModule):
             for name, rows in self._evaluation.items()
         }
 
+    def refresh(self, epoch: int, score: ScoreBatches) -> None:
+        """See :meth:`StreamProvider.refresh`."""
+        size = self.eval_batch_size
+
+        def score_examples(examples: Sequence[Example]) -> Tensor:
+            parts = [examples[first : first + size] for first in range(0, len(examples), size)]
+            return score([self.collate(part) for part in parts])
+
+        for name, dataset in self._training.items():
+            if dataset.is_refreshed and self.num_workers:
+                raise ValueError(
+                    f"num_workers={self.num_workers} would read copies of the stream {name!r} from before its views "
+                    "were chosen. Accepted: num_workers=0."
+                )
+            dataset.refresh(epoch, score_examples)
+
     # Lightning hooks -------------------------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
@@ -197,6 +214,17 @@ class UnlearningDataModule(StreamDataModule):
             _ = self._candidates
         if stage in (None, "test", "predict"):
             _ = self._prompts
+
+    def state_dict(self) -> dict[str, Any]:
+        """What streams have chosen to show, for checkpoints."""
+        states = {name: dataset.state_dict() for name, dataset in self._loaded_streams.items()}
+        return {name: state for name, state in states.items() if state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resume with what the streams have chosen."""
+        for name, state in state_dict.items():
+            if name in self._loaded_streams:
+                self._loaded_streams[name].load_state_dict(state)
 
     def val_dataloader(self) -> dict[str, DataLoader]:
         """A loader of candidate answers (``TokenBatch`` with ``choice``) per split."""

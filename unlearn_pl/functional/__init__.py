@@ -37,6 +37,7 @@ from unlearn_pl.functional.evaluation.tofu import (
 )
 from unlearn_pl.functional.example_random import ExampleRandom
 from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean, sequence_log_probs, token_log_probs
+from unlearn_pl.functional.losses.contrastive import info_nce
 from unlearn_pl.functional.losses.distribution import (
     cycled_labels,
     js_divergence,
@@ -88,6 +89,7 @@ __all__ = [
     "greedy_matches",
     "harmonic_mean",
     "hidden_state_error",
+    "info_nce",
     "js_divergence",
     "kl_divergence",
     "kl_from_uniform",

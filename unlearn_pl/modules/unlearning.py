@@ -35,6 +35,7 @@ from unlearn_pl.modules.lightning_runtime import LightningRuntime
 from unlearn_pl.modules.micro_batches import micro_batches
 from unlearn_pl.modules.model_module import ModelModule
 from unlearn_pl.modules.reference_context import reference_context
+from unlearn_pl.modules.refreshing import refresh_streams
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import LinearWarmup, Schedule
 from unlearn_pl.references import Reference
@@ -67,8 +68,7 @@ class UnlearningModule(ModelModule):
         max_new_tokens: length of generated answers in tests and predictions.
         scope: whether the combiner solves once for all weights (``global``), for each transformer layer separately
             (``group``), or for each parameter (``tensor``).
-        metric: inner product of the gradients: ``euclidean``, or ``adam``, the metric of Adam's steps (with the second
-            moments of the previous step).
+        metric: inner product of the gradients: ``euclidean``, or ``adam``, that of Adam's steps, one step behind.
         rescale: length of the combined gradient: ``mean_gradient``, ``mean_norm``, or the combiner's own (None).
         refresh_every: solve at every m-th step only, and reuse the weights for a single weighted sum in between; see
             :class:`~unlearn_pl.engine.Refresh`.
@@ -237,6 +237,7 @@ class UnlearningModule(ModelModule):
         self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
 
     _report = report
+    on_train_epoch_start = refresh_streams
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of a validation inside ``fit`` against the optimizer step that has just been taken."""

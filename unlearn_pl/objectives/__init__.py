@@ -5,6 +5,7 @@ from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.bounded_kl_loss import BoundedKLLoss
 from unlearn_pl.objectives.causal_lm_loss import CausalLMLoss
 from unlearn_pl.objectives.ceu_loss import CEULoss
+from unlearn_pl.objectives.contrastive_loss import ContrastiveLoss
 from unlearn_pl.objectives.dpo_loss import DPOLoss
 from unlearn_pl.objectives.flat_loss import FLATLoss
 from unlearn_pl.objectives.gradient_ascent_loss import GradientAscentLoss
@@ -31,6 +32,7 @@ __all__ = [
     "BoundedKLLoss",
     "CEULoss",
     "CausalLMLoss",
+    "ContrastiveLoss",
     "DPOLoss",
     "FLATLoss",
     "GradientAscentLoss",

@@ -12,6 +12,7 @@ from unlearn_pl.robustness.attacks.quantization import Quantization
 from unlearn_pl.robustness.attacks.relearning import Relearning
 from unlearn_pl.robustness.attacks.sampled_answers import SampledAnswers
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
+from unlearn_pl.robustness.attacks.view_attack import ViewAttack
 from unlearn_pl.robustness.audit import Audit
 from unlearn_pl.robustness.curve import Curve, curve_area, steps_to_level
 from unlearn_pl.robustness.leakage import LeakageEvaluation
@@ -62,6 +63,7 @@ __all__ = [
     "Subject",
     "Unattacked",
     "UnrelatedText",
+    "ViewAttack",
     "curve_area",
     "read_outcomes",
     "steps_to_level",

@@ -17,10 +17,11 @@ from unlearn_pl.combiners import Combiner
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import SyntheticAuthorsDataModule
 from unlearn_pl.functional import model_utility
-from unlearn_pl.models import tiny_llama
+from unlearn_pl.models import save_pretrained, tiny_llama
 from unlearn_pl.modules import FineTuning, PretrainedModule, UnlearningModule
 from unlearn_pl.optim import LinearWarmup
 from unlearn_pl.results import read_results
+from unlearn_pl.robustness import Subject
 
 AUTHORS, GENERAL_FACTS, BATCH, EPOCHS = 4, 12, 10, 6
 MEMORIZING_EPOCHS, MEMORIZING_RATE = 30, 4e-3
@@ -134,6 +135,20 @@ class World:
         with quiet():
             trainer.fit(module, self._unlearning_data)
         return metrics_of(trainer)
+
+    @cached_property
+    def retain_model(self) -> nn.Module:
+        """The model that never saw the forget answers."""
+        _ = self.target  # which sees to it that there is one
+        return self._memorized("retain")
+
+    def subject(self, model: nn.Module) -> Subject:
+        """``model``, saved for attacks."""
+        folder = self.folder / "attacked"
+        with quiet():
+            save_pretrained(model, folder, self._tokenizer)
+        full = {"forget_probability": self.target_metrics["forget_probability"]}
+        return Subject(str(folder), self._unlearning_data, seed=self.seed, accelerator="cpu", full=full)
 
     def _memorized(self, train_split: str) -> nn.Module:
         path = self.folder / train_split / "model.pt"

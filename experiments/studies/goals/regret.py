@@ -31,6 +31,7 @@ from experiments.studies.goals.problems import PROBLEMS, RATES, Problem
 from experiments.studies.goals.regret_tables import WEIGHT, print_tables
 from unlearn_pl.combiners import Combiner, GoalBarrier, MinNorm, Scalarization
 from unlearn_pl.goals import AtLeast, AtMost, Goal
+from unlearn_pl.modules import UnlearningModule
 
 FIRST_SEED = 20
 """Earlier seeds served for writing the study."""
@@ -62,12 +63,15 @@ class Setting:
             {"forget": AtMost("holdout"), "retain": AtLeast(share=0.9)} if goals else None
         )
 
-    def run(self, world: World, problem: Problem, rate: float) -> dict[str, float]:
-        """Metrics after unlearning, and the dip on the way."""
+    def module(self, world: World, problem: Problem, rate: float) -> UnlearningModule:
+        """The method, on a copy of the target."""
         optimizer = partial(torch.optim.AdamW, lr=rate, betas=(self.beta1, 0.999))
         options: dict[str, Any] = {} if self.goals is None else {"goals": dict(self.goals)}
-        model = deepcopy(world.target)
-        module = problem.method(model, combiner=self.combiner(), optimizer=optimizer, **options)
+        return problem.method(deepcopy(world.target), combiner=self.combiner(), optimizer=optimizer, **options)
+
+    def run(self, world: World, problem: Problem, rate: float) -> dict[str, float]:
+        """Metrics after unlearning, and the dip on the way."""
+        module = self.module(world, problem, rate)
         course = RetainCourse()
         metrics = world.fit(module, problem.epochs, [course, *self.callbacks()])
         return metrics | {"dip": max(0.0, world.target_metrics["retain_probability"] - course.lowest)}

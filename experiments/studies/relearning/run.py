@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import lightning.pytorch as pl
 import torch
@@ -13,9 +13,8 @@ from experiments.studies.combiners.run import EPOCHS, World, metrics_of
 from unlearn_pl.callbacks import AveragedWeights
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.gradients import SharpnessAware
-from unlearn_pl.models import save_pretrained
 from unlearn_pl.modules import MOLLM, NPO, GradDiff, PretrainedModule, SimNPO, UnlearningModule
-from unlearn_pl.robustness import RandomFraction, Relearning, Subject
+from unlearn_pl.robustness import RandomFraction, Relearning
 
 FORGET = "forget_probability"
 
@@ -68,12 +67,6 @@ class Setting:
 class RelearningWorld(World):
     """A world of the study of combiners, in which unlearned models are attacked."""
 
-    @cached_property
-    def retain_model(self) -> nn.Module:
-        """The model that never saw the forget answers."""
-        _ = self.target  # which sees to it that there is one
-        return self._memorized("retain")
-
     def unlearned(self, setting: Setting) -> tuple[nn.Module, dict[str, float]]:
         """An unlearned model, its forget probability, and its utility as a share of the target's."""
         pl.seed_everything(self.seed, verbose=False)
@@ -102,12 +95,8 @@ class RelearningWorld(World):
 
     def relearn(self, model: nn.Module, attack: Relearning) -> dict[str, object]:
         """What a relearning attack finds out about ``model``."""
-        folder = self.folder / "attacked"
         with quiet():
-            save_pretrained(model, folder, self._tokenizer)
-            full = {FORGET: self.target_metrics[FORGET]}
-            subject = Subject(str(folder), self._unlearning_data, seed=self.seed, accelerator="cpu", full=full)
-            found = attack.run(subject)
+            found = attack.run(self.subject(model))
         return {
             "step": list(found.curve["step"]),
             "curve": list(found.curve[FORGET]),

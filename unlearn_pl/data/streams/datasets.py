@@ -3,11 +3,13 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
@@ -15,11 +17,20 @@ from unlearn_pl.data.sampling import Draw, stable_hash
 from unlearn_pl.data.text.encoder import Encoder, Rows
 from unlearn_pl.data.text.template import Example
 
+ScoreExamples = Callable[[Sequence[Example]], Tensor]
+"""Mean negative log-likelihood per scored token of each of n examples under the current model: ``[n]``."""
+
 
 class TrainingDataset(Dataset[Example], ABC):
-    """A training stream, tokenized; ``longest_sequence`` is the number of tokens of its longest example."""
+    """A training stream, tokenized.
+
+    Attributes:
+        longest_sequence: number of tokens of its longest example.
+        is_refreshed: whether :meth:`refresh` changes what it shows.
+    """
 
     longest_sequence: int
+    is_refreshed: ClassVar[bool] = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -42,6 +53,24 @@ class TrainingDataset(Dataset[Example], ABC):
     @abstractmethod
     def hashes(self) -> Hashes:
         """Hashes of the rows or documents that the examples come from, which identify duplicates."""
+
+    def refresh(self, epoch: int, score: ScoreExamples) -> None:
+        """Choose what an epoch shows; nothing by default.
+
+        Args:
+            epoch: number of the epoch that is about to begin.
+            score: the ``[n]`` losses of n examples under the current model; all ranks call it equally often, and get
+                equal values.
+        """
+        return
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What was chosen, for :meth:`load_state_dict`: tensors and plain values; empty if nothing is."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume with what was chosen; nothing by default."""
+        return
 
     def examples_of(self, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which examples have a part of the marked rows or documents, ``[N]``; by default an example is a row.

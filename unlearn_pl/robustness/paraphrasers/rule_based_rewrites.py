@@ -3,15 +3,9 @@
 from collections.abc import Sequence
 
 from unlearn_pl.data import Row
+from unlearn_pl.data.views.question_views import FRAMES
 from unlearn_pl.robustness.paraphrasers.paraphraser import Paraphraser, check_plain
 from unlearn_pl.robustness.target import Subject
-
-FRAMES = (
-    "Please tell me: {}",
-    "I would like to know the following. {}",
-    "Answer this question: {}",
-    "{} Please be specific.",
-)
 
 
 class RuleBasedRewrites(Paraphraser):

@@ -1,0 +1,1 @@
+"""Data of code models: functions with secrets."""
