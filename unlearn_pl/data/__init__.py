@@ -24,6 +24,18 @@ from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.requests.sequential import Request, SequentialRequests
 from unlearn_pl.data.sampling import Draw, StepSampler, StepShare, example_seeds, step_draws, step_indices
+from unlearn_pl.data.selection.embedders import ClassScores, Embedder, HiddenStates
+from unlearn_pl.data.selection.pool import Pool
+from unlearn_pl.data.selection.selected_source import SelectedSource
+from unlearn_pl.data.selection.selector import Ranking, ScoreSelector, Selector
+from unlearn_pl.data.selection.selectors.feature_mapping import FeatureMapping
+from unlearn_pl.data.selection.selectors.gradient_norm import GradientNorm
+from unlearn_pl.data.selection.selectors.label_mapping import LabelMapping
+from unlearn_pl.data.selection.selectors.min_k_loss import MinKLoss
+from unlearn_pl.data.selection.selectors.moderate import Moderate
+from unlearn_pl.data.selection.selectors.nearest import NearestRows
+from unlearn_pl.data.selection.selectors.random import Random
+from unlearn_pl.data.selection.sentence_encoder import SentenceEncoder
 from unlearn_pl.data.stream_module import StreamDataModule
 from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.choice_questions import ChoiceQuestions
@@ -57,32 +69,48 @@ __all__ = [
     "Chats",
     "ChoiceQuestions",
     "ChunkDataset",
+    "ClassScores",
     "Completion",
     "Completions",
     "DataOptions",
     "Documents",
     "Draw",
+    "Embedder",
     "Encoder",
     "EvaluationRow",
     "EvaluationRows",
     "Example",
+    "FeatureMapping",
+    "GradientNorm",
+    "HiddenStates",
     "HubDataset",
     "Joined",
+    "LabelMapping",
     "MUSEDataModule",
     "Message",
+    "MinKLoss",
+    "Moderate",
     "MultipleChoice",
+    "NearestRows",
     "PairSource",
     "Passage",
     "PlainTemplate",
+    "Pool",
     "PreferenceDataModule",
     "Prompt",
     "PromptDataset",
     "QuestionAnswers",
+    "Random",
+    "Ranking",
     "Request",
     "RightAnswers",
     "Row",
     "RowSource",
     "Rows",
+    "ScoreSelector",
+    "SelectedSource",
+    "Selector",
+    "SentenceEncoder",
     "SequentialRequests",
     "Source",
     "SplitSource",

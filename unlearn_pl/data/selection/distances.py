@@ -14,11 +14,11 @@ class Nearest(NamedTuple):
 
     Attributes:
         distance: ``[N]`` Euclidean.
-        index: ``[N]`` its number, the smallest of equals.
+        other: ``[N]`` its number, the smallest of equals.
     """
 
     distance: Tensor
-    index: Tensor
+    other: Tensor
 
 
 def nearest(points: Tensor, others: Tensor) -> Nearest:

@@ -99,5 +99,7 @@ class ScoreSelector(Selector):
         """
         scores = self.scores(pool)
         if scores.isnan().any():
-            raise ValueError(f"{type(self).__name__} has no score for {int(scores.isnan().sum())} of {len(scores)} rows.")
+            raise ValueError(
+                f"{type(self).__name__} has no score for {int(scores.isnan().sum())} of {len(scores)} rows."
+            )
         return Ranking(torch.argsort(scores, descending=not self.lowest, stable=True))

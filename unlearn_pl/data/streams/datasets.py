@@ -51,6 +51,14 @@ class TrainingDataset(Dataset[Example], ABC):
         """
         return rows
 
+    def rows_of(self, examples: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which rows or documents have a part in the marked examples, ``[R]``; by default an example is a row.
+
+        Args:
+            examples: ``[N]``, a mark per example.
+        """
+        return examples
+
 
 class StreamDataset(TrainingDataset):
     """A training stream of questions and answers.

@@ -1,7 +1,5 @@
 """Clusters of rows that are nearest to the anchors."""
 
-import torch
-
 from unlearn_pl.data.selection.distances import centers_of, k_means, nearest
 from unlearn_pl.data.selection.pool import Pool
 from unlearn_pl.data.selection.selector import Ranking, Selector
@@ -56,9 +54,6 @@ class FeatureMapping(Selector):
 
     def rank(self, pool: Pool) -> Ranking:
         """The rows by the votes of their clusters."""
-        if self.label is None:
-            groups = k_means(pool.features, self.clusters, self.seed)
-        else:
-            groups = pool.groups(self.label)
-        choices = nearest(pool.anchors, centers_of(pool.features, groups)).index
-        return by_votes(pool, groups, choices.to(torch.long), self.fewest)
+        groups = k_means(pool.features, self.clusters, self.seed) if self.label is None else pool.groups(self.label)
+        choices = nearest(pool.anchors, centers_of(pool.features, groups)).other
+        return by_votes(pool, groups, choices, self.fewest)
