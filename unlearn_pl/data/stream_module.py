@@ -89,7 +89,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         self.seed = seed
         self.selected = selected
         self._selections = Selections(selected or {})
-        self._whole_streams: dict[str, Any] = {}
+        self._whole_streams: dict[tuple[str, Source | None], Any] = {}
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -255,9 +255,9 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         """The stream ``name``, with the rows that its selection keeps."""
         entry = self._selections.entry_for(name)
         if entry is None:
-            return self._whole(name)
+            return self._whole(name, name)
         choice = self._selections.choice(entry, self._examples_of, self._initial_model, self.trainer)
-        whole = self._whole(self._selections.selected[name].source if entry == name else name)
+        whole = self._whole(self._selections.selected[name].source if entry == name else name, name)
         rows = choice.report["rows"]
         if len(whole) != rows:
             raise ValueError(
@@ -265,13 +265,13 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
             )
         return self._part(whole, choice.rows.tolist())
 
-    def _whole(self, source: Any) -> Any:
-        """The examples of a stream, given by its name, before any selection; or of a source."""
-        if not isinstance(source, str):
-            return self._dataset("selected", source)
-        if source not in self._whole_streams:
-            self._whole_streams[source] = self._dataset(source, self._given[source])
-        return self._whole_streams[source]
+    def _whole(self, source: str | Source, name: str) -> Any:
+        """The examples of a stream before any selection, or those of the source that the selection ``name`` has."""
+        key = (source, None) if isinstance(source, str) else (name, source)
+        if key not in self._whole_streams:
+            given = self._dataset(source, self._given[source]) if isinstance(source, str) else self._dataset(*key)
+            self._whole_streams[key] = given
+        return self._whole_streams[key]
 
     def _part(self, dataset: Any, rows: Sequence[int]) -> Any:
         return Subset(dataset, rows)
@@ -280,7 +280,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         return None if self.reader is None else self.reader.initial_model()
 
     def _examples_of(self, source: str | Source, name: str, model: LoadedModel) -> StreamExamples:
-        dataset = self._whole(source)
+        dataset = self._whole(source, name)
         batch_of = self._batch_maker(dataset)
 
         def batches() -> Iterator[Batch]:

@@ -42,7 +42,7 @@ class Selections:
                     "SelectedSource(Random(keep=0.5))."
                 )
         self.selected = dict(selected)
-        self._outcomes: dict[str, Choice | ValueError] = {}
+        self._outcomes: dict[str, Choice | Exception] = {}
 
     def check(self, streams: Sequence[str]) -> None:
         """Check that all streams are there that the selections name.
@@ -92,7 +92,7 @@ class Selections:
         outcome = self._outcomes.get(name)
         if trainer is not None and trainer.world_size > 1:
             outcome = trainer.strategy.broadcast(outcome)
-        if isinstance(outcome, ValueError):
+        if isinstance(outcome, Exception):
             raise outcome
         assert outcome is not None
         self._outcomes[name] = outcome
@@ -107,8 +107,8 @@ class Selections:
         for name in missing:
             try:
                 self._outcomes[name] = self._made(name, examples_of, model)
-            except ValueError as error:
-                self._outcomes[name] = error
+            except Exception as error:
+                self._outcomes[name] = error  # other ranks wait for it
 
     def report(self, name: str) -> dict[str, object]:
         """The report of the selection ``name``.
