@@ -328,7 +328,7 @@ def test_what_raises_from_setup(selected, message):
 
 def test_a_source_without_columns():
     one = SelectedSource(FeatureMapping(0.5, label="author"), Documents(["A text of some words."] * 3), Topics())
-    with pytest.raises(ValueError, match="holds Documents of .*, which has no columns"):
+    with pytest.raises(ValueError, match=r"holds Documents of .*, which has no columns"):
         questions({"retain": one}).setup("fit")
 
 
