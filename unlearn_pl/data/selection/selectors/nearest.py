@@ -16,7 +16,7 @@ class NearestRows(ScoreSelector):
 
     References:
         Chang and Lee, Which Retain Set Matters for LLM Unlearning? A Case Study on Entity Unlearning, 2025, arXiv
-        2502.11441: rows that are similar to the forget set suffer most.
+        2502.11441: rows that are syntactically similar to the forget set suffer most.
     """
 
     uses_features = uses_anchors = True
