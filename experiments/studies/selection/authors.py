@@ -31,8 +31,10 @@ from unlearn_pl.references import FrozenReference
 from unlearn_pl.types import Batch
 
 FORGET, RETAIN, KEEP, RATE = 10, 10, 0.25, 1e-3
-STEPS, LONGEST, EVERY = 60, 150, 5
-"""Steps with a forget coreset; most steps of an arm that does not forget; steps between two looks."""
+STEPS, LONGEST = 60, 100
+"""Steps with a forget coreset; most steps of an arm that does not forget."""
+CORESET_LOOKS, RETAIN_LOOKS = range(0, STEPS + 1, 20), (0, *range(16, LONGEST + 1, 2))
+"""Steps after which the probabilities are computed."""
 LEVEL = 0.2
 """Probability of the forget answers, relative to that before the first step, at which retain subsets are compared."""
 NEIGHBORS = {"neighbors": SelectedSource(NearestRows(KEEP))}
@@ -65,20 +67,21 @@ CORESETS: Mapping[str, Callable[[float, int], Selector]] = {
     "gradient norm": lambda keep, seed: GradientNorm(keep),
     "min-k loss": lambda keep, seed: MinKLoss(keep),
     "min-k loss, lowest": lambda keep, seed: MinKLoss(keep, lowest=True),
-    "FM to retain": lambda keep, seed: FeatureMapping(keep, clusters=10),
 }
 
 
 class Course(pl.Callback):
-    """The probability of the answers of whole streams, every few steps.
+    """The probability of the answers of whole streams, on the way.
 
     Args:
         batches: name to all rows of a stream.
+        looks: steps after which they are computed.
         level: share of the start at which the forget answers end the run; None for no end.
     """
 
-    def __init__(self, batches: Mapping[str, Sequence[Batch]], level: float | None) -> None:
+    def __init__(self, batches: Mapping[str, Sequence[Batch]], looks: Sequence[int], level: float | None) -> None:
         self.batches = batches
+        self.looks = looks
         self.level = level
         self.points: list[dict[str, float]] = []
 
@@ -90,8 +93,8 @@ class Course(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The probabilities after a step."""
-        if trainer.global_step % EVERY == 0:
+        """The probabilities after some of the steps."""
+        if trainer.global_step in self.looks:
             self._look(trainer, pl_module)
             if self.level is not None and self.points[-1]["forget"] <= self.level * self.points[0]["forget"]:
                 trainer.should_stop = True
@@ -129,12 +132,12 @@ class AuthorsWorld(World):
         super().__init__(folder, seed, forget_authors=FORGET, retain_authors=RETAIN, data=Authors)
         self.model: nn.Module = self._memorized("full")
 
-    def course(self, selected: Selected, max_steps: int, level: float | None = None) -> dict[str, Any]:
+    def course(self, selected: Selected, looks: Sequence[int], level: float | None = None) -> dict[str, Any]:
         """The probabilities on the way, and the report of every selection.
 
         Args:
             selected: the selections of the data.
-            max_steps: most optimizer steps.
+            looks: steps after which the probabilities are computed; the run ends with the last one.
             level: share of the start at which the forget answers end the run; None for no end.
         """
         whole = self._data(self._tokenizer)
@@ -154,11 +157,11 @@ class AuthorsWorld(World):
             FrozenReference(),
             optimizer=partial(torch.optim.AdamW, lr=RATE),
         )
-        course = Course(watched, level)
+        course = Course(watched, looks, level)
         pl.seed_everything(self.seed, verbose=False)
         data = self._data(self._tokenizer, selected={**selected, **NEIGHBORS})
         with quiet():
-            trainer = self._trainer(max_epochs=-1, max_steps=max_steps, limit_val_batches=0, callbacks=[course])
+            trainer = self._trainer(max_epochs=-1, max_steps=looks[-1], limit_val_batches=0, callbacks=[course])
             trainer.fit(module, data)
         return {"points": course.points, "reports": {name: dict(data.selection_report(name)) for name in selected}}
 

@@ -14,12 +14,12 @@ from typing import Any
 from jsonargparse import auto_cli
 
 from experiments.studies.selection.authors import (
+    CORESET_LOOKS,
     CORESETS,
     LEVEL,
-    LONGEST,
     RETAIN_ARMS,
+    RETAIN_LOOKS,
     SHARES,
-    STEPS,
     AuthorsWorld,
     coreset,
 )
@@ -47,10 +47,10 @@ def tasks(folder: Path) -> Iterator[Task]:
         for arm in ARMS:
             yield "transfer", arm, kept, lambda seed, arm=arm, kept=kept: trial(arm, kept, seed)
     for arm, selected in RETAIN_ARMS.items():
-        yield "retain", arm, "", lambda seed, selected=selected: world(seed).course(selected(seed), LONGEST, LEVEL)
+        yield "retain", arm, "", lambda seed, selected=selected: world(seed).course(selected(seed), RETAIN_LOOKS, LEVEL)
     for share in SHARES:
         for arm in CORESETS if share < 1 else ("random",):
-            yield "forget", arm, str(share), lambda s, a=arm, k=share: world(s).course(coreset(a, k, s), STEPS)
+            yield "forget", arm, str(share), lambda s, a=arm, k=share: world(s).course(coreset(a, k, s), CORESET_LOOKS)
 
 
 def study(folder: str = "runs/selection_study", seeds: int = 3, parts: str = "", report_only: bool = False) -> None:
