@@ -199,9 +199,11 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
     @property
     def order(self) -> Mapping[str, object]:
-        """Examples per step and in each stream, and the seed."""
+        """Examples per step and in each stream, the seed, and a hash of the rows of every selection."""
         examples = {name: len(dataset) for name, dataset in self._training.items()}
-        return {"batch_size": self.batch_size, "seed": self.seed, "examples": examples}
+        order = {"batch_size": self.batch_size, "seed": self.seed, "examples": examples}
+        made = self._selections.hashes(self.streams)
+        return {**order, "selected": made} if made else order
 
     def selection_report(self, stream: str) -> Mapping[str, object]:
         """How the rows of ``stream``, one of ``selected``, were chosen: votes, coverage, overlap with a random choice.
@@ -261,7 +263,8 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         rows = choice.report["rows"]
         if len(whole) != rows:
             raise ValueError(
-                f"The stream {name!r} has {len(whole)} rows, and {entry!r}, whose selection it follows, has {rows}."
+                f"The stream {name!r} has {len(whole)} rows, and {entry!r}, whose selection it follows, has {rows}. "
+                f"Accepted: as many, or a selection of its own."
             )
         return self._part(whole, choice.rows.tolist())
 

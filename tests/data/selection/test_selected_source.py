@@ -284,6 +284,14 @@ def test_a_changed_file_of_the_cache_raises(tmp_path):
         run()
 
 
+def test_a_checkpoint_notices_another_selection():
+    first, same, other = (questions({"retain": SelectedSource(Random(0.5, seed))}) for seed in (0, 0, 1))
+    for data in (first, same, other):
+        data.setup("fit")
+    assert first.order == same.order != other.order
+    assert "selected" not in questions(None).order
+
+
 # ---- sentence encoders
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 
+from unlearn_pl.data.sampling import stable_hash
 from unlearn_pl.data.selection.choice import Choice, cached, choose, identity_of, keep, pool_of, summary
 from unlearn_pl.data.selection.examples import LoadedModel, StreamExamples
 from unlearn_pl.data.selection.selected_source import SelectedSource
@@ -109,6 +110,15 @@ class Selections:
                 self._outcomes[name] = self._made(name, examples_of, model)
             except Exception as error:
                 self._outcomes[name] = error  # other ranks wait for it
+
+    def hashes(self, streams: Sequence[str]) -> dict[str, str]:
+        """Name of a selection that ``streams`` are a part of to a hash of its rows; they were loaded before."""
+        made = {name: self._outcomes[name] for name in map(self.entry_for, streams) if name is not None}
+        return {
+            name: f"{stable_hash(*choice.rows.tolist()):016x}"
+            for name, choice in made.items()
+            if isinstance(choice, Choice)
+        }
 
     def report(self, name: str) -> dict[str, object]:
         """The report of the selection ``name``.
