@@ -324,6 +324,7 @@ def test_a_sentence_encoder_from_a_folder(tmp_path):
         ({"retain": SelectedSource(Random(0.01))}, "keeps no row of 24"),
         ({"retain": SelectedSource(Random(0.5), source="books")}, "reads the stream 'books'.*'forget', 'retain'"),
         ({"retain": SelectedSource(NearestRows(0.5), anchor="books")}, "reads the stream 'books'"),
+        ({"forget": SelectedSource(NearestRows(0.5), source="forget")}, "anchor='retain'"),
         ({"retain": Random(0.5)}, "is a Random; accepted is a SelectedSource"),
         ({"retain": SelectedSource(FeatureMapping(0.5, label="author"), embed=Topics())}, "no column 'author'"),
         ({"retain": SelectedSource(FeatureMapping(0.5, clusters=100), embed=Topics())}, "clusters=100 is more than"),
@@ -332,6 +333,14 @@ def test_a_sentence_encoder_from_a_folder(tmp_path):
 def test_what_raises_from_setup(selected, message):
     with pytest.raises(ValueError, match=message):
         questions(selected).setup("fit")
+
+
+def test_an_error_does_not_stay():
+    data = questions({"retain": SelectedSource(NearestRows(0.5))})
+    with pytest.raises(ValueError, match="used without one"):
+        data.setup("fit")
+    kit.trainer(max_steps=1).fit(GradDiff(kit.model()), data)
+    assert len(data._training["retain"]) == 12
 
 
 def test_a_source_without_columns():

@@ -52,9 +52,14 @@ class Selections:
             streams: the names of the streams before any selection.
 
         Raises:
-            ValueError: naming those that there are.
+            ValueError: naming those that there are; for rows that are to be similar to themselves.
         """
         for name, selected in self.selected.items():
+            if selected.selector.uses_anchors and selected.source == selected.anchor:
+                raise ValueError(
+                    f"selected[{name!r}] asks which rows of {selected.source!r} are similar to {selected.anchor!r}, "
+                    "which they all are; accepted is another stream as anchor, such as anchor='retain'."
+                )
             wanted = [selected.source] if isinstance(selected.source, str) else []
             wanted += [selected.anchor] if selected.selector.uses_anchors else []
             if missing := [stream for stream in wanted if stream not in streams]:
@@ -90,7 +95,7 @@ class Selections:
         """
         if trainer is None or trainer.is_global_zero:
             self.prepare([name], examples_of, initial)
-        outcome = self._outcomes.get(name)
+        outcome = self._outcomes.pop(name, None)  # an error is raised once: what is missing may be given later
         if trainer is not None and trainer.world_size > 1:
             outcome = trainer.strategy.broadcast(outcome)
         if isinstance(outcome, Exception):
