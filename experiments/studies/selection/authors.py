@@ -59,6 +59,11 @@ RETAIN_ARMS: Mapping[str, Callable[[int], Selected]] = {
         **of_retain(Random(KEEP, seed)),
         "retain.neighbor": SelectedSource(NearestRows(KEEP)),
     },
+    "random, and other random rows as an objective": lambda seed: {
+        **of_retain(Random(KEEP, seed)),
+        "retain.neighbor": SelectedSource(Random(KEEP, seed + 100)),
+    },
+    "random, twice as many": lambda seed: of_retain(Random(2 * KEEP, seed)),
 }
 SHARES = (0.05, 0.1, 0.25, 1.0)
 CORESETS: Mapping[str, Callable[[float, int], Selector]] = {

@@ -1,7 +1,7 @@
 """Which rows suffice? Source data for transfer, retain subsets at matched forgetting, and forget coresets.
 
     python -m experiments.studies.selection.study                  # everything, 3 seeds, about a quarter of an hour
-    python -m experiments.studies.selection.study --report_only    # the tables of what was run before
+    python -m experiments.studies.selection.study --report_only true    # the tables of what was run before
 
 Every run is kept in `trials.jsonl`; what is there already is not run again. Random rows stand in every table.
 """
