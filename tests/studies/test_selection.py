@@ -24,9 +24,9 @@ def test_arms_are_compared_where_forgetting_is_equal():
     assert at_level(points, 0.05) is None
 
 
-def test_intervals_are_those_of_student():
-    assert interval([1.0, 2.0, 3.0]) == "2 +- 2.5"  # 4.303 / sqrt(3)
-    assert interval([2.0]) == "2"
+def test_extremes_of_the_seeds():
+    assert interval([1.0, 2.0, 4.5]) == "2.50 [1.00, 4.50]"
+    assert interval([2.0], 1) == "2.0"
     assert interval([]) == "-"
 
 
@@ -58,5 +58,5 @@ def test_tables_have_the_difference_to_random_rows_and_say_what_was_not_reached(
     trials.append({"part": "retain", "arm": "nearest", "share": "", "seed": 0, "points": points, "reports": {}})
     print_tables(trials)
     out = capsys.readouterr().out
-    assert "| LM | 80.5 +- 6.4 (2 +- 0) |" in out
+    assert "| LM | 80.5 [80.0, 81.0] (2.0 [2.0, 2.0]) |" in out
     assert "| nearest | 0/1 | - | - | - | - | - |" in out

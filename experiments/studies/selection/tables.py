@@ -1,12 +1,9 @@
-"""Tables of the study of selection: means over seeds with 95 % t intervals, and differences to random rows."""
+"""Tables of the study of selection: means and extremes of the seeds, and differences to random rows."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
-
-from scipy.stats import t as student
 
 from experiments.studies.selection.authors import LEVEL
 
@@ -21,15 +18,12 @@ def print_tables(trials: Sequence[Trial]) -> None:
             table(mine)
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and half the width of the 95 % t interval."""
-    found = [value for value in values if not math.isnan(value)]
-    if not found:
+def interval(values: Sequence[float], digits: int = 2) -> str:
+    """Mean of the seeds, and their extremes in brackets."""
+    if not values:
         return "-"
-    if len(found) == 1:
-        return f"{found[0]:.3g}"
-    half = student.ppf(0.975, len(found) - 1) * stdev(found) / math.sqrt(len(found))
-    return f"{mean(found):.3g} +- {half:.2g}"
+    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), mean(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} [{low}, {high}]"
 
 
 def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -53,7 +47,7 @@ def _transfer(trials: Sequence[Trial]) -> None:
         for share in shares:
             mine = [t for t in trials if (t["arm"], t["share"]) == (arm, share)]
             rivals = [by.get(("random rows", share, t["seed"])) for t in mine]
-            text = interval([t["accuracy"] for t in mine])
+            text = interval([t["accuracy"] for t in mine], 1)
             if mine and share and all(rivals) and arm != "random rows":
                 text += (
                     f" ({interval([t['accuracy'] - r['accuracy'] for t, r in zip(mine, rivals, strict=True) if r])})"
@@ -83,8 +77,12 @@ def _retain(trials: Sequence[Trial]) -> None:
         found = [at_level(t["points"], LEVEL) for t in mine]
         reached = [point for point in found if point is not None]
         report = [r for t in mine for name, r in t["reports"].items() if name == "retain"]
-        cover = interval([100 * r["coverage"] for r in report if "coverage" in r])
-        return [f"{len(reached)}/{len(mine)}", *(interval([p[name] for p in reached]) for name in names), cover]
+        cover = interval([100 * r["coverage"] for r in report if "coverage" in r], 0)
+        return [
+            f"{len(reached)}/{len(mine)}",
+            *(interval([p[name] for p in reached], 0 if name == "step" else 2) for name in names),
+            cover,
+        ]
 
     arms = list(dict.fromkeys(trial["arm"] for trial in trials))
     header = ("retain rows", "reached", *names, "clusters covered, %")
