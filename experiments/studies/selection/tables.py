@@ -49,9 +49,8 @@ def _transfer(trials: Sequence[Trial]) -> None:
             rivals = [by.get(("random rows", share, t["seed"])) for t in mine]
             text = interval([t["accuracy"] for t in mine], 1)
             if mine and share and all(rivals) and arm != "random rows":
-                text += (
-                    f" ({interval([t['accuracy'] - r['accuracy'] for t, r in zip(mine, rivals, strict=True) if r])})"
-                )
+                ahead = [t["accuracy"] - r["accuracy"] for t, r in zip(mine, rivals, strict=True) if r]
+                text += f" ({interval(ahead, 1)})"
             found.append(text)
         return found
 
