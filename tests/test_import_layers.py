@@ -31,7 +31,7 @@ ORDERS = {
     "models": [{REST}, {"language", "images"}],
     "data": [
         {"text"},
-        {"sampling", "collate", "options"},
+        {"sampling", "collate", "arguments"},
         {"windows"},
         {"io"},
         {"recorded_data"},
@@ -39,12 +39,15 @@ ORDERS = {
         {"evaluation"},
         {"streams"},
         {"views"},
+        {"selection"},
+        {"options"},
         {"stream_module"},
         {"module"},
         {"benchmarks", "images"},
         {"requests"},
     ],
     "callbacks": [{"export", "goals"}, {REST}],
+    "data/selection": [{REST}, {"selectors"}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"sources"}],
     "metrics": [{REST}, {"tofu"}],
@@ -65,7 +68,7 @@ ORDERS = {
 }
 """The same inside folders that have folders. Files of one set may import each other, folders may not."""
 
-LAZY = {"wandb", "peft", "torchjd", "matplotlib", "lm_eval", "bitsandbytes", "gguf"}
+LAZY = {"wandb", "peft", "torchjd", "matplotlib", "lm_eval", "bitsandbytes", "gguf", "sklearn"}
 NEVER = {"pytorch_lightning"}
 LINES, FILES = 400, 16
 MAY_BE_FLAT = {"objectives", "combiners", "modules/presets"}  # one file per loss, rule or method

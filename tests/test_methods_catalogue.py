@@ -8,9 +8,10 @@ from types import ModuleType
 import pytest
 from torch.optim import Optimizer
 
-from unlearn_pl import attribution, combiners, gradients, modules, objectives, optim
+from unlearn_pl import attribution, combiners, data, gradients, modules, objectives, optim
 from unlearn_pl.attribution import Attribution
 from unlearn_pl.combiners import Combiner
+from unlearn_pl.data import Selector
 from unlearn_pl.gradients import GradientSource
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import UnlearningModule
@@ -22,6 +23,7 @@ SECTIONS: dict[str, list[tuple[ModuleType, type]]] = {
     "Objectives": [(objectives, Objective)],
     "Combiners": [(combiners, Combiner)],
     "Weight attribution": [(attribution, Attribution)],
+    "Data selection": [(data, Selector)],
     "Gradient sources and optimizers": [(gradients, GradientSource), (optim, Optimizer)],
 }
 """Heading of a table to the packages whose exports it lists, with the base class of these."""
@@ -109,3 +111,10 @@ def test_attributions_need_what_their_rows_say():
     for name, row in table("Weight attribution").items():
         needs = exported("Weight attribution")[name].needs
         assert row["needs"] == (", ".join(sorted(needs)) or "nothing"), name
+
+
+def test_selectors_read_what_their_rows_say():
+    for name, row in table("Data selection").items():
+        selector = exported("Data selection")[name]
+        reads = "embeddings" if selector.uses_features else "the model" if selector.uses_model else "nothing"
+        assert row["reads"] == reads, name

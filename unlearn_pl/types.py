@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NotRequired, Protocol, Self, TypedDict, cast, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired, Protocol, Self, TypedDict, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -197,6 +197,14 @@ Forward = Callable[[nn.Module, Batch, Needs], View]
 """One forward of a model on a micro-batch, with the fields that are needed."""
 
 
+class InitialModel(NamedTuple):
+    """A model with its weights before training: how to build it, its forward, and the device that it runs on."""
+
+    build: Callable[[], nn.Module]
+    forward: Forward
+    device: torch.device
+
+
 @dataclass
 class LanguageView:
     """The view of a language model, aligned so that position ``t`` of every field refers to label ``t``.
@@ -263,6 +271,10 @@ class StreamReader:
 
     def model_tokenizer(self) -> "PreTrainedTokenizerBase | None":
         """The tokenizer that comes with the model; None if there is none."""
+        return None
+
+    def initial_model(self) -> InitialModel | None:
+        """The model before training, for a data module that measures its examples; None if there is none."""
         return None
 
 

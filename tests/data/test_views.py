@@ -3,6 +3,7 @@
 import random
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from unlearn_pl.data import (
     SyntheticFunctionsDataModule,
 )
 from unlearn_pl.data.evaluation.evaluation_row import Question
+from unlearn_pl.data.streams.exclusion import PickedDataset
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, ContrastiveLoss, UnlearningCrossEntropyLoss
@@ -330,3 +332,14 @@ def test_contrast_trains_beside_forgetting(tokenizer):
     trainer = kit.trainer(max_epochs=1)
     trainer.fit(module, functions(tokenizer=tokenizer))
     assert module.combiner.live.all()
+
+
+def test_a_part_of_a_stream_of_views_is_refreshed_with_it(tokenizer):
+    data = functions(tokenizer=tokenizer, candidates=3, period=1)
+    whole = data._load({"forget.adversarial": data._sources["forget.adversarial"]})["forget.adversarial"]
+    part = PickedDataset(whole, np.array([1, 3]))
+    assert part.is_refreshed
+    part.refresh(0, lambda examples: torch.arange(len(examples), 0, -1).double())
+    assert whole.choices == [2, 2, 2, 2]  # the last view has the smallest loss
+    assert part.state_dict()["choices"].tolist() == whole.choices
+    assert part[0].input_ids == whole[1].input_ids

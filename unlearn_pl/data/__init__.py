@@ -28,6 +28,18 @@ from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
 from unlearn_pl.data.requests.sequential import Request, SequentialRequests
 from unlearn_pl.data.sampling import Draw, StepSampler, StepShare, example_seeds, step_draws, step_indices
+from unlearn_pl.data.selection.embedders import ClassScores, Embedder, HiddenStates
+from unlearn_pl.data.selection.pool import Pool
+from unlearn_pl.data.selection.selected_source import SelectedSource
+from unlearn_pl.data.selection.selector import Ranking, ScoreSelector, Selector
+from unlearn_pl.data.selection.selectors.feature_mapping import FeatureMapping
+from unlearn_pl.data.selection.selectors.gradient_norm import GradientNorm
+from unlearn_pl.data.selection.selectors.label_mapping import LabelMapping
+from unlearn_pl.data.selection.selectors.min_k_loss import MinKLoss
+from unlearn_pl.data.selection.selectors.moderate import Moderate
+from unlearn_pl.data.selection.selectors.nearest import NearestRows
+from unlearn_pl.data.selection.selectors.random import Random
+from unlearn_pl.data.selection.sentence_encoder import SentenceEncoder
 from unlearn_pl.data.stream_module import StreamDataModule
 from unlearn_pl.data.streams.chats import Chats
 from unlearn_pl.data.streams.choice_questions import ChoiceQuestions
@@ -65,6 +77,7 @@ __all__ = [
     "Chats",
     "ChoiceQuestions",
     "ChunkDataset",
+    "ClassScores",
     "CodeCompletion",
     "CodeDataModule",
     "CodeStreams",
@@ -74,30 +87,45 @@ __all__ = [
     "DataOptions",
     "Documents",
     "Draw",
+    "Embedder",
     "Encoder",
     "EvaluationRow",
     "EvaluationRows",
     "Example",
+    "FeatureMapping",
+    "GradientNorm",
+    "HiddenStates",
     "HubDataset",
     "Joined",
+    "LabelMapping",
     "MUSEDataModule",
     "Message",
+    "MinKLoss",
+    "Moderate",
     "MultipleChoice",
+    "NearestRows",
     "PairSource",
     "ParaphrasedQuestions",
     "Passage",
     "PlainTemplate",
+    "Pool",
     "PreferenceDataModule",
     "Prompt",
     "PromptDataset",
     "QuestionAnswers",
     "QuestionFrames",
+    "Random",
+    "Ranking",
     "Request",
     "RightAnswers",
     "Row",
     "RowSource",
     "RowViews",
     "Rows",
+    "ScoreSelector",
+    "SelectedSource",
+    "Selector",
+    "SentenceEncoder",
     "SequentialRequests",
     "Source",
     "SplitSource",

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import Any, ClassVar, cast
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
@@ -15,8 +16,11 @@ from unlearn_pl.data.collate import collate_examples, collate_prompts
 from unlearn_pl.data.evaluation.datasets import CandidateDataset, PromptDataset
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, SplitSource, load_split
 from unlearn_pl.data.sampling import step_draws
+from unlearn_pl.data.selection.columns import column_of
+from unlearn_pl.data.selection.selected_source import SelectedSource
 from unlearn_pl.data.stream_module import BatchOf, StreamDataModule, check_names, check_positive, select
 from unlearn_pl.data.streams.datasets import StreamDataset, TrainingDataset
+from unlearn_pl.data.streams.exclusion import PickedDataset
 from unlearn_pl.data.streams.source import Source, StreamSource
 from unlearn_pl.data.text.encoder import Encoder, load
 from unlearn_pl.data.text.template import Example, Template, default_template
@@ -57,6 +61,7 @@ class UnlearningDataModule(StreamDataModule):
         truncate: cut off the beginning of the question of longer examples instead; answers are never cut.
         num_workers: worker processes per data loader.
         seed: seed of the order of the examples.
+        selected: name of a stream to the part of a stream that it holds; see :class:`~unlearn_pl.data.SelectedSource`.
 
     Raises:
         ValueError: if a size is not positive; from ``setup``, if a stream or split is unknown, empty or unusable.
@@ -79,6 +84,7 @@ class UnlearningDataModule(StreamDataModule):
         truncate: bool = False,
         num_workers: int = 0,
         seed: int = 0,
+        selected: Mapping[str, SelectedSource] | None = None,
     ) -> None:
         super().__init__(
             streams=streams,
@@ -87,6 +93,7 @@ class UnlearningDataModule(StreamDataModule):
             eval_batch_size=eval_batch_size,
             num_workers=num_workers,
             seed=seed,
+            selected=selected,
         )
         check_positive(max_eval_examples=max_eval_examples, max_length=max_length)
         if truncate and max_length is None:
@@ -204,8 +211,9 @@ class UnlearningDataModule(StreamDataModule):
         """Fills the caches of the training streams, in one process per machine, before the others read them."""
         if self._trains:
             for name, source in select(self._sources, self.streams, "streams").items():
-                if isinstance(source, Source):
-                    source.prepare(name, self._encoder)
+                if isinstance(given := self._given.get(name, source), Source):
+                    given.prepare(name, self._encoder)
+        super().prepare_data()
 
     def setup(self, stage: str | None = None) -> None:
         """Loads and tokenizes what ``stage`` needs, so that errors surface before training starts."""
@@ -276,19 +284,24 @@ class UnlearningDataModule(StreamDataModule):
         """A right-padded :class:`~unlearn_pl.types.TokenBatch` of B ``examples``, ``[B, T]``."""
         return cast(Batch, collate_examples(examples, self._pad_id))
 
-    def _batch_function(self, name: str) -> BatchOf:
+    def _batch_maker(self, dataset: TrainingDataset) -> BatchOf:
         # Not self.collate: the data module is not sent to worker processes.
-        collate = partial(collate_examples, pad_id=self._pad_id)
-        return BatchOf(self._loaded_streams[name], collate, takes_draws=True)  # type: ignore[arg-type]
+        return BatchOf(dataset, partial(collate_examples, pad_id=self._pad_id), takes_draws=True)  # type: ignore[arg-type]
+
+    def _part(self, dataset: TrainingDataset, rows: Sequence[int]) -> TrainingDataset:
+        return PickedDataset(dataset, np.asarray(rows))
+
+    def _texts(self, dataset: TrainingDataset) -> list[str]:
+        examples = (dataset[index] for index in range(len(dataset)))
+        return [str(self.tokenizer.decode(example.input_ids, skip_special_tokens=True)) for example in examples]
+
+    def _column(self, source: str | Source, column: str) -> Sequence[object]:
+        rows = self._given[source] if isinstance(source, str) else source
+        return column_of(rows, column, f"stream {source!r}", self._encoder)
 
     def _split_loader(self, dataset: CandidateDataset | PromptDataset) -> DataLoader:
         collate = collate_prompts if isinstance(dataset, PromptDataset) else collate_examples
         return self._eval_loader(dataset, partial(collate, pad_id=self._pad_id))
-
-    @property
-    def _trains(self) -> bool:
-        """Whether training streams are needed: not in an evaluation, where they may be missing."""
-        return self.trainer is None or self.trainer.state.fn in (None, "fit")
 
     @property
     def _pad_id(self) -> int:

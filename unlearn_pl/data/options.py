@@ -1,8 +1,9 @@
 """Arguments that all data modules share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from unlearn_pl.data.selection.selected_source import SelectedSource
 from unlearn_pl.data.text.template import Template
 
 
@@ -21,6 +22,7 @@ class DataOptions(TypedDict, total=False):
         truncate: cut off the beginning of the question of longer examples instead of raising ValueError.
         num_workers: worker processes per data loader.
         seed: seed of the order of the examples.
+        selected: name of a stream to the part of a stream that it holds.
     """
 
     streams: Sequence[str] | None
@@ -34,3 +36,4 @@ class DataOptions(TypedDict, total=False):
     truncate: bool
     num_workers: int
     seed: int
+    selected: Mapping[str, SelectedSource] | None

@@ -2,26 +2,28 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Sized
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import CombinedLoader
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset, default_collate
 
+from unlearn_pl.data.arguments import check_names, check_positive, select
 from unlearn_pl.data.recorded_data import check_data_record, rebuilt
 from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
+from unlearn_pl.data.selection.examples import LoadedModel, StreamExamples
+from unlearn_pl.data.selection.selected_source import SelectedSource
+from unlearn_pl.data.selection.selections import Selections
+from unlearn_pl.data.streams.source import Source
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
 from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, check_given_again, record
 from unlearn_pl.results.checkpoint_file import check_file
-from unlearn_pl.types import Batch, StreamProvider, StreamReader
-
-AnySource = TypeVar("AnySource")
-"""The source of a stream or a split."""
+from unlearn_pl.types import Batch, InitialModel, StreamProvider, StreamReader
 
 
 class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
@@ -52,6 +54,8 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         eval_batch_size: examples per device in evaluation.
         num_workers: worker processes per data loader.
         seed: seed of the order of the examples, and of the random numbers of their losses.
+        selected: name of a stream to the part of a stream that it holds; see :class:`~unlearn_pl.data.SelectedSource`.
+            The name may be that of a stream, which then has fewer rows, or a new one, such as ``retain.neighbor``.
 
     Raises:
         ValueError: if a size is not positive; from ``setup``, if a stream is unknown or empty.
@@ -68,6 +72,7 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         eval_batch_size: int = 16,
         num_workers: int = 0,
         seed: int = 0,
+        selected: Mapping[str, SelectedSource] | None = None,
     ) -> None:
         super().__init__()
         check_positive(batch_size=batch_size, micro_batch_size=micro_batch_size, eval_batch_size=eval_batch_size)
@@ -82,6 +87,9 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.selected = selected
+        self._selections = Selections(selected or {})
+        self._whole_streams: dict[tuple[str, Source | None], Any] = {}
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -191,11 +199,27 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
     @property
     def order(self) -> Mapping[str, object]:
-        """Examples per step and in each stream, and the seed."""
+        """Examples per step and in each stream, the seed, and a hash of the rows of every selection."""
         examples = {name: len(dataset) for name, dataset in self._training.items()}
-        return {"batch_size": self.batch_size, "seed": self.seed, "examples": examples}
+        order = {"batch_size": self.batch_size, "seed": self.seed, "examples": examples}
+        made = self._selections.hashes(self.streams)
+        return {**order, "selected": made} if made else order
+
+    def selection_report(self, stream: str) -> Mapping[str, object]:
+        """How the rows of ``stream``, one of ``selected``, were chosen: votes, coverage, overlap with a random choice.
+
+        Raises:
+            ValueError: if they were not chosen yet.
+        """
+        return self._selections.report(stream)
 
     # Lightning hooks -------------------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Makes the selections of the training streams, in one process, before the others read them."""
+        if self._trains and (self.trainer is None or self.trainer.is_global_zero):
+            found = map(self._selections.entry_for, self.streams)
+            self._selections.prepare([name for name in found if name], self._examples_of, self._initial_model)
 
     def setup(self, stage: str | None = None) -> None:
         """Loads what ``stage`` needs, so that errors surface before training starts."""
@@ -209,18 +233,73 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
     # Datasets, each built once ----------------------------------------------------------------------------------------
 
     @cached_property
+    def _given(self) -> Mapping[str, Any]:
+        """The streams before any selection."""
+        given = self.load_streams()
+        self._selections.check(list(given))
+        return given
+
+    @property
     def _sources(self) -> Mapping[str, Any]:
-        return self.load_streams()
+        return {**self._given, **self._selections.selected}
 
     @property
     def _training(self) -> dict[str, Any]:
         return self._load(select(self._sources, self.streams, "streams"))
 
     def _load(self, sources: Mapping[str, Any]) -> dict[str, Any]:
-        for name, source in sources.items():
+        for name in sources:
             if name not in self._loaded_streams:
-                self._loaded_streams[name] = self._dataset(name, source)
+                self._loaded_streams[name] = self._picked(name)
         return {name: self._loaded_streams[name] for name in sources}
+
+    def _picked(self, name: str) -> Any:
+        """The stream ``name``, with the rows that its selection keeps."""
+        entry = self._selections.entry_for(name)
+        if entry is None:
+            return self._whole(name, name)
+        choice = self._selections.choice(entry, self._examples_of, self._initial_model, self.trainer)
+        whole = self._whole(self._selections.selected[name].source if entry == name else name, name)
+        rows = choice.report["rows"]
+        if len(whole) != rows:
+            raise ValueError(
+                f"The stream {name!r} has {len(whole)} rows, and {entry!r}, whose selection it follows, has {rows}. "
+                f"Accepted: as many, or a selection of its own."
+            )
+        return self._part(whole, choice.rows.tolist())
+
+    def _whole(self, source: str | Source, name: str) -> Any:
+        """The examples of a stream before any selection, or those of the source that the selection ``name`` has."""
+        key = (source, None) if isinstance(source, str) else (name, source)
+        if key not in self._whole_streams:
+            given = self._dataset(source, self._given[source]) if isinstance(source, str) else self._dataset(*key)
+            self._whole_streams[key] = given
+        return self._whole_streams[key]
+
+    def _part(self, dataset: Any, rows: Sequence[int]) -> Any:
+        return Subset(dataset, rows)
+
+    def _initial_model(self) -> InitialModel | None:
+        return None if self.reader is None else self.reader.initial_model()
+
+    def _examples_of(self, source: str | Source, name: str, model: LoadedModel) -> StreamExamples:
+        dataset = self._whole(source, name)
+        batch_of = self._batch_maker(dataset)
+
+        def batches() -> Iterator[Batch]:
+            draws = [Draw(index, 0) for index in range(len(dataset))]
+            return map(
+                batch_of, (draws[i : i + self.eval_batch_size] for i in range(0, len(draws), self.eval_batch_size))
+            )
+
+        texts, column = partial(self._texts, dataset), partial(self._column, source)
+        return StreamExamples(name, dataset, batches, model, texts, column)
+
+    def _texts(self, dataset: Any) -> list[str]:
+        raise ValueError(f"The examples of {type(self).__name__} are no texts, which a sentence encoder could read.")
+
+    def _column(self, source: str | Source, column: str) -> Sequence[object]:
+        raise ValueError(f"The examples of {type(self).__name__} have no column {column!r}; label=None is their class.")
 
     def _dataset(self, name: str, source: Any) -> Any:
         dataset = source() if callable(source) else source
@@ -248,7 +327,10 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
         return WindowLoader(windows, sampler, self.num_workers)
 
     def _batch_function(self, name: str) -> "BatchOf":
-        return BatchOf(self._loaded_streams[name], self.collate, takes_draws=False)
+        return self._batch_maker(self._loaded_streams[name])
+
+    def _batch_maker(self, dataset: Any) -> "BatchOf":
+        return BatchOf(dataset, self.collate, takes_draws=False)
 
     def _eval_loader(self, dataset: Sized, collate: Callable[[Sequence[Any]], Any]) -> DataLoader:
         devices, rank = self._world
@@ -261,6 +343,11 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
             num_workers=self.num_workers,
             collate_fn=collate,
         )
+
+    @property
+    def _trains(self) -> bool:
+        """Whether training streams are needed: not in an evaluation, where they may be missing."""
+        return self.trainer is None or self.trainer.state.fn in (None, "fit")
 
     @property
     def _world(self) -> tuple[int, int]:
@@ -294,36 +381,3 @@ class BatchOf:
     def __call__(self, draws: Sequence[Draw]) -> Batch:
         """The batch of ``draws``."""
         return self.collate([self.dataset[draw if self.takes_draws else draw.example] for draw in draws])
-
-
-def select(available: Mapping[str, AnySource], names: Sequence[str] | None, argument: str) -> dict[str, AnySource]:
-    """The sources called ``names`` (all when None), in that order."""
-    names = list(available) if names is None else names
-    unknown = [name for name in names if name not in available]
-    if unknown:
-        raise ValueError(f"Unknown {argument} {unknown}; accepted are {list(available)}.")
-    return {name: available[name] for name in names}
-
-
-def check_names(**names: Sequence[str] | None) -> None:
-    """Checks arguments that are lists of names, or None.
-
-    Raises:
-        ValueError: naming the argument that is a single string.
-    """
-    for argument, value in names.items():
-        if isinstance(value, str):
-            raise ValueError(
-                f"{argument}={value!r} is a single string; accepted is a list of names, such as [{value!r}]."
-            )
-
-
-def check_positive(least: int = 1, **sizes: int | None) -> None:
-    """Checks arguments that are at least ``least``, or None.
-
-    Raises:
-        ValueError: naming the argument.
-    """
-    for name, size in sizes.items():
-        if size is not None and size < least:
-            raise ValueError(f"{name}={size} must be at least {least}.")

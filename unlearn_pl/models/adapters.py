@@ -7,6 +7,9 @@ from torch import nn
 if TYPE_CHECKING:
     from peft import PeftModel
 
+STARTS_AT_ZERO = ("lora_A", "lora_embedding_B")
+"""Randomly initialized factors of adapters, not hashed; the other factor, which is hashed, is 0 until it is trained."""
+
 
 def has_adapter(model: nn.Module) -> "TypeGuard[PeftModel]":
     """Whether ``model`` is a peft model; does not import peft."""

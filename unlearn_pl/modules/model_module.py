@@ -27,7 +27,7 @@ from unlearn_pl.modules.safety.recorded_classes import check_record
 from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.results.checkpoint_file import read_checkpoint
-from unlearn_pl.types import Batch, Detail, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
+from unlearn_pl.types import Batch, Detail, InitialModel, Needs, Reads, Score, StreamProvider, StreamReader, TokenBatch
 from unlearn_pl.upgrading import upgraded
 
 
@@ -182,6 +182,10 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
     def model_tokenizer(self) -> PreTrainedTokenizerBase | None:
         """The tokenizer that comes with the model; None for a live one."""
         return self.spec.tokenizer()
+
+    def initial_model(self) -> InitialModel:
+        """The model with the weights before unlearning; a live one as it is now."""
+        return InitialModel(self._built, self.spec.forward, self.trainer.strategy.root_device)
 
     def evaluate(self, batch: Batch, request: EvaluationRequest) -> Mapping[str, Any] | None:
         """The outputs of one evaluation batch: scores of answers or generated texts, for language models.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unlearn_pl.functional.scored_rows import row_chunks
 from unlearn_pl.functional.top_k import TopK, complete_top_k
+from unlearn_pl.models.adapters import STARTS_AT_ZERO
 from unlearn_pl.models.language.causal_lm import DTypeName
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.cache import Key, ReferenceCache, key_of, keys_of
@@ -29,8 +30,6 @@ FACTS = {
     "ref_logits": "what is kept for ref_logits",
 }
 """What a cache was computed from: name to its description in messages."""
-STARTS_AT_ZERO = ("lora_A", "lora_embedding_B")
-"""Randomly initialized factors of adapters, not hashed; the other factor, which is hashed, is 0 until it is trained."""
 
 
 class CachedReference(Reference):

@@ -97,6 +97,23 @@ class ChunkDataset(TrainingDataset):
         marked_before = np.concatenate([[0], np.cumsum(rows)])
         return marked_before[last + 1] > marked_before[first]
 
+    def rows_of(self, examples: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which documents have a token in the marked chunks, ``[R]``.
+
+        Args:
+            examples: ``[N]``, a mark per chunk.
+        """
+        chunks = np.flatnonzero(examples)
+        rows = np.zeros(len(self._tokens), dtype=bool)
+        if not self._packed:
+            rows[np.searchsorted(self._last_chunk, chunks, side="right")] = True
+            return rows
+        for start in chunks * self._stride:
+            stop = min(start + self._stride + 1, self._lengths.sum())
+            first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
+            rows[first : last + 1] = True
+        return rows & (self._tokens.lengths > 0)
+
     def _across(self, start: int, stop: int) -> list[int]:
         """Tokens ``start`` to ``stop`` of all documents, one after another."""
         ids: list[int] = []

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ class TrainingDataset(Dataset[Example], ABC):
     """
 
     longest_sequence: int
-    is_refreshed: ClassVar[bool] = False
+    is_refreshed: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -79,6 +79,14 @@ class TrainingDataset(Dataset[Example], ABC):
             rows: ``[R]``, a mark per row or document, in the order of :meth:`hashes`.
         """
         return rows
+
+    def rows_of(self, examples: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which rows or documents have a part in the marked examples, ``[R]``; by default an example is a row.
+
+        Args:
+            examples: ``[N]``, a mark per example.
+        """
+        return examples
 
 
 class StreamDataset(TrainingDataset):

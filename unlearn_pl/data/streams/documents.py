@@ -154,7 +154,7 @@ class Documents(Source):
     def _cached(self, encoder: Encoder, identity: str) -> TokenCache:
         from filelock import FileLock
 
-        folder = _cache_folder(self.cache_dir) / identity[:32]
+        folder = cache_folder(self.cache_dir) / identity[:32]
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
@@ -167,7 +167,8 @@ class Documents(Source):
         return cache
 
 
-def _cache_folder(given: str | None) -> Path:
+def cache_folder(given: str | None) -> Path:
+    """``given``, or the folder named by ``UNLEARN_PL_CACHE``, or one in the cache of the ``datasets`` library."""
     if given is not None:
         return Path(given)
     if CACHE in os.environ:

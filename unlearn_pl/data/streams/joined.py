@@ -96,3 +96,12 @@ class JoinedDataset(TrainingDataset):
         return np.concatenate(
             [part.examples_of(of) for part, of in zip(self._parts, np.split(rows, ends[:-1]), strict=True)]
         )
+
+    def rows_of(self, examples: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which rows of every part have a part in the marked examples, ``[R]``.
+
+        Args:
+            examples: ``[N]``, a mark per example, one part after another.
+        """
+        marks = np.split(examples, self._starts[1:-1])
+        return np.concatenate([part.rows_of(of) for part, of in zip(self._parts, marks, strict=True)])

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from unlearn_pl.data.io.bad_rows import OnBadRow, check_on_bad_row, usable
 from unlearn_pl.data.io.entries import Table, name_of, read_entries
 from unlearn_pl.data.io.in_memory import kept
-from unlearn_pl.data.io.record import Record
+from unlearn_pl.data.io.record import Record, check_columns
 from unlearn_pl.data.io.recorded_rows import with_described
 from unlearn_pl.data.streams.datasets import StreamDataset
 from unlearn_pl.data.streams.source import Source
@@ -82,6 +82,27 @@ class PairSource(Source):
             longer = f"{len(rows) - len(fitting)} of {len(rows)} examples"
             rank_zero_info(f"{self}: {longer} have more than max_length={encoder.max_length} tokens and are skipped")
         return fitting
+
+    def values_of(self, name: str, encoder: Encoder) -> list[object]:
+        """The values of a column of the file, one for each row of :meth:`rows_that_fit`.
+
+        Args:
+            name: of the column.
+            encoder: tokenizes the rows.
+
+        Raises:
+            ValueError: if a row of the file has no such column.
+        """
+
+        def parse(record: Record) -> list[tuple[Row, object]]:
+            rows = self.parse(record)
+            check_columns(record, [name])
+            return [(row, record[name]) for row in rows]
+
+        entries = read_entries(self.path, encoding=self.encoding)
+        pairs = [pair for pairs in usable(entries, parse, self.on_bad_row, str(self)) for pair in pairs]
+        fits = self.on_bad_row == "error" or encoder.max_length is None
+        return [value for row, value in pairs if fits or _fits(row, encoder)]
 
     def __str__(self) -> str:
         return f"{type(self).__name__} of {name_of(self.path)}"

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -89,7 +89,7 @@ class StaggeredDataset(TrainingDataset):
         ValueError: if no row has a view.
     """
 
-    is_refreshed: ClassVar[bool] = True
+    is_refreshed = True
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""Which rows suffice: source data for transfer, retain subsets and forget coresets."""
