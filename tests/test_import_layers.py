@@ -45,10 +45,10 @@ ORDERS = {
     ],
     "callbacks": [{"export", "goals"}, {REST}],
     "data/benchmarks": [{"synthetic"}, {REST}],
-    "gradients": [{"rows"}, {"storage"}, {REST}, {"sources"}],
+    "gradients": [{"rows"}, {"storage"}, {REST}, {"zeroth_order"}, {"sources"}],
     "metrics": [{REST}, {"tofu"}],
     "modules": [
-        {"safety"},
+        {"safety", "reference_outputs"},
         {"fitted", "lightning_internals", "num_steps"},
         {"checkpoints"},
         {"fitting"},
