@@ -49,7 +49,7 @@ class GaussianDirections(Directions):
 
     def draw(self, generator: torch.Generator, size: int, part: Tensor) -> Iterator[Tensor]:
         """See :meth:`Directions.draw`."""
-        for start in range(0, size, len(part)):
+        for start in range(0, size, max(1, len(part))):  # a parameter may have no trained element
             yield part[: size - start].normal_(generator=generator)
 
 
