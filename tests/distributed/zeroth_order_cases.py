@@ -38,7 +38,8 @@ def train(source: str, strategy_name: str, devices: int, micro_batch_size: int, 
     module = Counting(
         model, objectives, MinNorm(), gradient=SOURCES[source](), mask=mask, optimizer=optimizer, schedule=Constant()
     )
-    trainer = kit.trainer(max_steps=5, strategy=strategy(strategy_name), devices=devices, precision="64-true")
+    trainer = kit.trainer(max_steps=5, strategy=strategy(strategy_name), devices=devices)
     trainer.fit(module, kit.Questions(batch_size=8, micro_batch_size=micro_batch_size))
     sharded = any(type(p).__name__ == "DTensor" for p in module.model.parameters())
-    return {"state": full_state_dict(module.model), "reduced": module.reduced, "sharded": sharded}
+    own = {name: value.detach().clone() for name, value in module.model.named_parameters()}
+    return {"state": full_state_dict(module.model) if sharded else own, "reduced": module.reduced, "sharded": sharded}
