@@ -1,13 +1,12 @@
 """The language model of the study: tiny, and trained on facts about fictitious authors, one of whom it is to forget."""
 
-from collections.abc import Iterable
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from experiments.studies.combiners.run import World, metrics_of
 from experiments.studies.zeroth_order.tables import Trial
