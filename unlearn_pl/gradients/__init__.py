@@ -37,6 +37,7 @@ from unlearn_pl.gradients.window import StreamGroup, Window, group_streams, wind
 from unlearn_pl.gradients.zeroth_order.coordinate_wise import CoordinateWise
 from unlearn_pl.gradients.zeroth_order.coordinates import AllCoordinates, CoordinateSet, RandomCoordinates
 from unlearn_pl.gradients.zeroth_order.directions import Directions, GaussianDirections, SphereDirections
+from unlearn_pl.gradients.zeroth_order.grasp import GraspCoordinates
 from unlearn_pl.gradients.zeroth_order.zeroth_order import ZerothOrder
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Geometry",
     "GradientSource",
     "Gradients",
+    "GraspCoordinates",
     "KeptRows",
     "Metric",
     "OffloadedRows",
