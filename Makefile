@@ -77,7 +77,6 @@ bench-full: bench  ## also with the shape of SmolLM2-135M, and with two threads 
 	$(RUN) -m benchmarks.step_cost --model 135m
 	$(RUN) -m benchmarks.step_cost --model 135m --threads 2 --rounds 5
 	$(RUN) -m benchmarks.memory --model 135m
-	$(RUN) -m benchmarks.memory_zeroth_order --model 135m
 	$(RUN) -m benchmarks.growth --model 135m
 
 gpu-check: $(INSTALLED)  ## all that only a GPU shows, in six minutes, without network; PACKAGES=DIR, or DEVICE=cpu SIZE=tiny to try it
@@ -100,7 +99,7 @@ study-goals: $(INSTALLED)  ## one setting with goals against fixed weights, on o
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study
 
-study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (about half an hour)
+study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (15 minutes)
 	$(RUN) -m experiments.studies.zeroth_order.study
 
 study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)

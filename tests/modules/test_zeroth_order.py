@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests import kit
-from unlearn_pl.gradients import Alternating, CoordinateWise, RandomCoordinates, ZerothOrder
+from unlearn_pl.gradients import Alternating, CoordinateWise, FirstOrder, RandomCoordinates, ZerothOrder
 from unlearn_pl.masks import ElementMask
 from unlearn_pl.models import CausalLM, LoRA, save_pretrained
 from unlearn_pl.modules import MOLLM
+from unlearn_pl.modules.fitting.memory import memory_plan
 from unlearn_pl.optim import Constant
 from unlearn_pl.references import AdapterReference, FrozenReference
 
@@ -98,3 +99,16 @@ def test_what_is_unwise_warns():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*(divides the gradient|the last ones).*")
         fit(2, gradient=Alternating(period=1))
+
+
+def test_the_plan_of_memory_is_that_of_the_source_that_needs_most():
+    plans = {}
+    for source in (ZerothOrder(4), FirstOrder(), Alternating()):
+        module = MOLLM(kit.model(), gradient=source, **OPTIONS)
+        kit.trainer(max_steps=1).fit(module, kit.Questions(batch_size=4, micro_batch_size=2))
+        plans[type(source).__name__] = memory_plan(module)
+    assert plans["Alternating"] == plans["FirstOrder"]
+    assert plans["ZerothOrder"].peak < plans["FirstOrder"].peak
+    assert plans["ZerothOrder"].forward_only
+    assert plans["ZerothOrder"].kept_logits == 2  # the micro-batches of the stream that is compared
+    assert plans["ZerothOrder"].held == 1

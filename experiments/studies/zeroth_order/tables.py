@@ -1,4 +1,4 @@
-"""Tables of the study, as Markdown."""
+"""The table of the study, as Markdown."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
@@ -19,18 +19,6 @@ def print_digits(trials: Sequence[Trial]) -> None:
         "4 bits: others, test": lambda t: t["rounded"]["test, others"],
     }
     _print(trials, {"passes": lambda t: t["passes"], "steps": lambda t: t["steps"]}, columns)
-
-
-def print_authors(trials: Sequence[Trial]) -> None:
-    """Cost, probabilities of answers and utility of every arm, and what relearning and rounding give back."""
-    columns: Mapping[str, Callable[[Trial], float]] = {
-        "forget probability": lambda t: t["forget_probability"],
-        "utility": lambda t: t["utility"],
-        "relearned": lambda t: t["relearned"],
-        "4 bits": lambda t: t["rounded"],
-        "4 bits: utility": lambda t: t["rounded_utility"],
-    }
-    _print(trials, {"passes": lambda t: t["passes"], "steps": lambda t: t["steps"]}, columns, digits=3)
 
 
 def _print(

@@ -18,7 +18,7 @@ class Directions(Recorded, ABC):
     """A distribution of directions ``u`` with ``E[u u^T] = I``; directions of different parameters are independent."""
 
     def numbers(self, key: str, size: int, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
-        """The elements of a direction that belong to one parameter, part by part.
+        """The elements of a direction that belong to one parameter, part by part: ``[n]`` each.
 
         Args:
             key: decides the numbers; the same on every rank that holds the same elements.
@@ -26,8 +26,8 @@ class Directions(Recorded, ABC):
             dtype: dtype of the numbers.
             device: where they are drawn; a GPU draws other numbers than a CPU.
 
-        Yields:
-            ``[n]`` with n at most :data:`CHUNK`; the memory is used again for the next part.
+        Returns:
+            Parts ``[n]`` with n at most :data:`CHUNK`; the memory of one is used again for the next.
         """
         generator = torch.Generator(device).manual_seed(random.Random(key).getrandbits(63))
         part = torch.empty(min(size, CHUNK), dtype=dtype, device=device)
@@ -35,7 +35,7 @@ class Directions(Recorded, ABC):
 
     @abstractmethod
     def draw(self, generator: torch.Generator, size: int, part: Tensor) -> Iterator[Tensor]:
-        """See :meth:`numbers`.
+        """See :meth:`numbers`: parts ``[n]``.
 
         Args:
             generator: random numbers, at their beginning.
@@ -48,7 +48,7 @@ class GaussianDirections(Directions):
     """Standard normal numbers."""
 
     def draw(self, generator: torch.Generator, size: int, part: Tensor) -> Iterator[Tensor]:
-        """See :meth:`Directions.draw`."""
+        """See :meth:`Directions.draw`: parts ``[n]``."""
         for start in range(0, size, max(1, len(part))):  # a parameter may have no trained element
             yield part[: size - start].normal_(generator=generator)
 
@@ -61,7 +61,7 @@ class SphereDirections(Directions):
     """
 
     def draw(self, generator: torch.Generator, size: int, part: Tensor) -> Iterator[Tensor]:
-        """See :meth:`Directions.draw`."""
+        """See :meth:`Directions.draw`: parts ``[n]``."""
         start, square = generator.get_state(), torch.zeros([], dtype=torch.float64, device=part.device)
         for numbers in GaussianDirections().draw(generator, size, part):
             square += numbers.double().square().sum()
