@@ -81,8 +81,15 @@ def test_optimizers_that_divide_by_the_noise_warn(source):
         assert all(name in concern for name in (kind.__name__, "ZerothOrder", "torch.optim.SGD"))
     assert not source.concerns(SGD([weight], lr=0.1, momentum=0.9), None)
     assert not CoordinateWise().concerns(AdamW([weight], lr=0.1), None)
-    (concern,) = source.concerns(SGD([torch.nn.Parameter(weight.detach().bfloat16())], lr=0.1), None)
-    assert "mu=0.001 is lost" in concern
+
+
+def test_shifts_that_are_too_small_for_the_weights_warn():
+    half = SGD([torch.nn.Parameter(torch.zeros(1, dtype=torch.bfloat16))], lr=0.1)
+    for source in (ZerothOrder(mu=1e-4), CoordinateWise(mu=1e-4)):
+        (concern,) = source.concerns(half, None)
+        assert "mu=0.0001 is lost" in concern
+        assert not source.concerns(SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1), None)
+    assert not ZerothOrder().concerns(half, None)
 
 
 CASES = {

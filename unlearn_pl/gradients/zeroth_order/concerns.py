@@ -3,8 +3,8 @@
 import torch
 from torch.optim import Optimizer
 
-SMALLEST_IN_HALF = 5e-3
-"""Below it, shifts of the weights are about as small as the spacing of numbers of 16 bits."""
+SMALLEST_IN_HALF = 5e-4
+"""Below it, shifts of the weights are about as small as the spacing of numbers of 16 bits: slopes are off by half."""
 _NORMALIZING = (
     torch.optim.Adagrad,
     torch.optim.Adadelta,
@@ -31,6 +31,6 @@ def lost_in_rounding(mu: float, optimizer: Optimizer) -> list[str]:
     if mu >= SMALLEST_IN_HALF or not any(p.dtype in (torch.bfloat16, torch.float16) for p in weights):
         return []
     return [
-        f"mu={mu:g} is lost in the rounding of weights of 16 bits. Use mu=1e-2, or keep the trained weights in fp32 "
+        f"mu={mu:g} is lost in the rounding of weights of 16 bits. Use mu=1e-3, or keep the trained weights in fp32 "
         "(LoRA, or precision='bf16-mixed')."
     ]

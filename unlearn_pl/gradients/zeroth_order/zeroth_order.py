@@ -26,8 +26,9 @@ class ZerothOrder(ForwardSource):
     Central differences are a must: one-sided ones give a loss at its minimum, such as a KL divergence at the reference
     model, a slope of ``mu |u|^2 h / 2`` instead of 0, and with it a say.
 
-    In fp32, ``mu = 1e-3`` loses little to rounding. In bfloat16, weights and losses have 8 bits: take 1e-2, keep the
-    trained weights in fp32 (LoRA, ``bf16-mixed``), and expect noisier slopes. In fp64, 1e-5 is exact to 1e-9.
+    ``mu`` is a compromise between rounding and curvature. On a tiny Llama, 1e-3 was the best of five in every precision:
+    slopes were off by about 0.4 % in fp32, 2 % under ``bf16-mixed``, and 4 % with weights in bfloat16. 1e-4 was lost in
+    rounding (0.4, 28 and 50 %), 1e-2 in curvature (27 % everywhere). In fp64, 1e-4 was exact to 1e-4.
 
     Args:
         queries: Q, directions per optimizer step; a step takes ``2 Q + 1`` forward passes, and none backward.
