@@ -26,9 +26,9 @@ class ZerothOrder(ForwardSource):
     Central differences are a must: one-sided ones give a loss at its minimum, such as a KL divergence at the reference
     model, a slope of ``mu |u|^2 h / 2`` instead of 0, and with it a say.
 
-    ``mu`` is a compromise between rounding and curvature. On a tiny Llama, 1e-3 was the best of five in every precision:
-    slopes were off by about 0.4 % in fp32, 2 % under ``bf16-mixed``, and 4 % with weights in bfloat16. 1e-4 was lost in
-    rounding (0.4, 28 and 50 %), 1e-2 in curvature (27 % everywhere). In fp64, 1e-4 was exact to 1e-4.
+    ``mu`` is a compromise between rounding and curvature. On a tiny Llama, slopes at 1e-3 were off by about 0.4 % in
+    fp32, 2 % under ``bf16-mixed``, and 4 % with weights in bfloat16. With 1e-4, rounding took 28 and 50 % of the latter
+    two, with 1e-2, curvature took 27 % of all. In fp64, 1e-4 was exact to 1e-4.
 
     Args:
         queries: Q, directions per optimizer step; a step takes ``2 Q + 1`` forward passes, and none backward.
