@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-goals study-combiners study-markov study-masks study-refresh study-relearning study-selection study-smollm2 notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-goals study-combiners study-markov study-masks study-refresh study-relearning study-selection study-smollm2 study-zeroth-order notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -68,6 +68,7 @@ bench: $(INSTALLED)  ## time and memory of a step, side by side with what else o
 	$(RUN) -m benchmarks.step_cost
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.memory_table
+	$(RUN) -m benchmarks.memory_zeroth_order
 	$(RUN) -m benchmarks.growth
 	$(RUN) -m benchmarks.communication
 
@@ -98,6 +99,9 @@ study-goals: $(INSTALLED)  ## one setting with goals against fixed weights, on o
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study
+
+study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (15 minutes)
+	$(RUN) -m experiments.studies.zeroth_order.study
 
 study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)
 	$(RUN) -m experiments.studies.markov_chains.study

@@ -45,6 +45,9 @@ class FakeRuntime:
     def no_sync(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def forward_only(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def reach_all(self) -> Tensor | None:
         return None
 

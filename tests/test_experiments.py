@@ -18,6 +18,8 @@ FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "att
 PARTS = ("cluster", "data", "methods", "models")
 RECIPES = [path for path in FILES if path.parent != ROOT and path.parent.name not in PARTS]
 METHODS = sorted((ROOT / "methods").glob("*.yaml"))
+ADDED = [ROOT / "goals.yaml", ROOT / "zeroth_order.yaml"]
+"""Added to a method."""
 DEBUG = sorted((ROOT / "debug").glob("*.yaml"))
 
 pytestmark = [
@@ -56,7 +58,7 @@ def test_complete_recipes_are_valid(path, parse):
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_every_file_says_what_it_is(path, parse):
     assert path.read_text().startswith("# ")
-    assert parse(METHODS[0], path) if path.name == "goals.yaml" else parse(path)  # goals are added to a method
+    assert parse(METHODS[0], path) if path in ADDED else parse(path)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
@@ -79,6 +81,15 @@ def test_goals_can_be_added_to_every_method_and_do_not_stay_for_the_next(method,
     assert goals["goals"]["retain"]["init_args"]["share"] == 0.9
     assert goals["optimizer"]["init_args"]["betas"] == [0.5, 0.999]
     assert parse(method, ROOT / "goals.yaml", method)["model"]["init_args"].get("goals") is None
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+def test_every_method_runs_on_forward_passes(method, parse):
+    options = parse(method, ROOT / "zeroth_order.yaml")["model"]["init_args"]
+    assert options["gradient"]["class_path"].endswith("ZerothOrder")
+    assert options["optimizer"]["class_path"] == "torch.optim.SGD"
+    assert options["optimizer"]["init_args"]["weight_decay"] == 0.0
+    assert "betas" not in options["optimizer"]["init_args"]
 
 
 def test_every_method_has_a_file():

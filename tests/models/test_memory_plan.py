@@ -166,3 +166,18 @@ def test_a_shape_is_read_from_the_model_and_under_adapters():
     assert adapted.trained < shape.trained < adapted.parameters
     assert not adapted.trains_all
     assert ModelShape.of(torch.nn.Linear(2, 2)) is None
+
+
+def test_without_backward_passes_there_is_a_copy_or_a_gradient_and_one_layer():
+    full = replace(PLAN, batch_size=4, passes=(BackwardPass(1, True),), optimizer_bytes=0)
+    forward = replace(full, forward_only=True, held=1)
+    of_one_layer = replace(forward, shape=replace(SHAPE, num_layers=1))
+    assert forward.activations == of_one_layer.activations < full.activations
+    assert forward.peak < full.peak
+    assert forward.peak == forward.parameters + forward.gradient + max(
+        forward.activations, forward.parts()["logits"]
+    )  # at the end, the copy makes room for the gradient
+    kept = replace(forward, reference=True, kept_logits=3)
+    assert kept.parts()["reference"] == kept.frozen + 3 * kept.tokens * SHAPE.vocab_size * kept.compute_bytes
+    assert kept.parts()["logits"] < forward.parts()["logits"]  # those of the reference are among the kept ones
+    assert not any("gradient_checkpointing" in change for change in forward.savings())

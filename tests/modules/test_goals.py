@@ -15,7 +15,7 @@ from unlearn_pl.goals import AtLeast, AtMost
 from unlearn_pl.gradients import RoleSums
 from unlearn_pl.modules import MOLLM, NPO, GradDiff
 from unlearn_pl.modules.fitting.momentum import momentum_of
-from unlearn_pl.modules.levels import LEVEL_EXAMPLES
+from unlearn_pl.modules.measuring.levels import LEVEL_EXAMPLES
 from unlearn_pl.optim import Constant
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")

@@ -68,8 +68,19 @@ def check_options(
     metric: Metric,
     rescale: Rescale | None,
     refresh_every: int,
+    objectives: int,
 ) -> None:
     """Check that options are known, and that the combiner and the source of gradients can honor them.
+
+    Args:
+        combiner: combines the gradients.
+        source: computes them; where several take turns, each is checked.
+        on_nonfinite: as in :class:`~unlearn_pl.engine.Descent`, also the following ones.
+        scope: blocks of parameters.
+        metric: inner product.
+        rescale: length of the combined gradient.
+        refresh_every: steps between two solves.
+        objectives: their number.
 
     Raises:
         ValueError: naming the option, what was given and what is accepted.
@@ -84,22 +95,30 @@ def check_options(
     for name, value in {"on_nonfinite": on_nonfinite, **options}.items():
         if value not in accepted[name]:
             raise ValueError(f"{name} is {value!r}; accepted: {', '.join(map(str, accepted[name]))}.")
-    rule, kind = type(combiner).__name__, type(source).__name__
+    rule = type(combiner).__name__
     if on_nonfinite == "drop" and not combiner.uses_gramian:
         raise ValueError(
             f"on_nonfinite='drop' needs a gradient per objective, which {rule} does not compute. "
             "Accepted with it: 'skip', 'raise'."
-        )
-    if not combiner.uses_gramian and not source.keeps_rows and source.plain:
-        raise ValueError(
-            f"gradient={kind}() estimates the Gramian, which {rule} does not use. Accepted with it: "
-            "gradient=FirstOrder()."
         )
     given = {**options, "refresh_every": refresh_every}
     plain = {"scope": "global", "metric": "euclidean", "rescale": None, "refresh_every": 1}
     changed = {name: value for name, value in given.items() if value != plain[name]}
     if changed and (not combiner.uses_gramian or isinstance(combiner, RowCombiner)):
         raise ValueError(f"{changed} concern the Gramian, which {rule} does not use. Accepted with it: {plain}.")
+    for turn in source.turns:
+        _check_source(combiner, turn, scope=scope, metric=metric, refresh_every=refresh_every, objectives=objectives)
+
+
+def _check_source(
+    combiner: Combiner, source: GradientSource, *, scope: Scope, metric: Metric, refresh_every: int, objectives: int
+) -> None:
+    rule, kind = type(combiner).__name__, type(source).__name__
+    if not combiner.uses_gramian and not source.keeps_rows and source.plain:
+        raise ValueError(
+            f"gradient={kind}() estimates the Gramian, which {rule} does not use. Accepted with it: "
+            "gradient=FirstOrder()."
+        )
     if scope != "global" and (refresh_every > 1 or not source.every_scope):
         raise ValueError(
             f"scope={scope!r} has weights per block of parameters, which a weighted sum of losses cannot have. "
@@ -114,6 +133,13 @@ def check_options(
         raise ValueError(
             f"{rule} reads gradients element by element, in another form than gradient={kind}() with these arguments "
             "keeps them. Accepted with it: gradient=FirstOrder()."
+        )
+    directions = source.num_directions
+    if combiner.uses_gramian and directions is not None and directions <= objectives:
+        raise ValueError(
+            f"gradient={kind}() measures slopes along {directions} directions, with which {rule} sees the gradients of "
+            f"{objectives} objectives as dependent. Accepted: more than {objectives}, and 16 or more for cosines that "
+            "are of use; or combiner=Scalarization()."
         )
 
 
@@ -138,10 +164,10 @@ def check_optimizer(
             f"DualOptim needs a gradient per role, but {type(combiner).__name__} merges them element by "
             "element. Accepted with it: any other combiner."
         )
-    if dual and (refresh_every > 1 or not source.keeps_rows):
+    if dual and (refresh_every > 1 or not all(turn.keeps_rows for turn in source.turns)):
         raise ValueError(
-            "DualOptim needs a gradient per role at every step, which refresh_every > 1 and SketchedRows do not "
-            "compute. Accepted with it: refresh_every=1, gradient=FirstOrder()."
+            f"DualOptim needs a gradient per role at every step, which refresh_every={refresh_every} with gradient="
+            f"{type(source).__name__}() does not compute. Accepted with it: refresh_every=1, gradient=FirstOrder()."
         )
     if source.plain and not dual and not combiner.uses_gramian and (not source.whole_rows):
         raise ValueError(

@@ -117,6 +117,7 @@ class Descent:
             metric=self.metric,
             rescale=self.rescale,
             refresh_every=self.refresh.every,
+            objectives=len(self.objectives),
         )
         check_goals(self.objectives, self.combiner, self.goals.goals)
 

@@ -53,6 +53,8 @@ class MemoryPlan:
         whole_rows: whether rows are read element by element, and so cannot be kept in less memory.
         shards: devices that share weights, gradients and optimizer state (FSDP2).
         bucketed: DDP holds one more gradient, in its communication buckets.
+        forward_only: ``passes`` are forward passes alone, of which one layer exists at a time.
+        kept_logits: micro-batches whose logits of the reference model are kept during a step without backward passes.
     """
 
     shape: ModelShape
@@ -72,6 +74,8 @@ class MemoryPlan:
     whole_rows: bool = False
     shards: int = 1
     bucketed: bool = False
+    forward_only: bool = False
+    kept_logits: int = 0
 
     @property
     def parameters(self) -> float:
@@ -102,9 +106,17 @@ class MemoryPlan:
     def activations(self) -> float:
         """What one stream's forward pass keeps for its backward pass, without logits."""
         layers = self.shape.num_layers
+        if self.forward_only:
+            return self._largest_of_layer
         kept_inputs = layers * self.shape.hidden_size * self.compute_bytes * self.tokens
         layer = self._of_layer + self._cast_weights
         return kept_inputs + layer if self.checkpointing else layers * layer
+
+    @property
+    def _largest_of_layer(self) -> float:
+        """What exists at the same time inside of a layer, of which nothing is kept: its input and the feed-forward."""
+        wide = max(3 * self.shape.intermediate_size, 4 * self.shape.attention_size)
+        return (2 * EXACT * self.shape.hidden_size + self.compute_bytes * wide) * self.tokens + self._cast_weights
 
     @property
     def _cast_weights(self) -> float:
@@ -170,6 +182,8 @@ class MemoryPlan:
         A gradient grows while its backward pass frees activations, so that the unfinished one is not counted beside
         them. The optimizer takes one more gradient's memory for its temporaries.
         """
+        if self.forward_only:
+            return self._peak_of_forwards
         backward = max(max(self._beginning(b), self._end(b)) for b in self.passes)
         return (
             self.parameters
@@ -178,6 +192,30 @@ class MemoryPlan:
             + (self.bucketed + self.held) * self.gradient
             + max(backward, max(2, self._gradients) * self.gradient)
         )
+
+    @property
+    def _peak_of_forwards(self) -> float:
+        """Either the copy of the weights and a forward pass, or the gradient that is left after all of them."""
+        logits = max(self._logits_of_forward(each) for each in self.passes)
+        forward = self.held * self.gradient + self._kept_outputs + max(self.activations, logits)
+        weights = self.parameters + self.optimizer + self.frozen + self.bucketed * self.gradient
+        return weights + max(forward, self.gradient)
+
+    @property
+    def _kept_outputs(self) -> float:
+        return self.kept_logits * self._scored(self.tokens) * self._reference_bytes
+
+    def _logits_of_forward(self, forward: BackwardPass) -> float:
+        """Logits and the log-probabilities that are computed from them, of a few rows at a time.
+
+        With an objective that reads logits: those that are scored beside all, and those of the reference model, unless
+        they are kept anyway.
+        """
+        rows = self._scored(ROWS) * 3 * EXACT
+        if not forward.logits:
+            return self._scored(HEAD_CHUNK) * self.compute_bytes + rows
+        compared = 0 if self.kept_logits else self._reference_bytes
+        return self._scored(self.tokens) * (2 * self.compute_bytes + compared) + rows
 
     def _beginning(self, backward: BackwardPass) -> float:
         rows = backward.rows * self.row_share + backward.unfinished
@@ -205,6 +243,8 @@ class MemoryPlan:
 
     def parts(self) -> dict[str, float]:
         """Name to bytes; an unfinished gradient shares the memory of activations, so the sum can exceed the peak."""
+        if self.forward_only:
+            return self._parts_of_forwards()
         return {
             "parameters": self.parameters,
             "optimizer": self.optimizer,
@@ -214,10 +254,20 @@ class MemoryPlan:
             "logits": max(self.logits(b) for b in self.passes),
         }
 
+    def _parts_of_forwards(self) -> dict[str, float]:
+        return {
+            "parameters": self.parameters,
+            "optimizer": self.optimizer,
+            "reference": self.frozen + self._kept_outputs,
+            "copy of the trained weights, or gradient": max(self.held, 1) * self.gradient,
+            "activations": self.activations,
+            "logits": max(self._logits_of_forward(each) for each in self.passes),
+        }
+
     def savings(self) -> dict[str, "MemoryPlan"]:
         """Changes that may lower the peak: description of each to the plan with it."""
         plans: dict[str, MemoryPlan] = {}
-        if not self.checkpointing:
+        if not self.checkpointing and not self.forward_only:
             plans["CausalLM(gradient_checkpointing=True)"] = replace(self, checkpointing=True)
         if self.batch_size > 1:
             plans[f"micro_batch_size={self.batch_size // 2}"] = replace(self, batch_size=self.batch_size // 2)

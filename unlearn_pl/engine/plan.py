@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from unlearn_pl.combiners import RowCombiner
 from unlearn_pl.engine.descent import Descent
 from unlearn_pl.engine.memory_plan import BackwardPass, MemoryPlan
-from unlearn_pl.gradients import Runtime, group_streams
+from unlearn_pl.gradients import GradientSource, Runtime, group_streams
 from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import DualOptim
@@ -31,8 +31,9 @@ def step_plan(
     half: bool = False,
     frozen_reference: bool = False,
     bucketed: bool = False,
+    micro_batches: int | None = None,
 ) -> MemoryPlan:
-    """The plan of a step.
+    """The plan of a step; where gradient sources take turns, that of the one with the highest peak.
 
     Args:
         descent: the objectives, the combiner and the source of gradients.
@@ -45,10 +46,50 @@ def step_plan(
         half: activations have 16 bits.
         frozen_reference: a second, frozen model is held.
         bucketed: DDP holds one more gradient.
+        micro_batches: micro-batches per stream and step; by default 2 if the step has several, else 1.
     """
+
+    def plan_of(source: GradientSource) -> MemoryPlan:
+        kept = (1 + accumulates) if micro_batches is None else micro_batches
+        return _plan(
+            descent,
+            source,
+            runtime,
+            model,
+            shape,
+            batch_size=batch_size,
+            length=length,
+            accumulates=accumulates,
+            half=half,
+            frozen_reference=frozen_reference,
+            bucketed=bucketed,
+            micro_batches=kept,
+        )
+
+    return max((plan_of(source) for source in descent.gradient.turns), key=lambda plan: plan.peak)
+
+
+def _plan(
+    descent: Descent,
+    source: GradientSource,
+    runtime: Runtime,
+    model: nn.Module,
+    shape: ModelShape,
+    *,
+    batch_size: int,
+    length: int,
+    accumulates: bool,
+    half: bool,
+    frozen_reference: bool,
+    bucketed: bool,
+    micro_batches: int,
+) -> MemoryPlan:
     first = runtime.parameters[0]
-    size, optimizer = first.element_size(), runtime.optimizer
-    source, combiner = descent.gradient, descent.combiner
+    size, optimizer, combiner = first.element_size(), runtime.optimizer, descent.combiner
+    compared = [
+        o.streams for o in descent.objectives.values() if Need("logits", reference=True) in parse_needs(o.needs)
+    ]
+    keeps_logits = frozen_reference and not source.backpropagates
     keeps_rows = source.keeps_rows and (combiner.uses_gramian or isinstance(optimizer, DualOptim) or not source.plain)
     needs = [need for objective in descent.objectives.values() for need in parse_needs(objective.needs)]
     return MemoryPlan(
@@ -68,7 +109,9 @@ def step_plan(
         reference_states=any(need.reference and need.field == "hidden" for need in needs),
         whole_rows=isinstance(combiner, RowCombiner) or not source.plain,
         shards=runtime.world_size if any(isinstance(p, DTensor) for p in runtime.parameters) else 1,
-        bucketed=bucketed,
+        bucketed=bucketed and source.backpropagates,
+        forward_only=not source.backpropagates,
+        kept_logits=micro_batches * len(compared) if keeps_logits else 0,
     )
 
 

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from unlearn_pl.goals import Goal
 from unlearn_pl.gradients import Row
 from unlearn_pl.models import LiveModel, ModelSpec
+from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.objectives import Objective
 from unlearn_pl.types import Batch, MeanOver, Need, Needs, View, parse_needs
 
@@ -64,6 +65,10 @@ class LocalRuntime:
     def no_sync(self) -> AbstractContextManager[None]:
         """A context without effect: there are no other ranks."""
         return nullcontext()
+
+    def forward_only(self) -> AbstractContextManager[None]:
+        """Evaluation mode."""
+        return evaluation_mode(self.model)
 
     def reach_all(self) -> Tensor | None:
         """None instead of a zero ``[]``: there is no reduction."""

@@ -20,6 +20,7 @@ from unlearn_pl.gradients.rows import (
 )
 from unlearn_pl.gradients.runtime import Runtime
 from unlearn_pl.gradients.sketch import CountSketch
+from unlearn_pl.gradients.sources.alternating import Alternating
 from unlearn_pl.gradients.sources.first_order import FirstOrder
 from unlearn_pl.gradients.sources.perturbation import shifted
 from unlearn_pl.gradients.sources.random_smoothing import RandomSmoothing
@@ -33,17 +34,30 @@ from unlearn_pl.gradients.storage.scattered_rows import ScatteredRows
 from unlearn_pl.gradients.storage.whole_rows import WholeRows
 from unlearn_pl.gradients.summed_gradient import SummedGradient
 from unlearn_pl.gradients.window import StreamGroup, Window, group_streams, window_of
+from unlearn_pl.gradients.zeroth_order.coordinate_wise import CoordinateWise
+from unlearn_pl.gradients.zeroth_order.coordinates import AllCoordinates, CoordinateSet, RandomCoordinates
+from unlearn_pl.gradients.zeroth_order.directions import Directions, GaussianDirections, SphereDirections
+from unlearn_pl.gradients.zeroth_order.grasp import GraspCoordinates
+from unlearn_pl.gradients.zeroth_order.zeroth_order import ZerothOrder
 
 __all__ = [
+    "AllCoordinates",
+    "Alternating",
     "BFloat16Rows",
+    "CoordinateSet",
+    "CoordinateWise",
     "CountSketch",
+    "Directions",
     "FirstOrder",
+    "GaussianDirections",
     "Geometry",
     "GradientSource",
     "Gradients",
+    "GraspCoordinates",
     "KeptRows",
     "Metric",
     "OffloadedRows",
+    "RandomCoordinates",
     "RandomSmoothing",
     "Replay",
     "RoleSums",
@@ -56,10 +70,12 @@ __all__ = [
     "Scope",
     "SharpnessAware",
     "SketchedRows",
+    "SphereDirections",
     "StreamGroup",
     "SummedGradient",
     "WholeRows",
     "Window",
+    "ZerothOrder",
     "adam_metric",
     "block_gramians",
     "blocks_of",

@@ -1,10 +1,11 @@
 """Base classes of gradient sources: from a window of data to one gradient per objective."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from unlearn_pl.gradients.geometry import one_block
 from unlearn_pl.gradients.gradients import Gradients
@@ -32,6 +33,8 @@ class GradientSource(Recorded, ABC):
         plain: gradients are those at the current weights, so that their sum is the gradient of the sum of the losses.
         scatters: every rank keeps a part of each gradient.
         copies: number of copies of the trained weights that are held beside the gradients while the window runs.
+        backpropagates: runs backward passes.
+        num_directions: number of directions in which slopes are known; None where gradients are known in all.
     """
 
     keeps_rows: bool = True
@@ -41,6 +44,8 @@ class GradientSource(Recorded, ABC):
     plain: bool = False
     scatters: bool = False
     copies: int = 0
+    backpropagates: bool = True
+    num_directions: int | None = None
 
     @abstractmethod
     def measure(self, window: Window, runtime: Runtime) -> Gradients:
@@ -76,6 +81,20 @@ class GradientSource(Recorded, ABC):
             runtime: forward and backward passes.
             weights: name of the objective to its weight.
         """
+
+    @property
+    def turns(self) -> "Sequence[GradientSource]":
+        """The sources that measure single steps; this one alone by default."""
+        return [self]
+
+    def concerns(self, optimizer: Optimizer, steps: int | None) -> Sequence[str]:
+        """Warnings about a run that is about to start; by default none.
+
+        Args:
+            optimizer: steps along the gradients.
+            steps: optimizer steps of the run, None if unknown.
+        """
+        return []
 
     def row_share(self, element_size: int, place: torch.device, world_size: int) -> float:
         """Memory of a kept gradient on the device, as a fraction of a whole one.

@@ -150,6 +150,23 @@ class Replay:
         self.runtime.mask(row)
         restore(self.parameters, row)
 
+    @torch.no_grad()
+    def evaluate(self) -> None:
+        """Store losses and progress at the current weights, without a graph."""
+        for _, _, _, _ in self._losses_one_by_one(None):
+            pass
+
+    @torch.no_grad()
+    def losses_alone(self) -> Tensor:
+        """This rank's shares ``[K]`` fp64 of the mean losses at the current weights; nothing is stored."""
+        totals: dict[str, Tensor] = {}
+        for group, m, views, _ in self._forwards():
+            for name in group.objectives:
+                loss = self._loss(name, views, m).double()
+                totals[name] = totals[name] + loss if name in totals else loss
+            del views
+        return torch.stack([totals[name].view(()) for name in self.window.objectives])
+
     def norm(self, row: Row) -> float:
         """Euclidean norm of a row over all of its shards; the same on every rank."""
         square = gramian([row])
@@ -183,13 +200,17 @@ class Replay:
 
     def _share_of_loss(self, name: str, views: Mapping[str, View], micro_batch: int) -> Tensor:
         objective = self.window.objectives[name]
-        own = [views[stream] for stream in objective.streams]
-        loss = objective.loss(*own)
-        self._add_progress(name, own, micro_batch)
-        loss = loss * self.window.shares[name][micro_batch].to(loss.dtype)
+        loss = self._loss(name, views, micro_batch)
+        self._add_progress(name, [views[stream] for stream in objective.streams], micro_batch)
         self.losses[name] = self.losses.get(name, 0) + loss.detach().double()
-        reached = None if objective.reaches_all else self.runtime.reach_all()
+        reduced = torch.is_grad_enabled() and not objective.reaches_all
+        reached = self.runtime.reach_all() if reduced else None
         return loss if reached is None else loss + reached
+
+    def _loss(self, name: str, views: Mapping[str, View], micro_batch: int) -> Tensor:
+        objective = self.window.objectives[name]
+        loss = objective.loss(*(views[stream] for stream in objective.streams))
+        return loss * self.window.shares[name][micro_batch].to(loss.dtype)
 
     @torch.no_grad()
     def _add_progress(self, name: str, views: Sequence[View], micro_batch: int) -> None:

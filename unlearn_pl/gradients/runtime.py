@@ -54,6 +54,12 @@ class Runtime(Protocol):
     def no_sync(self) -> AbstractContextManager[None]:
         """Context in which gradients stay on their rank."""
 
+    def forward_only(self) -> AbstractContextManager[None]:
+        """Context of views without backward passes, for sources that run none: the model is in evaluation mode.
+
+        The weights may be moved in between. Outputs of a reference model are computed once per micro-batch.
+        """
+
     def reach_all(self) -> Tensor | None:
         """A zero ``[]`` that depends on every parameter, if the reduction waits for each of them; else None."""
 

@@ -142,7 +142,7 @@ def check_scattering(source: GradientSource, trainer: pl.Trainer) -> None:
     Raises:
         ValueError: naming the strategy.
     """
-    if source.scatters and isinstance(trainer.strategy, ModelParallelStrategy):
+    if any(turn.scatters for turn in source.turns) and isinstance(trainer.strategy, ModelParallelStrategy):
         raise ValueError(
             f"gradient={type(source).__name__}() with these arguments scatters rows over ranks, but those of "
             "strategy='fsdp2' are sharded already. Accepted with it: gradient=FirstOrder()."

@@ -13,6 +13,7 @@ from unlearn_pl.engine import Descent
 from unlearn_pl.gradients import Row, Runtime
 from unlearn_pl.masks import Mask
 from unlearn_pl.models import ModelSpec
+from unlearn_pl.modules.reference_outputs import ReferenceOutputs
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import Schedule
 from unlearn_pl.references import Reference
@@ -53,6 +54,10 @@ class FittedModule(Protocol):
     @property
     def reference(self) -> Reference | None:
         """Source of the reference model's outputs."""
+
+    @property
+    def reference_outputs(self) -> ReferenceOutputs:
+        """Sets what the reference model says on views."""
 
     @property
     def micro_batches_per_step(self) -> int:

@@ -1,7 +1,7 @@
 """The runtime of a module under a Lightning Trainer."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
@@ -10,6 +10,8 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from unlearn_pl.gradients import Row
+from unlearn_pl.models.modes import evaluation_mode
+from unlearn_pl.models.sharding import reshard
 from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.lightning_internals import gradients_are_bucket_views
 from unlearn_pl.types import Batch, MeanOver, View
@@ -24,6 +26,7 @@ class LightningRuntime:
 
     def __init__(self, module: FittedModule) -> None:
         self._module = module
+        self._forward_only = False
 
     @property
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -64,7 +67,11 @@ class LightningRuntime:
 
     def view(self, stream: str, batch: Batch) -> View:
         """The module's own view, which subclasses may override."""
-        return self._module.view(stream, batch)
+        view = self._module.view(stream, batch)
+        if self._forward_only and self.sharded:
+            assert self._module.model is not None
+            reshard(self._module.model)  # or the next forward would use the weights before they are moved
+        return view
 
     def count(self, batch: Batch, mean_over: MeanOver) -> Tensor:
         """What a loss over ``batch`` averages over: ``[]`` fp64."""
@@ -78,6 +85,17 @@ class LightningRuntime:
         """Context in which gradients stay on their rank, where the strategy has one."""
         strategy = self._module.trainer.strategy
         return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+
+    @contextmanager
+    def forward_only(self) -> Iterator[None]:
+        """Evaluation mode; outputs of the reference model are kept until the end."""
+        assert self._module.model is not None
+        self._forward_only = True
+        try:
+            with evaluation_mode(self._module.model), self._module.reference_outputs.kept():
+                yield
+        finally:
+            self._forward_only = False
 
     def reach_all(self) -> Tensor | None:
         """Under DDP, which waits for all parameters, a zero ``[]`` with a gradient of 0 for each of them; else None."""

@@ -29,13 +29,14 @@ from unlearn_pl.modules.fitting.momentum import default_optimizer
 from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
 from unlearn_pl.modules.fitting.progress import report
 from unlearn_pl.modules.fitting.run import Run
-from unlearn_pl.modules.levels import begin_at_levels
 from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress, read_optimizers
 from unlearn_pl.modules.lightning_runtime import LightningRuntime
+from unlearn_pl.modules.measuring.levels import begin_at_levels
+from unlearn_pl.modules.measuring.refreshing import refresh_streams
 from unlearn_pl.modules.micro_batches import micro_batches
 from unlearn_pl.modules.model_module import ModelModule
 from unlearn_pl.modules.reference_context import reference_context
-from unlearn_pl.modules.refreshing import refresh_streams
+from unlearn_pl.modules.reference_outputs import ReferenceOutputs
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import LinearWarmup, Schedule
 from unlearn_pl.references import Reference
@@ -117,6 +118,7 @@ class UnlearningModule(ModelModule):
         self.runtime = LightningRuntime(self)
         self._learning_rates = LearningRates(self)
         self._run = Run(self)
+        self.reference_outputs = ReferenceOutputs(self)
         self.reference = reference
         self.mask = mask
         self.optimizer = optimizer or default_optimizer(has_goals=bool(goals))
@@ -205,13 +207,9 @@ class UnlearningModule(ModelModule):
         """
         assert self.model is not None
         needs = stream_needs(self.objectives, self.descent.goals.goals)[stream]
-        compared = self.reference is not None and any(need.reference for need in needs)
-        fields = self.reference.annotate(stream, batch, needs, self.model) if self.reference and compared else {}
+        fields = self.reference_outputs.fields(stream, batch, needs)
         view = self.spec.forward(self.model, batch, needs)
-        for field, value in fields.items():
-            setattr(view, field, value)
-        if self.reference is not None:
-            self.reference.complete(stream, batch, needs, view)
+        self.reference_outputs.complete(stream, batch, needs, view, fields)
         return view
 
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor) -> None:

@@ -45,6 +45,7 @@ def memory_plan(module: FittedModule) -> MemoryPlan | None:
         half="16" in str(module.trainer.precision),
         frozen_reference=isinstance(module.reference, FrozenReference),
         bucketed=isinstance(module.trainer.strategy, DDPStrategy),
+        micro_batches=module.micro_batches_per_step,
     )
 
 

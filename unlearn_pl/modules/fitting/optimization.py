@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.types import LRSchedulerConfig, OptimizerLRScheduler
 from torch.optim import Optimizer
@@ -12,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.fitting.momentum import warn_of_momentum
 from unlearn_pl.modules.lightning_internals import parsed_optimizers
-from unlearn_pl.modules.num_steps import num_steps
+from unlearn_pl.modules.num_steps import num_steps, steps_shown
 from unlearn_pl.modules.safety.optimizer_class import made_optimizer
 from unlearn_pl.modules.safety.scheduler_class import made_scheduler
 from unlearn_pl.optim import Schedule, mask_weight_decay
@@ -79,9 +80,18 @@ def optimization(module: FittedModule, configured: object) -> tuple[Optimizer, l
         _check_scheduler(module, config, optimizer)
     module.descent.check_optimizer(optimizer)
     warn_of_momentum(optimizer, module.descent.goals)
+    source = module.descent.gradient
+    steps = _steps(module) if len(source.turns) > 1 else None  # a plain loader may not know its length
+    for concern in source.concerns(optimizer, steps):
+        rank_zero_warn(concern)
     if module.mask is not None and module.mask.element_wise:
         mask_weight_decay(optimizer, module.mask, _names(module))  # type: ignore[arg-type]
     return optimizer, schedulers
+
+
+def _steps(module: FittedModule) -> int | None:
+    """Optimizer steps of the run; None without an end."""
+    return None if steps_shown(module) is None else num_steps(module)[1]
 
 
 def _with_interval(scheduler: object) -> object:

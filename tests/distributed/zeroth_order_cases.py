@@ -1,0 +1,45 @@
+"""Zeroth-order gradients as they run on each rank of the pool."""
+
+import functools
+from unittest import mock
+
+import torch
+
+from tests import kit
+from tests.distributed.cases import strategy
+from unlearn_pl.combiners import MinNorm
+from unlearn_pl.gradients import CoordinateWise, RandomCoordinates, ZerothOrder
+from unlearn_pl.masks import ElementMask
+from unlearn_pl.models import full_state_dict
+from unlearn_pl.modules import UnlearningModule
+from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
+from unlearn_pl.optim import Constant
+
+SOURCES = {"directions": lambda: ZerothOrder(4), "coordinates": lambda: CoordinateWise(RandomCoordinates(6, 2))}
+MASKED = "model.layers.0.mlp.down_proj.weight"
+
+
+class Counting(UnlearningModule):
+    """Keeps the sizes of what is reduced in each step."""
+
+    def training_step(self, batch, batch_idx):
+        with mock.patch("torch.distributed.all_reduce", side_effect=torch.distributed.all_reduce) as reduce:
+            super().training_step(batch, batch_idx)
+        self.reduced = [*getattr(self, "reduced", []), [call.args[0].numel() for call in reduce.call_args_list]]
+
+
+def train(source: str, strategy_name: str, devices: int, micro_batch_size: int, lr: float = 0.02, masked: bool = False):
+    """Five steps: final weights, what was reduced in each, and whether the model is sharded."""
+    model = kit.model(dtype=torch.float64)
+    objectives = {"forget": UnlearningCrossEntropyLoss(), "retain": CausalLMLoss()}
+    marks = torch.arange(dict(model.named_parameters())[MASKED].numel()).view_as(dict(model.named_parameters())[MASKED])
+    mask = ElementMask({MASKED: marks % 3 == 1}) if masked else None
+    optimizer = functools.partial(torch.optim.SGD, lr=lr)
+    module = Counting(
+        model, objectives, MinNorm(), gradient=SOURCES[source](), mask=mask, optimizer=optimizer, schedule=Constant()
+    )
+    trainer = kit.trainer(max_steps=5, strategy=strategy(strategy_name), devices=devices)
+    trainer.fit(module, kit.Questions(batch_size=8, micro_batch_size=micro_batch_size))
+    sharded = any(type(p).__name__ == "DTensor" for p in module.model.parameters())
+    own = {name: value.detach().clone() for name, value in module.model.named_parameters()}
+    return {"state": full_state_dict(module.model) if sharded else own, "reduced": module.reduced, "sharded": sharded}

@@ -1,0 +1,52 @@
+"""How the study of zeroth order chooses weights, sets its goal, and prints its tables."""
+
+import torch
+
+from experiments.studies.zeroth_order.digit_arms import ARMS, BEFORE, FIRST_ORDER, goal_after, largest
+from experiments.studies.zeroth_order.digits import CountingRuntime, DigitClassifier, network
+from experiments.studies.zeroth_order.tables import print_digits, spread
+from unlearn_pl.objectives import CausalLMLoss
+from unlearn_pl.types import LanguageView
+
+
+def trial(arm, seed, forget, **found):
+    accuracies = {"forget": forget, "test, forgotten": forget, "test, others": 90.0}
+    figures = {"after": accuracies, "relearned": accuracies, "rounded": accuracies, "moved": 1.0, "reached": True}
+    return {"part": "digits", "arm": arm, "seed": seed, "passes": 1000.0, "steps": 10, **figures, **found}
+
+
+def test_the_largest_scores_are_marked():
+    marks = largest({"a": torch.tensor([1.0, 5.0]), "b": torch.tensor([[3.0], [0.0]])}, 2)
+    assert marks["a"].tolist() == [False, True]
+    assert marks["b"].tolist() == [[True], [False]]
+
+
+def test_other_arms_are_to_come_within_two_points_of_first_order():
+    assert goal_after(trial(FIRST_ORDER, 0, 5.5)) == 7.5
+    assert goal_after(None) is None
+    assert BEFORE not in ARMS
+    assert next(iter(ARMS)) == FIRST_ORDER
+
+
+def test_the_table_has_means_and_ranges_over_the_seeds(capsys):
+    print_digits([trial("one", 0, 4.0), trial("one", 1, 6.0, reached=False), trial("two", 0, 1.0)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("| arm | seeds | reached | passes | steps | forget, train |")
+    assert lines[3].startswith("| one | 2 | 1 | 1,000 | 10 | 5.0 (4.0 to 6.0) |")
+    assert lines[4].startswith("| two | 1 | 1 | 1,000 | 10 | 1.0 | 1.0 | 90.0 |")
+    assert spread([1.0, 1.0], 1) == "1.0"
+
+
+def test_passes_are_counted_in_images():
+    objectives = {"retain": CausalLMLoss()}
+    model = network(0)
+    runtime = CountingRuntime(
+        model, torch.optim.SGD(model.parameters(), lr=0.1), objectives, DigitClassifier(torch.zeros(9, 10)), None, None
+    )
+    batch = {"image": torch.zeros(5, 196), "label": torch.zeros(5, dtype=torch.int64), "index": torch.arange(5)}
+    view = runtime.view("retain", batch)
+    assert isinstance(view, LanguageView)
+    assert runtime.images == 5
+    runtime.backward(objectives["retain"].loss(view), False)
+    assert runtime.images == 15
+    assert sum(p.numel() for p in model.parameters()) == 4978

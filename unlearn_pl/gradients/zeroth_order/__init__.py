@@ -1,0 +1,1 @@
+"""Gradients without backpropagation: slopes of the losses along directions or coordinates."""

@@ -1,0 +1,1 @@
+"""Forward passes of the trained model between optimizer steps."""
