@@ -87,6 +87,7 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
     for old, new in zip(before["schedulers"], now["schedulers"], strict=True):
         _warn(_short(old["class"]), old.get("arguments", {}), new.get("arguments", {}), "the checkpoint's")
         _warn("schedule", old.get("schedule", {}), new.get("schedule", {}), "what is given now")
+        _warn("schedule", old.get("length", {}), new.get("length", {}), "what max_epochs and max_steps say now")
         _warn(_short(old["class"]), old["steps"], new["steps"], "what is given now")
         schedulers.append({**new, "arguments": old["arguments"]} if "arguments" in old else new)
     return {**now, "groups": before["groups"], "schedulers": schedulers}
