@@ -1,13 +1,11 @@
 """Two runs do not write to one folder at a time, and a killed one leaves no lock behind."""
 
-import copy
 import os
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-import lightning.pytorch as pl
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -92,28 +90,6 @@ def fit(tmp_path):
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual", "ignore:Checkpoint directory")
-
-
-def test_another_run_that_saves_to_the_same_folder_in_python_is_said(tmp_path, fit):
-    with (
-        held(tmp_path / "checkpoints" / ".fit.lock"),
-        pytest.warns(UserWarning, match=r"Another run saves checkpoints to .*: process 7 on node3\. Those"),
-    ):
-        fit()
-    module = fit()  # without a word
-    assert {path.suffix for path in (tmp_path / "checkpoints").iterdir()} == {".ckpt"}
-    copy.deepcopy(module)
-
-
-class Breaks(pl.Callback):
-    def on_train_batch_end(self, *_):
-        raise RuntimeError("broken")
-
-
-def test_a_run_that_broke_in_this_process_locks_nothing(fit):
-    with pytest.raises(RuntimeError, match="broken"):
-        fit(callbacks=[Breaks()])
-    fit()
 
 
 def test_a_folder_of_checkpoints_that_cannot_be_written_is_found_before_training(fit):

@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 from unlearn_pl.modules.checkpoints.guarding import reads_with_torch
 from unlearn_pl.modules.fitted import FittedModule
 from unlearn_pl.modules.fitting.counters import check_counters
-from unlearn_pl.modules.fitting.outputs import CheckpointLocks
 from unlearn_pl.modules.fitting.random_states import KEY as RANDOM
 from unlearn_pl.modules.fitting.random_states import RandomStates
 from unlearn_pl.modules.fitting.resuming import (
@@ -43,7 +42,6 @@ class Run:
         self._module = module
         self.random = RandomStates(module)
         self.soundness = Soundness(module)
-        self._locks = CheckpointLocks()
         self.reset()
 
     def reset(self) -> None:
@@ -54,7 +52,6 @@ class Run:
         self._kept: dict[str, Any] | None = None
         self.random.reset()
         self.soundness.reset()
-        self._locks.release()
 
     def start(self, optimizer: Optimizer, schedulers: Sequence[LRSchedulerConfig]) -> None:
         """Called when the optimizer has been made.
@@ -110,7 +107,6 @@ class Run:
             ValueError: if the checkpoint that the run resumes from holds values that are not finite.
         """
         self.soundness.begin(self.random.resumes)
-        self._locks.take(self._module.trainer)
         self.random.restore()
 
     def end(self) -> None:
@@ -119,7 +115,6 @@ class Run:
         Raises:
             ValueError: if it has made weights that are not finite.
         """
-        self._locks.release()
         self.soundness.end()
 
     def save(self, checkpoint: dict[str, Any]) -> None:
