@@ -116,8 +116,8 @@ def predicted(combiner: str, strategy: str, ranks: int, scattered: bool = False)
         return {}
     sizes = [p.numel() for p in TASK.make_model(torch.device("meta")).parameters()]
     weights, k, streams = SINGLE * sum(sizes), TASK.objectives, len(TASK.streams)
-    backwards, gradients, products = (k, k, k * (k + 1) // 2) if combiner == "MinNorm" else (streams, 1, 1)
-    facts = DOUBLE * (2 * k + products)
+    backwards, gradients = (k, k) if combiner == "MinNorm" else (streams, 1)
+    facts = bytes_of_facts(combiner, k)
     if scattered:
         return {"all_gather": weights // ranks, "all_reduce": facts, "all_to_all": k * weights}
     if strategy == "ddp":
@@ -126,6 +126,13 @@ def predicted(combiner: str, strategy: str, ranks: int, scattered: bool = False)
     gathered = (streams + backwards) * weights - streams * root
     norms = SINGLE * len(sizes)
     return {"all_gather": gathered // ranks, "all_reduce": backwards * weights + facts + norms}
+
+
+def bytes_of_facts(combiner: str, objectives: int) -> int:
+    """Bytes of what is known about a step before its gradient is taken: counts, readings and products."""
+    counts, readings = 2 * objectives, 3 * objectives  # of each one's loss, and of its progress towards a goal
+    products = objectives * (objectives + 1) // 2 if combiner == "MinNorm" else 1
+    return DOUBLE * (counts + readings + products)
 
 
 def measured(combiner: str, strategy: str, ranks: int, scattered: bool = False) -> dict[str, Any]:

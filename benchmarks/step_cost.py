@@ -101,6 +101,7 @@ def against_others(model: str, dtype: str) -> list[Case]:
         Case(
             "GoalBarrier, RoleSums (K = 3, reference given) / plain", "GoalBarrier, RoleSums", "plain", three, cycle=8
         ),
+        Case("MinNorm (K = 2) / the same without the guard of weights", "MinNorm", "MinNorm, unguarded", two),
         Case("Scalarization (K = 2) / plain", "Scalarization", "plain", two),
         Case("Scalarization (K = 3) / plain", "Scalarization", "plain", three),
         Case("Scalarization (K = 2) / transformers.Trainer", "Scalarization", "transformers.Trainer", two),

@@ -107,6 +107,17 @@ def module_loop(combiner: Callable[[], Combiner], task: Task, device: torch.devi
     return lambda step_done: fit(make_module(combiner(), task, device, **options), task, device, step_done)
 
 
+def unguarded_loop(task: Task, device: torch.device) -> Contestant:
+    """MinNorm without the watch over weights that are not finite, to see what it costs."""
+
+    def loop(step_done: Callable[[], None]) -> None:
+        module = make_module(MinNorm(), task, device)
+        module._run.soundness.after_step = lambda step: None  # type: ignore[method-assign]
+        fit(module, task, device, step_done)
+
+    return loop
+
+
 def preset_loop(make: Callable[[nn.Module], UnlearningModule], task: Task, device: torch.device) -> Contestant:
     """A preset with its own objectives, on the streams of ``task``."""
     return lambda step_done: fit(make(task.make_model(device)), task, device, step_done)
@@ -325,6 +336,7 @@ def make_loop(name: str, task: Task, device: torch.device) -> Contestant:
         "torchjd backward": lambda: torch_loop(torchjd_backward, task, device),
         "torchjd autogram": lambda: torch_loop(TorchJDEngine(), task, device),
         "MinNorm": lambda: module_loop(MinNorm, task, device),
+        "MinNorm, unguarded": lambda: unguarded_loop(task, device),
         "MinNorm, refresh_every=4": lambda: module_loop(MinNorm, task, device, refresh_every=4),
         "MinNorm, sketch": lambda: module_loop(MinNorm, task, device, gradient=SketchedRows()),
         "MinNorm, OffloadedRows": lambda: module_loop(MinNorm, task, device, gradient=FirstOrder(rows=OffloadedRows())),

@@ -69,6 +69,15 @@ def test_norms_are_those_of_what_every_matrix_multiplies(family):
             assert (parameter.detach() * found).shape == parameter.shape
 
 
+def test_experts_of_transformers_5_0_do_not_say_whether_they_have_a_gate():
+    model = make("mixtral", 64)
+    seen = InputNorms(model)
+    for module in model.modules():
+        vars(module).pop("has_gate", None)
+    assert sum("experts" in name for name in Wanda(0.25).candidates(model)) == 2 * model.config.num_hidden_layers
+    assert InputNorms(model).norms().keys() == seen.norms().keys()
+
+
 def write(path, attribution, model):
     data = kit.Questions(forget=8, batch_size=8, micro_batch_size=4)
     return write_mask(path, attribution, MOLLM(model.train()), data, kit.trainer(max_epochs=1))

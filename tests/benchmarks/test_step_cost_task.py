@@ -49,6 +49,7 @@ LOOPS = [
     "transformers.Trainer",
     "torchjd backward",
     "MinNorm",
+    "MinNorm, unguarded",
     "MinNorm, refresh_every=4",
     "MinNorm, sketch",
     "NPO, cached reference",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.modules.checkpoints.test_folder_lock import held
 from tests.robustness.subjects import make_folder
 from unlearn_pl.cli import main
 from unlearn_pl.commands.attack import attack_parser, relearning_curves
@@ -133,3 +134,9 @@ def test_recipes_of_the_repository_are_valid(path):
     config = attack_parser().parse_args(["-c", str(path)])
     assert config.attacks
     assert config.output.startswith("runs/")
+
+
+def test_two_audits_do_not_write_to_one_folder(recipe, capsys):
+    with held(Path("out/.attack.lock")):
+        assert "Another `unlearn-pl attack` runs in 'out': process 7 on node3." in refused(capsys, "-c", recipe)
+    assert not Path("out/attacks.json").exists()

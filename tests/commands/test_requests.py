@@ -5,6 +5,7 @@ import pytest
 import yaml
 from jsonargparse import Namespace
 
+from tests.modules.checkpoints.test_folder_lock import held
 from unlearn_pl.cli import main
 from unlearn_pl.commands.requests import evaluated, on_model
 from unlearn_pl.data import SyntheticAuthorsDataModule
@@ -134,3 +135,11 @@ def test_the_next_model_takes_the_place_of_the_name_alone():
         on_model(Namespace(class_path="NPO", init_args=Namespace(model="first")), "second").init_args.model == "second"
     )
     assert evaluated(method, "second").init_args.as_dict() == {"model": "second"}
+
+
+def test_two_processes_carry_out_no_requests_in_one_folder(requests, capsys):
+    with held(Path("runs/sequential/.requests.lock")):
+        with pytest.raises(SystemExit):
+            requests()
+        assert "Another `unlearn-pl requests` runs in" in capsys.readouterr().err
+    assert not Path("runs/sequential/trail.jsonl").exists()

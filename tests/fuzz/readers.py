@@ -88,7 +88,8 @@ def _saved(folder: Path) -> None:
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
-    Dataset.from_list(FLAT).save_to_disk(str(folder))
+    nested = [{**row, "tags": ["a", "b"][: i % 3], "origin": {"page": i, "score": i / 3}} for i, row in enumerate(FLAT)]
+    Dataset.from_list(nested).save_to_disk(str(folder))
 
 
 # Results -------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,15 @@
+import itertools
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from unlearn_pl.models import LoRA, check_export_directory, full_state_dict, save_pretrained
+from unlearn_pl.models import CausalLM, LoRA, check_export_directory, full_state_dict, save_pretrained
+from unlearn_pl.models.language.names import ModelNotFoundError
 
 IDS = torch.arange(3, 27).reshape(2, 12)
 
@@ -83,6 +88,53 @@ def test_a_failed_export_leaves_the_earlier_one(tiny_model, tmp_path):
         save_pretrained(tiny_model(seed=1), tmp_path / "export", Broken())
     assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "export")), logits(model))
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.filterwarnings("ignore:.*export is put in place")
+@pytest.mark.parametrize("replaces", [True, False])
+def test_an_export_that_is_killed_anywhere_leaves_a_whole_one(tiny_model, tokenizer, tmp_path, monkeypatch, replaces):
+    earlier, later = tiny_model(), tiny_model(seed=1)
+    operations = [(Path, "mkdir"), (Path, "rename"), (shutil, "rmtree"), (os, "fsync")]
+    for at in itertools.count():
+        folder = tmp_path / str(at) / "export"
+        if replaces:
+            save_pretrained(earlier, folder, tokenizer)
+        with monkeypatch.context() as patch:
+            counted = itertools.count()
+
+            def dies(call, *args, counted=counted, at=at, **kwargs):
+                if next(counted) >= at:
+                    raise Killed
+                return call(*args, **kwargs)
+
+            for owner, name in operations:
+                patch.setattr(owner, name, _wrapped(dies, getattr(owner, name)))
+            try:
+                save_pretrained(later, folder, tokenizer)
+            except Killed:
+                killed = True
+            else:
+                killed = False
+        if not killed:
+            break
+        try:
+            found = logits(CausalLM(str(folder)).build())
+        except ModelNotFoundError:
+            assert not replaces
+            found = None
+        assert found is None or torch.equal(found, logits(earlier)) or torch.equal(found, logits(later))
+        assert not replaces or found is not None
+        save_pretrained(later, folder, tokenizer)
+        assert [path.name for path in folder.parent.iterdir()] == ["export"]
+    assert at > 8
+
+
+def _wrapped(dies, call):
+    return lambda *args, **kwargs: dies(call, *args, **kwargs)
 
 
 @pytest.mark.parametrize("entry", ["notes.txt", "config.json/inner", "config.json and checkpoints/last.ckpt"])

@@ -1,5 +1,6 @@
 """Each private name of ``lightning_internals``: a failing test says what has changed, and what it is used for."""
 
+import signal
 import threading
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
 from tests import kit
@@ -251,3 +253,18 @@ def test_what_is_beside_the_weights_is_read_before_them(tmp_path, shards):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=f"{path.name}' cannot be used: its end is missing"):
         internals.peeked(tmp_path if shards else path)
+
+
+def test_a_signal_is_noticed_without_a_collective_and_ends_training_between_two_steps(monkeypatch):
+    trainer = kit.trainer(max_steps=1)
+    internals.end_on_all_ranks_together(trainer)
+    trainer.state.fn = TrainerFn.FITTING
+    monkeypatch.setattr(pl.Trainer, "world_size", 2)
+    trainer._signal_connector._sigterm_notifier_fn(signal.SIGTERM, None)  # fails with a process group that is not there
+    assert not trainer.received_sigterm
+    asked = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, op: asked.append(tensor.item()))
+    with pytest.raises(SystemExit, match="143"):
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor()  # the hook before every step
+    assert asked == [1]
+    assert trainer.received_sigterm

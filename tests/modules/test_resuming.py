@@ -13,9 +13,9 @@ from unlearn_pl.combiners import MinNorm, Scalarization
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import GradDiff, UnlearningModule
-from unlearn_pl.modules.fitting.settings import settled
+from unlearn_pl.modules.fitting.settings import schedule_length, settled
 from unlearn_pl.objectives import CausalLMLoss, SimNPOLoss
-from unlearn_pl.optim import Constant, Cosine
+from unlearn_pl.optim import Constant, Cosine, LinearWarmup
 
 ADAMW = partial(AdamW, lr=3e-3, weight_decay=0.1)
 
@@ -118,6 +118,26 @@ def test_other_arguments_of_the_optimizer_are_those_of_the_checkpoint_and_said_e
         with pytest.warns(UserWarning, match=message):
             fitted(module, None, path).save_checkpoint(tmp_path / "again.ckpt")
         assert rate(module) == 3e-3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [(Cosine(), "Resuming with total_steps=3, where the checkpoint's run had 2"), (Constant(), None)],
+)
+def test_another_length_of_the_run_is_said_where_the_schedule_depends_on_it(tmp_path, caplog, schedule, said):
+    caplog.set_level("INFO")
+    fitted(diff(schedule=schedule), max_steps=2).save_checkpoint(tmp_path / "a.ckpt")
+    fitted(diff(schedule=schedule), None, tmp_path / "a.ckpt", max_steps=3)
+    told = [message for message in caplog.messages if message.startswith("Resuming with")]
+    assert len(told) == (said is not None)
+    assert said is None or told[0].startswith(said)
+
+
+def test_only_lengths_that_a_schedule_depends_on_are_kept():
+    assert schedule_length(Constant(), 4, 12) == {}
+    assert schedule_length(Constant(1.0), 4, 12) == {"steps_per_epoch": 4}
+    assert schedule_length(Cosine(), 4, 12) == {"total_steps": 12}
+    assert schedule_length(LinearWarmup(), 4, 12) == {"steps_per_epoch": 4, "total_steps": 12}
 
 
 def test_another_schedule_is_used_and_said(checkpoint):

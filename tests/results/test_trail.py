@@ -1,10 +1,12 @@
 import hashlib
 import json
 import multiprocessing
+import tracemalloc
 
 import pytest
 
 from unlearn_pl.results import append_to_trail, read_trail
+from unlearn_pl.results import trail as module
 
 
 @pytest.fixture
@@ -85,3 +87,17 @@ def test_several_processes_write_to_one_trail(tmp_path):
     entries = [(entry["who"], entry["number"]) for entry in read_trail(path)]
     assert sorted(entries) == [(name, i) for name in "ab" for i in range(10)]
     assert sorted(path.parent.iterdir()) == sorted([path, path.with_name(".trail.jsonl.lock")])
+
+
+def test_an_entry_costs_time_and_memory_in_proportion_to_the_trail(tmp_path, monkeypatch):
+    path, parsed = tmp_path / "trail.jsonl", []
+    for i in range(100):
+        append_to_trail(path, {"event": "forgotten", "request": f"number {i}", "metrics": {"value": i / 7}})
+    parse = module.parse_json
+    monkeypatch.setattr(module, "parse_json", lambda line: parsed.append(line) or parse(line))
+    tracemalloc.start()
+    append_to_trail(path, {"event": "more"})
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(parsed) == 100  # every line once
+    assert most < 40 * path.stat().st_size

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlearn_pl.models.weight_layout import UP_PROJECTIONS
+
 
 @torch.no_grad()
 def expert_squares(experts: nn.Module, tokens: Tensor, routes: Tensor) -> dict[str, Tensor]:
@@ -18,12 +20,13 @@ def expert_squares(experts: nn.Module, tokens: Tensor, routes: Tensor) -> dict[s
     Returns:
         ``[experts, in]`` fp32 by name.
     """
-    up = "gate_up_proj" if experts.has_gate else "up_proj"
+    up = next(name for name in UP_PROJECTIONS if hasattr(experts, name))
+    has_gate = up == "gate_up_proj"
     squares: dict[str, list[Tensor]] = {up: [], "down_proj": []}
     for expert in range(len(getattr(experts, up))):
         own = tokens[(routes == expert).any(dim=-1)]
         inner = _projected(experts, up, own, expert)
-        inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)  # type: ignore[operator]
+        inner = experts._apply_gate(inner) if has_gate else experts.act_fn(inner)  # type: ignore[operator]
         squares[up].append(own.float().square().sum(dim=0))
         squares["down_proj"].append(inner.float().square().sum(dim=0))
     return {name: torch.stack(of_experts) for name, of_experts in squares.items()}

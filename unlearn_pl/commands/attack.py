@@ -11,6 +11,7 @@ from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, cur
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.masking import check_unmasked
+from unlearn_pl.modules.checkpoints.folder_lock import locked_folder
 from unlearn_pl.printable import printable
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
 from unlearn_pl.robustness.audit import RETAIN_MODEL
@@ -73,12 +74,13 @@ def attack(
         progress: whether to show progress bars within an attack.
 
     Raises:
-        ValueError: if a folder is missing, or an attack is not possible; before any model is loaded.
+        ValueError: if a folder is missing, an attack is not possible, or another audit writes to ``output``; before any
+            model is loaded.
     """
     subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision, progress)
     outcomes = []
     audit = Audit(subject, attacks, output, retain_model, original_model, _announce)
-    with quiet():
+    with locked_folder(output, "attack", "--output"), quiet():
         for outcome in audit.run():
             outcomes.append(outcome)
             print(printable(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s"), flush=True)

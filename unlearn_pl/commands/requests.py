@@ -11,6 +11,7 @@ from unlearn_pl.callbacks import AuditTrail, SavePretrained
 from unlearn_pl.commands.trainer import UnlearnCLI, checkpoint_folder
 from unlearn_pl.data import SequentialRequests
 from unlearn_pl.modules import PretrainedModule
+from unlearn_pl.modules.checkpoints.folder_lock import locked_folder
 from unlearn_pl.recording import class_path
 
 
@@ -35,7 +36,16 @@ class RequestsCLI(UnlearnCLI):
         super().__init__(["fit", *args])
 
     def fit(self, **kwargs: Any) -> None:
-        """Carry out the open requests."""
+        """Carry out the open requests.
+
+        Raises:
+            ValueError: if another process carries out requests in the same folder, or the configuration cannot be
+                carried out request by request.
+        """
+        with locked_folder(self.trainer.default_root_dir, "requests"):
+            self._carry_out()
+
+    def _carry_out(self) -> None:
         trail, data = self._parts()
         root = Path(self.trainer.default_root_dir)
         settings: Namespace = self.config[self.subcommand]

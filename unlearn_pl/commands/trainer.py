@@ -37,12 +37,12 @@ from unlearn_pl.commands.run.interruption import (
     interruptions_told,
     requeued_checkpoint,
 )
-from unlearn_pl.commands.run.lock import locked_folder
 from unlearn_pl.commands.run.masked_rows import without_rows
 from unlearn_pl.commands.run.summary import fit_summary
 from unlearn_pl.data import StreamDataModule
 from unlearn_pl.masking import check_unmasked
 from unlearn_pl.modules import ModelModule
+from unlearn_pl.modules.checkpoints.folder_lock import locked_folder
 from unlearn_pl.modules.checkpoints.last import candidates, newest_whole
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.modules.safety.optimizer_class import check_optimizer_path

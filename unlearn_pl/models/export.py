@@ -1,11 +1,8 @@
 """Export of a trained model as a Hugging Face folder, from any number of ranks."""
 
 import copy
-import os
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +13,7 @@ from unlearn_pl.models.adapters import has_adapter
 from unlearn_pl.models.finite import check_finite_weights
 from unlearn_pl.models.markers import end_of_turn, ending_tokens
 from unlearn_pl.models.merging import base_weights, check_mergeable, merge_adapter
+from unlearn_pl.models.replaced_folder import replaced_folder
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -63,7 +61,7 @@ def save_pretrained(
     check_finite_weights(dict(model.named_parameters()), across_ranks=distributed.is_initialized())
     weights = full_state_dict(model)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
-        with _replacing(Path(directory).absolute()) as folder:
+        with replaced_folder(Path(directory).absolute()) as folder:
             _write(model, weights, folder, merge_lora)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
@@ -143,16 +141,3 @@ def _save(model: nn.Module, weights: dict[str, Tensor], folder: str, **options: 
         warnings.filterwarnings("ignore", message="Could not find a config file in")
         warnings.filterwarnings("ignore", message="Setting `save_embedding_layers` to `True`")
         cast("PreTrainedModel", model).save_pretrained(folder, state_dict=weights, **options)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _replacing(directory: Path) -> Iterator[Path]:
-    """A temporary folder that replaces ``directory`` once the body has succeeded."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as temporary:
-        new, old = Path(temporary, "new"), Path(temporary, "old")
-        new.mkdir()
-        yield new
-        if directory.exists():
-            os.replace(directory, old)
-        os.replace(new, directory)

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 LEAST_SHARE = 0.75
 """Share of the weights in a model's layers below which what is done to them is not done to the model."""
 
+UP_PROJECTIONS = ("gate_up_proj", "up_proj")
+"""Names of the up projection of experts, with and without a gate."""
+
 
 @dataclass(frozen=True)
 class WeightMatrix:
@@ -108,7 +111,9 @@ def report_share(what: str, model: nn.Module, share: float, missed: Collection[s
 
 def is_routed(module: nn.Module) -> bool:
     """Whether ``module`` is a stack of experts in the common form of transformers, called with tokens and routes."""
-    return all(hasattr(module, name) for name in ("is_transposed", "has_gate", "has_bias", "down_proj"))
+    # Not by has_gate, which transformers 5.0 does not have yet.
+    has_up = any(hasattr(module, name) for name in UP_PROJECTIONS)
+    return has_up and all(hasattr(module, name) for name in ("is_transposed", "has_bias", "down_proj"))
 
 
 def _input_dim(module: nn.Module, name: str, parameter: nn.Parameter) -> int | None:

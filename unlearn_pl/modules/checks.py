@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from unlearn_pl.gradients import GradientSource
 from unlearn_pl.masks import Mask
 from unlearn_pl.modules.fitted import FittedModule
+from unlearn_pl.modules.fitting.outputs import check_checkpoint_folders
 from unlearn_pl.modules.fitting.resuming import check_whole
 from unlearn_pl.modules.lightning_internals import (
     attached_datamodule,
@@ -40,7 +41,8 @@ def check_trainer(trainer: pl.Trainer) -> None:
 
     Raises:
         ValueError: for gradient clipping and accumulation on the Trainer, ``overfit_batches`` with a data module of
-            streams, FSDP1, DeepSpeed, tensor parallelism and ``16-mixed`` precision.
+            streams, FSDP1, DeepSpeed, tensor parallelism and ``16-mixed`` precision, and for a folder of checkpoints
+            that cannot be written to.
     """
     if trainer.gradient_clip_val is not None:
         raise ValueError(
@@ -70,6 +72,7 @@ def check_trainer(trainer: pl.Trainer) -> None:
             "Use precision='bf16-mixed', 'bf16-true' or '32-true'."
         )
     _check_strategy(trainer)
+    check_checkpoint_folders(trainer)
     if returns_weights_alone(trainer.strategy):
         rank_zero_warn(
             "This strategy trains in processes that end with fit. Lightning brings back weights and metrics, but not "

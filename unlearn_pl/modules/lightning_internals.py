@@ -6,6 +6,7 @@ Each name has a test in ``tests/modules/test_lightning_internals.py`` that says 
 import functools
 import os
 import pickle
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import nn
@@ -323,6 +325,39 @@ def draw_as_without_interruption(trainer: pl.Trainer) -> None:
 def _isolated(call: Callable[[], None]) -> None:
     with isolate_rng():
         call()
+
+
+def end_on_all_ranks_together(trainer: pl.Trainer) -> None:
+    """Let SIGTERM end ``fit`` on all ranks before the same step, whichever rank it reaches, and whenever it does.
+
+    Lightning calls a collective inside the handler of the signal, that is between any two operations of a step: unless
+    all ranks get it at the same place, they wait for each other forever, and nothing is saved. And what only another
+    rank than the first has got, ends that one alone.
+    """
+    connector = trainer._signal_connector
+    connector.noticed_sigterm = False  # type: ignore[attr-defined]
+    connector._sigterm_notifier_fn = functools.partial(_noticed, trainer)  # type: ignore[method-assign]
+    loop = trainer.fit_loop.epoch_loop
+    loop._broadcast_sigterm_tensor = functools.partial(_ended_together, trainer)  # type: ignore[method-assign]
+
+
+def _noticed(trainer: pl.Trainer, signum: int, _: object) -> None:
+    connector, launcher = trainer._signal_connector, trainer.strategy.launcher
+    if launcher is not None and not connector.noticed_sigterm:  # type: ignore[attr-defined]
+        launcher.kill(signum)
+    connector.noticed_sigterm = True  # type: ignore[attr-defined]
+    if trainer.world_size == 1 or trainer.state.fn != TrainerFn.FITTING:
+        connector.received_sigterm = True  # the loops look at it between two batches
+
+
+def _ended_together(trainer: pl.Trainer) -> None:
+    """Called before every step on several ranks."""
+    connector = trainer._signal_connector
+    noticed = torch.tensor(int(connector.noticed_sigterm), device=trainer.strategy.root_device)  # type: ignore[attr-defined]
+    torch.distributed.all_reduce(noticed, op=torch.distributed.ReduceOp.MAX)
+    if noticed.item():
+        connector.received_sigterm = True
+        raise SIGTERMException(128 + signal.SIGTERM)
 
 
 def correct_loop_progress(loops: Mapping[str, Any]) -> None:

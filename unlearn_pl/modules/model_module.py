@@ -18,6 +18,7 @@ from unlearn_pl.modules.lightning_internals import (
     attached_datamodule,
     attached_trainer,
     buffers_keep_their_type,
+    end_on_all_ranks_together,
     is_compiled,
     load_checked,
     written_record,
@@ -78,6 +79,7 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         pl.LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
         if isinstance(trainer, pl.Trainer):
             guard_checkpoints(trainer)
+            end_on_all_ranks_together(trainer)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Let the Trainer load checkpoints from files only, and check them; this is Lightning's first hook.

@@ -357,7 +357,7 @@ class UnlearningModule(ModelModule):
 
     def on_train_end(self) -> None:
         """Check the weights, and log how far each objective with a goal has come."""
-        self._run.soundness.end()
+        self._run.end()
         if self.descent.goals:
             rank_zero_info(self.descent.goals.summary())
 

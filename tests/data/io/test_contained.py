@@ -11,9 +11,9 @@ import pytest
 
 from tests import kit
 from unlearn_pl.data import TextDataModule, read_rows
-from unlearn_pl.data.io.bounded_gzip import LEAST
 from unlearn_pl.data.io.entries import files_of, read_entries, table_fingerprint
 from unlearn_pl.data.io.find_file import find_file
+from unlearn_pl.data.io.unfolded_size import LEAST
 
 ROW = '{"question": "Who?", "answer": "Oda"}\n'
 

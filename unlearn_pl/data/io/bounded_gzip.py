@@ -4,10 +4,7 @@ import gzip
 import io
 from pathlib import Path
 
-FACTOR = 100
-"""Bytes of text per compressed byte. Texts are compressed to a third or a tenth; gzip's limit is one in 1030."""
-LEAST = 16 * 2**20
-"""Bytes of text that any file may hold."""
+from unlearn_pl.data.io.unfolded_size import UnfoldedSize
 
 
 class BoundedGzip(io.RawIOBase):
@@ -19,9 +16,7 @@ class BoundedGzip(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._path = path
-        self._limit = max(LEAST, FACTOR * path.stat().st_size)
-        self._read = 0
+        self._size = UnfoldedSize(path, "decompress it first (gunzip), and give the decompressed file")
         self._file = gzip.open(path, "rb")  # noqa: SIM115  (closed with this object)
 
     def readable(self) -> bool:
@@ -35,12 +30,7 @@ class BoundedGzip(io.RawIOBase):
             ValueError: naming the file, if it holds more than the limit.
         """
         data = self._file.read1(len(buffer))
-        self._read += len(data)
-        if self._read > self._limit:
-            raise ValueError(
-                f"{self._path} unfolds to more than {self._limit // 2**20} MiB, over {FACTOR} times its size, which no "
-                "ordinary text does. If you trust it, decompress it first (gunzip), and give the decompressed file."
-            )
+        self._size.add(len(data))
         buffer[: len(data)] = data
         return len(data)
 

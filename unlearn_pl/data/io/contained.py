@@ -51,19 +51,24 @@ def check_saved(folder: Path) -> None:
     """
     for file in folder.rglob("*"):
         check_contained(file, folder)
-    for name in _named_files(folder / "state.json"):
-        check_contained(folder / name, folder)
+    for file in saved_files(folder):
+        check_contained(file, folder)
 
 
-def _named_files(state: Path) -> list[str]:
-    """Names in a ``state.json``; none in one that ``datasets`` is going to find fault with."""
+def saved_files(folder: Path) -> list[Path]:
+    """The files of Arrow that a ``state.json`` names; none if ``datasets`` is going to find fault with it.
+
+    Args:
+        folder: a folder that ``datasets`` has saved.
+    """
+    state = folder / "state.json"
     try:
         content = json.loads(state.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return []
     files = content.get("_data_files") if isinstance(content, dict) else None
     named = [file.get("filename") for file in files or () if isinstance(file, dict)] if isinstance(files, list) else []
-    return [name for name in named if isinstance(name, str)]
+    return [folder / name for name in named if isinstance(name, str)]
 
 
 def _places(folder: Path) -> list[Path]:

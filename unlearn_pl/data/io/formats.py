@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from unlearn_pl.data.io.arrow_files import check_arrow_stream, parquet_rows
 from unlearn_pl.data.io.bounded_gzip import BoundedGzip
+from unlearn_pl.data.io.contained import saved_files
 from unlearn_pl.data.io.damaged import readable
 from unlearn_pl.data.io.in_memory import check_unique, plain
 from unlearn_pl.data.io.record import BadRowError, Entry, Record
@@ -149,21 +151,16 @@ def _lost(reason: BadRowError, read: Sequence[str], last: int, path: Path) -> It
 
 
 def _read_parquet(path: Path, encoding: str, one_per_line: bool) -> Iterator[Entry]:
-    import pyarrow.parquet as parquet
-
-    number = 0
-    file = parquet.ParquetFile(path)
-    check_unique(file.schema_arrow.names, str(path))
-    for batch in file.iter_batches(batch_size=1000):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"row {number} of {path}", row
+    for number, row in enumerate(parquet_rows(path), start=1):
+        yield f"row {number} of {path}", row
 
 
 def _read_saved(path: Path) -> Iterator[Entry]:
     """A folder that ``Dataset.save_to_disk`` has written."""
     from datasets import DatasetDict, load_from_disk
 
+    for file in saved_files(path):
+        check_arrow_stream(file)
     dataset = load_from_disk(str(path))
     if isinstance(dataset, DatasetDict):
         raise ValueError(f"{path} has the splits {sorted(dataset)}; accepted is the folder of one of them.")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
+from unlearn_pl.data.io.arrow_files import check_arrow_stream
 from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
 from unlearn_pl.data.overlap.minhash import NUM_HASHES
 from unlearn_pl.data.text.template import tokens_of
@@ -78,13 +79,20 @@ class TokenCache:
         return notes["notes"] if isinstance(notes, dict) else notes
 
     def check(self) -> None:
-        """Compare the files with their digests; folders without them, as earlier versions wrote them, pass.
+        """Compare the files with their digests, or, as earlier versions wrote none, see that Arrow can read them.
 
         Raises:
             ValueError: if a file was changed or lost after it was written.
         """
-        if isinstance(notes := self._notes(), dict) and notes["files"] != _digests(self.folder):
-            raise self._error("its files of tokens do not match their SHA-256")
+        if isinstance(notes := self._notes(), dict):
+            if notes["files"] != _digests(self.folder):
+                raise self._error("its files of tokens do not match their SHA-256")
+            return
+        for file in _files(self.folder):
+            try:
+                check_arrow_stream(file)
+            except (OSError, ValueError) as error:
+                raise self._error(error) from error
 
     def _notes(self) -> dict[str, Any] | list[str]:
         path = self.folder / _NOTES

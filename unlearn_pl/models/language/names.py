@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from unlearn_pl.models.language.adapter_folders import tokenizer_location
+from unlearn_pl.models.replaced_folder import recover_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -63,6 +64,7 @@ def loading(name: str) -> Iterator[None]:
             know or that cannot be looked up.
     """
     path = Path(name)
+    recover_folder(path.absolute())
     if not path.exists() and name not in ALIASES and not _may_be_on_hub(name):
         raise ModelNotFoundError(
             f"There is no model at {name!r}: no such {'file' if name.endswith('.gguf') else 'folder'}. Accepted are a "

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from unlearn_pl.recording import UNRECORDABLE
 
@@ -87,9 +87,19 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
     for old, new in zip(before["schedulers"], now["schedulers"], strict=True):
         _warn(_short(old["class"]), old.get("arguments", {}), new.get("arguments", {}), "the checkpoint's")
         _warn("schedule", old.get("schedule", {}), new.get("schedule", {}), "what is given now")
+        _tell_of_length(old.get("length", {}), new.get("length", {}))
         _warn(_short(old["class"]), old["steps"], new["steps"], "what is given now")
         schedulers.append({**new, "arguments": old["arguments"]} if "arguments" in old else new)
     return {**now, "groups": before["groups"], "schedulers": schedulers}
+
+
+def _tell_of_length(before: Mapping[str, int], now: Mapping[str, int]) -> None:
+    """Log another length of the run where the schedule depends on it; no warning, for a run may be prolonged."""
+    for name, old, new in differences(before, now):
+        rank_zero_info(
+            f"Resuming with {name}={new}, where the checkpoint's run had {old}: the learning rates of the schedule are "
+            "those of the new length from here on, and not those that the run would have had."
+        )
 
 
 def check_entries(saved: Mapping[str, Any], now: Mapping[str, Any], optimizer: str) -> None:

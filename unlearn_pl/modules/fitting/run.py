@@ -60,7 +60,7 @@ class Run:
             ValueError: if it cannot continue from the checkpoint.
         """
         self._optimizer = optimizer
-        self._settings["optimizer"] = optimizer_settings(optimizer, schedulers, self._module.schedule)
+        self._settings["optimizer"] = optimizer_settings(optimizer, schedulers, self._module)
         self._compare_optimizer()
 
     def check_file(self, checkpoint_path: object, resumes: bool) -> None:
@@ -108,6 +108,14 @@ class Run:
         """
         self.soundness.begin(self.random.resumes)
         self.random.restore()
+
+    def end(self) -> None:
+        """Called after the last step.
+
+        Raises:
+            ValueError: if it has made weights that are not finite.
+        """
+        self.soundness.end()
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Write the settings, and of a run the random states of all ranks, into ``checkpoint``; every rank calls it.

@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import Optimizer
 
 from unlearn_pl.modules.fitted import FittedModule
+from unlearn_pl.modules.num_steps import num_steps
 from unlearn_pl.optim import Schedule
 from unlearn_pl.optim.schedules import StepwiseLR
 from unlearn_pl.recording import Recorded, class_path, record
@@ -17,14 +18,14 @@ _IMPLEMENTATION = ("params", "param_names", "foreach", "fused", "capturable", "d
 
 
 def optimizer_settings(
-    optimizer: Optimizer, schedulers: Sequence[LRSchedulerConfig], schedule: object
+    optimizer: Optimizer, schedulers: Sequence[LRSchedulerConfig], module: FittedModule
 ) -> dict[str, Any]:
     """The arguments of an optimizer and its schedulers that have taken no step yet.
 
     Args:
         optimizer: the optimizer.
         schedulers: its schedulers, which may have changed its learning rates already.
-        schedule: the module's own schedule.
+        module: the module that is fitted, with its own schedule.
     """
     groups = []
     for group in optimizer.param_groups:
@@ -34,17 +35,38 @@ def optimizer_settings(
     return {
         "class": class_path(type(optimizer)),
         "groups": groups,
-        "schedulers": [_scheduler(config, schedule) for config in schedulers],
+        "schedulers": [_scheduler(config, module) for config in schedulers],
     }
 
 
-def _scheduler(config: LRSchedulerConfig, schedule: object) -> dict[str, Any]:
-    scheduler = config.scheduler
+def _scheduler(config: LRSchedulerConfig, module: FittedModule) -> dict[str, Any]:
+    scheduler, schedule = config.scheduler, module.schedule
     if isinstance(scheduler, StepwiseLR) and isinstance(schedule, Schedule):
-        made = {"class": class_path(StepwiseLR), "schedule": settled(schedule)}
+        length = schedule_length(schedule, *num_steps(module))
+        made = {"class": class_path(StepwiseLR), "schedule": settled(schedule), "length": length}
     else:
         made = {"class": class_path(type(scheduler)), "arguments": plain(scheduler.state_dict())}
     return {**made, "steps": plain({key: getattr(config, key) for key in ("interval", "frequency", "monitor")})}
+
+
+def schedule_length(schedule: Schedule, steps_per_epoch: int, total_steps: int) -> dict[str, int]:
+    """The lengths of an epoch and of the run, as far as a schedule depends on them.
+
+    Args:
+        schedule: of the learning rate.
+        steps_per_epoch: optimizer steps of an epoch.
+        total_steps: those of the run.
+    """
+    factors = [
+        [schedule.factor(total_steps * part // 8, *lengths) for part in range(8)]
+        for lengths in (
+            (steps_per_epoch, total_steps),
+            (2 * steps_per_epoch, total_steps),
+            (steps_per_epoch, 2 * total_steps),
+        )
+    ]
+    given = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
+    return {name: value for (name, value), other in zip(given.items(), factors[1:], strict=True) if other != factors[0]}
 
 
 def data_settings(module: FittedModule) -> dict[str, Any] | None:
