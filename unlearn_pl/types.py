@@ -42,6 +42,20 @@ class TokenBatch(TypedDict):
     target: NotRequired[Tensor]
 
 
+class ImageBatch(TypedDict):
+    """One stream of one micro-batch of images of equal size.
+
+    Attributes:
+        image: ``[B, C, H, W]`` in [0, 1], float32 (or as the data has them).
+        label: ``[B]`` int64, the class of each image.
+        index: ``[B]`` position of each image in its dataset.
+    """
+
+    image: Tensor
+    label: Tensor
+    index: Tensor
+
+
 class PromptBatch(TypedDict):
     """Left-padded prompts to continue, with the answers that the continuations are compared with.
 

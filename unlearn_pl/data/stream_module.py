@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
 from unlearn_pl.data.recorded_data import check_data_record, rebuilt
-from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
+from unlearn_pl.data.sampling import Draw, StepSampler, StepShare, step_draws
 from unlearn_pl.data.windows import WindowDataset, WindowLoader
 from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, check_given_again, record
@@ -187,7 +187,8 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
     def _micro_batches(self, name: str, length: int, size: int, batch_of: Callable[..., Batch]) -> list[Batch]:
         draws = sorted(step_draws(self.seed, name, 0, min(size, length), length))
-        return [batch_of(draws[i : i + self.micro_batch_size]) for i in range(0, len(draws), self.micro_batch_size)]
+        windows = WindowDataset(name, seed=self.seed, micro_batch_size=self.micro_batch_size, batch_of=batch_of)
+        return windows[StepShare(0, draws)]
 
     @property
     def order(self) -> Mapping[str, object]:
