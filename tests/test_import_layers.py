@@ -43,7 +43,7 @@ ORDERS = {
         {"benchmarks", "images"},
         {"requests"},
     ],
-    "callbacks": [{"export", "goals"}, {REST}],
+    "callbacks": [{"export", "goals", "sparsity"}, {REST}, {"images"}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"sources"}],
     "metrics": [{REST}, {"tofu"}],

@@ -5,6 +5,7 @@ from unlearn_pl.callbacks.averaged_weights import AveragedWeights
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
+from unlearn_pl.callbacks.images.classification import ClassificationEvaluation
 from unlearn_pl.callbacks.lm_eval import LMEvaluation
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.muse import MUSEEvaluation
@@ -21,6 +22,7 @@ __all__ = [
     "AuditTrail",
     "AveragedWeights",
     "Budget",
+    "ClassificationEvaluation",
     "ConflictMonitor",
     "EvaluationCallback",
     "LMEvaluation",
