@@ -15,6 +15,7 @@ from unlearn_pl.callbacks.questions import QAEvaluation
 from unlearn_pl.callbacks.requests import RequestEvaluation
 from unlearn_pl.callbacks.save_predictions import SavePredictions
 from unlearn_pl.callbacks.save_pretrained import SavePretrained
+from unlearn_pl.callbacks.sparsity.l1_sparse import L1Sparse
 from unlearn_pl.callbacks.tofu import TOFUEvaluation
 from unlearn_pl.callbacks.wmdp import WMDPEvaluation
 
@@ -25,6 +26,7 @@ __all__ = [
     "ClassificationEvaluation",
     "ConflictMonitor",
     "EvaluationCallback",
+    "L1Sparse",
     "LMEvaluation",
     "MUSEEvaluation",
     "MoreAttacks",
