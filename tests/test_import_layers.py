@@ -57,7 +57,7 @@ ORDERS = {
     ],
     "robustness": [
         {"audit_data", "leakage", "curve", "questions", "target", "outcome"},
-        {"relearning_sets", "quantizers", "paraphrasers"},
+        {"relearning_sets", "quantizers", "pruners", "paraphrasers"},
         {"attacks"},
         {"audit"},
     ],
