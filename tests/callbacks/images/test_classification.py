@@ -79,9 +79,20 @@ def test_membership_is_that_of_scikit_learn(evaluation):
     features = np.concatenate([retain[: len(test)], test])[:, None]
     machine = SVC(C=3, kernel="rbf", gamma="auto").fit(features, [1] * len(test) + [0] * len(test))
     expected = 1 - machine.predict(forget[:, None]).mean()
+    assert len(test) < len(retain)
     assert evaluation.results.metrics["membership"] == pytest.approx(expected)
     attack = confidence_attack(*(torch.as_tensor(values) for values in (retain[: len(test)], test, forget)))
     assert attack == pytest.approx(expected)
+
+
+def test_members_and_non_members_are_as_many(tmp_path):
+    data = pictures(test=90, eval_batch_size=5)
+    found = evaluated(tmp_path, data=data).results
+    members, others = (list(found.per_example[split]["confidence"].values()) for split in ("retain", "test"))
+    assert len(members) == 32 < len(others) == 60
+    forget = list(found.per_example["forget"]["confidence"].values())
+    expected = confidence_attack(*map(torch.tensor, (members, others[:32], forget)))
+    assert found.metrics["membership"] == pytest.approx(expected)
 
 
 def test_an_attack_needs_examples():

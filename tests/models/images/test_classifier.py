@@ -160,3 +160,21 @@ def test_batch_normalization_is_warned_of_and_can_be_frozen():
     alone = frozen.forward(model, {name: value[:1] for name, value in images.items()}, frozenset()).logits[:, 0]
     torch.testing.assert_close(together[:1], alone)
     assert torch.equal(model[0].running_mean, torch.zeros(1))
+
+
+def test_an_export_is_what_the_next_run_starts_from(tmp_path):
+    from tests import kit
+    from tests.pictures import pictures
+    from unlearn_pl.callbacks import ClassificationEvaluation, SavePretrained
+    from unlearn_pl.modules import FineTuning
+
+    callbacks = [ClassificationEvaluation(), SavePretrained(str(tmp_path / "out"))]
+    module = FineTuning(classifier(), stream="train")
+    kit.trainer(max_steps=2, callbacks=callbacks, limit_val_batches=1.0).fit(module, pictures())
+    loaded = classifier(weights=str(tmp_path / "out")).build()
+    for name, parameter in module.model.named_parameters():
+        assert torch.equal(dict(loaded.named_parameters())[name], parameter)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "MLP" in card
+    assert "pipeline" not in card
+    kit.trainer(max_steps=1, callbacks=[SavePretrained(str(tmp_path / "out"))]).fit(module, pictures())  # replaces it

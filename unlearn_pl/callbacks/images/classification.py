@@ -37,7 +37,8 @@ class ClassificationEvaluation(EvaluationCallback):
       :func:`~unlearn_pl.functional.modified_entropy`;
     - ``membership`` (MIA), in ``test``: share of the forget set that an attack takes for examples that no model was
       trained on, see :func:`~unlearn_pl.functional.confidence_attack`. Members are the first examples of the retain
-      set, as many as there are in the test set;
+      set, non-members those of the test set: as many of each as the smaller set has (in the authors' code the first
+      of the retain set, as many as there are in the test set, which is the smaller one there);
     - ``gap``, in ``test`` with ``retain_results``: mean absolute difference of UA, RA, TA and MIA from those of the
       retrained model;
     - ``seconds`` (RTE): time that ``fit`` took, also before an interruption; absent without one.
@@ -164,7 +165,8 @@ class ClassificationEvaluation(EvaluationCallback):
         forget, retain, test = (_confidences(per_example, self.names[role]) for role in ("forget", "retain", "test"))
         if not all(bool(values.isfinite().all()) for values in (forget, retain, test)):
             return float("nan")
-        return confidence_attack(retain[: len(test)], test, forget)
+        size = min(len(retain), len(test))  # as many of each, or the larger side would be the answer to everything
+        return confidence_attack(retain[:size], test[:size], forget)
 
     def _gap(self, metrics: Mapping[str, float], retain: PerExample) -> float:
         theirs = {**self.metrics_of(retain, None, dict(self.names)), MIA: self._membership(retain)}
