@@ -156,10 +156,8 @@ def _save_network(model: nn.Module, weights: dict[str, Tensor], folder: Path) ->
     """A network that is not of transformers: its weights, and a file that says what they are of."""
     from safetensors.torch import save_file
 
-    save_file(
-        {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in weights.items()},
-        folder / "model.safetensors",
-    )
+    own = {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in weights.items()}
+    save_file(own, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"architectures": [type(model).__name__]}) + "\n")
 
 
