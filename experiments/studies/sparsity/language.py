@@ -45,20 +45,23 @@ class PenalizedMOLLM(MOLLM):
 
 
 def mollm(model: str, weight: float = 0.0, ratio: float = 0.0) -> PenalizedMOLLM:
-    """MOLLM with a penalty of this weight, on a model of which this share is pruned."""
+    """MOLLM with a constant penalty of this weight, on a model of which this share is pruned.
+
+    Adam moves every weight by about the learning rate; a penalty below 1 holds back those whose gradients are noise.
+    """
     mask = PrunedWeights(ratio) if ratio else None
     module = PenalizedMOLLM(model, mask=mask, optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.0))
     if weight:
-        module.penalty = L1Sparse(weight=weight, relative_to="original")
+        module.penalty = L1Sparse(weight=weight, relative_to="original", final_share=1.0)
     return module
 
 
 ARMS: dict[str, Callable[[str], UnlearningModule] | None] = {
     "target": None,
     "MOLLM": mollm,
-    "MOLLM, l1 0.1": partial(mollm, weight=0.1),
-    "MOLLM, l1 0.3": partial(mollm, weight=0.3),
-    "MOLLM, l1 1": partial(mollm, weight=1.0),
+    "MOLLM, l1 0.2": partial(mollm, weight=0.2),
+    "MOLLM, l1 0.4": partial(mollm, weight=0.4),
+    "MOLLM, l1 0.6": partial(mollm, weight=0.6),
     "MOLLM on 50 % sparse": partial(mollm, ratio=0.5),
 }
 

@@ -64,6 +64,12 @@ class ImagesInMemory(LabeledImages):
         pixels = self.images[i]
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
+    def fingerprint(self) -> str:
+        """SHA-256 of all pixels and labels."""
+        parts = (self.images.contiguous(), self.labels)
+        shapes = f"{list(self.images.shape)} {self.images.dtype}".encode()
+        return hashlib.sha256(b"".join([shapes, *(part.numpy().tobytes() for part in parts)])).hexdigest()
+
 
 class Part(LabeledImages):
     """Some of other images, in a given order, with labels of their own where they are given.
