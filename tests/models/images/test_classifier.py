@@ -178,3 +178,19 @@ def test_an_export_is_what_the_next_run_starts_from(tmp_path):
     assert "MLP" in card
     assert "pipeline" not in card
     kit.trainer(max_steps=1, callbacks=[SavePretrained(str(tmp_path / "out"))]).fit(module, pictures())  # replaces it
+
+
+@pytest.mark.parametrize(
+    "network",
+    ["os.system", {"class_path": "os.system", "init_args": {"command": "touch ran"}}, "{class_path: os.system}"],
+)
+def test_a_checkpoint_cannot_name_what_is_no_network(network):
+    from unlearn_pl.modules.safety.recorded_classes import check_record
+
+    def plain(given):
+        return {"model": {"class_path": "unlearn_pl.models.ImageClassifier", "init_args": {"network": given}}}
+
+    with pytest.raises(ValueError, match=r"model\.network is 'os\.system', which does not fit"):
+        check_record(plain(network))
+    check_record(plain({"class_path": "unlearn_pl.models.MLP", "init_args": {"num_pixels": 4, "num_classes": 2}}))
+    check_record(plain("models/vit"))
