@@ -9,7 +9,7 @@ import pytest
 from tests.source_tree import cycles, edges, imported, read_tree
 
 LAYERS = [
-    {"text_arguments", "masking", "printable"},
+    {"text_arguments", "masking", "printable", "views"},
     {"types", "recording", "recorded_paths", "upgrading"},
     {"functional", "results", "code"},
     {"models", "goals"},
@@ -46,8 +46,8 @@ ORDERS = {
         {"benchmarks", "images"},
         {"requests"},
     ],
-    "callbacks": [{"export", "goals"}, {REST}],
     "data/selection": [{REST}, {"selectors"}],
+    "callbacks": [{"export", "goals", "sparsity"}, {REST}, {"images"}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"zeroth_order"}, {"sources"}],
     "metrics": [{REST}, {"tofu"}],
@@ -61,7 +61,7 @@ ORDERS = {
     ],
     "robustness": [
         {"audit_data", "leakage", "curve", "questions", "target", "outcome"},
-        {"relearning_sets", "quantizers", "paraphrasers"},
+        {"relearning_sets", "quantizers", "pruners", "paraphrasers"},
         {"attacks"},
         {"audit"},
     ],

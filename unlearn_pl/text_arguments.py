@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Hints = tuple[object, ...]
@@ -64,7 +64,8 @@ def takes_text(hints: Hints) -> bool:
     for hint in hints:
         if hint is str or typing.get_origin(hint) is typing.Literal:
             return True
-        if hint not in _PLAIN and typing.get_origin(hint) is None:
+        # A text may name a class, and also a function where something callable is taken.
+        if hint not in _PLAIN and typing.get_origin(hint) in (None, Callable):
             return False
     return False
 

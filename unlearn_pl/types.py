@@ -4,22 +4,30 @@ Shape letters used everywhere: B examples, T tokens, V vocabulary entries, D hid
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired, Protocol, Self, TypedDict, cast, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 
+from unlearn_pl.views import (  # noqa: F401 - they are names of this module, too
+    IGNORE_INDEX,
+    AnswerView,
+    LanguageView,
+    MeanOver,
+    Need,
+    Needs,
+    StreamView,
+    View,
+    count_labels,
+    label_mask,
+    parse_needs,
+)
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORE_INDEX = -100
-"""Label of a position that is not scored (prompt, padding)."""
-
 Role = Literal["forget", "retain"]
-MeanOver = Literal["tokens", "sequences"]
 
 
 class TokenBatch(TypedDict):
@@ -40,6 +48,20 @@ class TokenBatch(TypedDict):
     index: Tensor
     choice: NotRequired[Tensor]
     target: NotRequired[Tensor]
+
+
+class ImageBatch(TypedDict):
+    """One stream of one micro-batch of images of equal size.
+
+    Attributes:
+        image: ``[B, C, H, W]`` in [0, 1], float32 (or as the data has them).
+        label: ``[B]`` int64, the class of each image.
+        index: ``[B]`` position of each image in its dataset.
+    """
+
+    image: Tensor
+    label: Tensor
+    index: Tensor
 
 
 class PromptBatch(TypedDict):
@@ -129,70 +151,6 @@ Window = Mapping[str, Sequence[Batch]]
 """The data of one optimizer step on one rank: a list of micro-batches per stream (``forget``, ``retain``, ...)."""
 
 
-@dataclass(frozen=True, order=True)
-class Need:
-    """A field of a stream's view that an objective reads.
-
-    Attributes:
-        field: its name in the view: ``logps``, ``logits``, ``hidden``, ``prediction``, ...
-        layer: number of the layer, for fields that have one per layer.
-        reference: the reference model's value of the field, which the view holds as ``ref_<field>``.
-    """
-
-    field: str
-    layer: int | None = None
-    reference: bool = False
-
-    @classmethod
-    @cache
-    def parse(cls, text: str) -> Self:
-        """The need that ``text`` spells: ``logits``, ``hidden.7``, ``ref_logits`` or ``ref_hidden.7``.
-
-        Raises:
-            ValueError: if the part after the dot is not a number.
-        """
-        name, _, layer = text.partition(".")
-        if layer and not layer.isdecimal():
-            raise ValueError(f"A need is {text!r}; accepted: a field such as 'logits', or with a layer, 'hidden.7'.")
-        return cls(name.removeprefix("ref_"), int(layer) if layer else None, name.startswith("ref_"))
-
-    def __str__(self) -> str:
-        layer = "" if self.layer is None else f".{self.layer}"
-        return f"{'ref_' * self.reference}{self.field}{layer}"
-
-
-Needs = frozenset[Need]
-
-
-def parse_needs(needs: Iterable[Need | str]) -> Needs:
-    """``needs`` with every string parsed by :meth:`Need.parse`."""
-    return frozenset(Need.parse(need) if isinstance(need, str) else need for need in needs)
-
-
-class View(Protocol):
-    """The result of one forward of one stream; further fields are those that objectives name in their ``needs``.
-
-    Attributes:
-        index: ``[B]`` position of each example in its dataset.
-    """
-
-    index: Tensor
-
-    def count(self, mean_over: MeanOver) -> Tensor:
-        """What a loss over this view averages over; ``[]`` fp64."""
-
-
-@runtime_checkable
-class AnswerView(View, Protocol):
-    """A view of examples with a correct answer (or text, or class), which the model gives a probability."""
-
-    def probability(self) -> Tensor:
-        """Probability of the answer, mean over the view's sequences; ``[]``."""
-
-    def probability_kept(self) -> Tensor | None:
-        """The same relative to the reference model, per example; ``[]``, None without a reference."""
-
-
 Forward = Callable[[nn.Module, Batch, Needs], View]
 """One forward of a model on a micro-batch, with the fields that are needed."""
 
@@ -203,56 +161,6 @@ class InitialModel(NamedTuple):
     build: Callable[[], nn.Module]
     forward: Forward
     device: torch.device
-
-
-@dataclass
-class LanguageView:
-    """The view of a language model, aligned so that position ``t`` of every field refers to label ``t``.
-
-    A classifier has the same view with ``T - 1 = 1``: its label is the only token.
-
-    Attributes:
-        labels: ``[B, T-1]`` the token that each position predicts.
-        mask: ``[B, T-1]`` True where that token is scored.
-        logps: ``[B, T-1]`` log-probability of the label, fp32 or better; 0 where not scored.
-        index: ``[B]`` position of each example in its dataset.
-        logits: ``[B, T-1, V]``, if an objective needs them.
-        hidden: layer number to ``[B, T-1, D]``, if an objective needs them.
-        ref_logps: ``[B, T-1]`` the same as ``logps`` under the reference model.
-        ref_logits: ``[B, T-1, V]`` the same as ``logits`` under the reference model.
-        ref_hidden: layer number to ``[B, T-1, D]`` under the reference model.
-        statistics: ``[B, T-1, C]`` further statistics of the logits, for an evaluation; 0 where not scored.
-    """
-
-    labels: Tensor
-    mask: Tensor
-    logps: Tensor
-    index: Tensor
-    logits: Tensor | None = None
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    ref_logps: Tensor | None = None
-    ref_logits: Tensor | None = None
-    ref_hidden: dict[int, Tensor] = field(default_factory=dict)
-    statistics: Tensor | None = None
-
-    def count(self, mean_over: MeanOver) -> Tensor:
-        """Number of scored tokens, or of sequences with at least one; ``[]`` fp64."""
-        return count_labels(self.mask, mean_over)
-
-    def probability(self) -> Tensor:
-        """``exp`` of the mean log-probability of the scored tokens, mean over the sequences that have any; ``[]``."""
-        return _mean_probability(self.logps, self.mask)
-
-    def probability_kept(self) -> Tensor | None:
-        """The same of ``logps - ref_logps``: 1 where the model gives every answer its reference's probability; ``[]``.
-
-        None without a reference model.
-        """
-        return None if self.ref_logps is None else _mean_probability(self.logps - self.ref_logps, self.mask)
-
-
-StreamView = LanguageView
-"""Former name of :class:`LanguageView`, from before there were views of other models."""
 
 
 class StreamReader:
@@ -376,21 +284,3 @@ def right_answers(batch: TokenBatch) -> TokenBatch:
     width = int(batch["attention_mask"][rows].sum(dim=-1).max())
     parts = {name: value[rows] for name, value in cast(dict[str, Tensor], batch).items()}
     return cast(TokenBatch, {name: part[:, :width] if part.ndim > 1 else part for name, part in parts.items()})
-
-
-def label_mask(labels: Tensor) -> Tensor:
-    """True where ``labels [B, T]`` are scored, shifted to the positions that predict them: ``[B, T-1]``."""
-    return labels[:, 1:] != IGNORE_INDEX
-
-
-def count_labels(mask: Tensor, mean_over: MeanOver) -> Tensor:
-    """Number of True entries of ``mask [B, T-1]`` (tokens), or of rows that have one (sequences); ``[]`` fp64."""
-    counted = mask if mean_over == "tokens" else mask.any(dim=-1)
-    return counted.sum(dtype=torch.float64)
-
-
-def _mean_probability(logps: Tensor, mask: Tensor) -> Tensor:
-    """``exp`` of the mean of ``logps [B, T-1]`` over the True entries of ``mask``, mean over rows that have any; 0."""
-    lengths = mask.sum(dim=-1)
-    per_row = (logps.detach() * mask).sum(dim=-1).div(lengths.clamp(min=1)).exp() * (lengths > 0)
-    return per_row.sum() / (lengths > 0).sum().clamp(min=1)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from unlearn_pl.attribution import kth_largest, mark_largest, mark_rows, ranking
+from unlearn_pl.functional import ranking
+from unlearn_pl.functional.ranking import kth_largest, mark_largest, mark_rows
 
 
 @pytest.fixture(autouse=True, params=[1 << 20, 7])

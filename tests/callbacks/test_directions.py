@@ -23,6 +23,7 @@ SPLITS = {
     "wmdp": ("wmdp_bio", "wmdp_chem", "mmlu", "mine"),
     "preference": ("forget", "retain", "normal"),
     "qa": ("forget", "retain", "mine"),
+    "classification": ("forget", "retain", "test", "test_forgotten"),
 }
 FILLED = {
     "attack": (*ATTACKS, *MORE_ATTACKS),
@@ -71,6 +72,10 @@ def test_every_documented_metric_has_a_direction(benchmark):
         ("lm_eval", "wmdp_bio_acc", "lower"),
         ("lm_eval", "mmlu_acc_stderr", "higher"),
         ("requests", "highest_probability", "retain"),
+        ("classification", "unlearning_accuracy", "retain"),
+        ("classification", "test_accuracy", "higher"),
+        ("classification", "test_forgotten_accuracy", "retain"),
+        ("classification", "gap", "lower"),
     ],
 )
 def test_directions(benchmark, metric, direction):

@@ -4,12 +4,12 @@ from unlearn_pl.attribution.base import Attribution, AttributionOptions, MaskSco
 from unlearn_pl.attribution.magnitude import Magnitude
 from unlearn_pl.attribution.measured import Measured
 from unlearn_pl.attribution.random import Random
-from unlearn_pl.attribution.ranking import kth_largest, mark_largest, mark_rows
 from unlearn_pl.attribution.salun import SalUn
 from unlearn_pl.attribution.snip import SNIP
 from unlearn_pl.attribution.wagle import WAGLE
 from unlearn_pl.attribution.wanda import Wanda
 from unlearn_pl.attribution.write_mask import write_mask
+from unlearn_pl.functional.ranking import kth_largest, mark_largest, mark_rows
 
 __all__ = [
     "SNIP",

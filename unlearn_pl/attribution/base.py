@@ -10,7 +10,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 
 from unlearn_pl.attribution.measured import Measured, Need
-from unlearn_pl.attribution.ranking import Scores, mark_largest, mark_rows
+from unlearn_pl.functional.ranking import Scores, mark_largest, mark_rows
 from unlearn_pl.gradients import blocks_of
 from unlearn_pl.masks import chosen_names
 from unlearn_pl.recording import Recorded

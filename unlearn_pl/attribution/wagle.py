@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 
 from unlearn_pl.attribution.base import Attribution, AttributionOptions
 from unlearn_pl.attribution.measured import Measured, Need, exact
-from unlearn_pl.attribution.ranking import kth_largest
+from unlearn_pl.functional.ranking import kth_largest
 
 
 class WAGLE(Attribution):

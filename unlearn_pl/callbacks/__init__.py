@@ -5,6 +5,7 @@ from unlearn_pl.callbacks.averaged_weights import AveragedWeights
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
+from unlearn_pl.callbacks.images.classification import ClassificationEvaluation
 from unlearn_pl.callbacks.lm_eval import LMEvaluation
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.muse import MUSEEvaluation
@@ -14,6 +15,7 @@ from unlearn_pl.callbacks.questions import QAEvaluation
 from unlearn_pl.callbacks.requests import RequestEvaluation
 from unlearn_pl.callbacks.save_predictions import SavePredictions
 from unlearn_pl.callbacks.save_pretrained import SavePretrained
+from unlearn_pl.callbacks.sparsity.l1_sparse import L1Sparse
 from unlearn_pl.callbacks.tofu import TOFUEvaluation
 from unlearn_pl.callbacks.wmdp import WMDPEvaluation
 
@@ -21,8 +23,10 @@ __all__ = [
     "AuditTrail",
     "AveragedWeights",
     "Budget",
+    "ClassificationEvaluation",
     "ConflictMonitor",
     "EvaluationCallback",
+    "L1Sparse",
     "LMEvaluation",
     "MUSEEvaluation",
     "MoreAttacks",

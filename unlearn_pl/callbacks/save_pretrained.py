@@ -14,7 +14,7 @@ from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
 from unlearn_pl.callbacks.export.prompting import Prompting, prompting_of
 from unlearn_pl.callbacks.export.reload import TOKENS, Reload, check_reload, sample_logits
 from unlearn_pl.data import UnlearningDataModule
-from unlearn_pl.models import check_export_directory, save_pretrained, spec_of
+from unlearn_pl.models import LanguageSpec, check_export_directory, save_pretrained, spec_of
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.results import check_writable, weights_fingerprint
@@ -30,7 +30,8 @@ class SavePretrained(pl.Callback):
 
     The folder's ``README.md`` names method, data, metrics, limits, and how to prompt the model. A tokenizer without a
     chat template gets one that lays out questions as training did, so that the model answers in plain transformers.
-    At the end the folder is loaded again, on the CPU, and its logits are compared with those of the trained model.
+    At the end the folder is loaded again, on the CPU, and its logits are compared with those of the trained model. Of
+    an image classifier, the folder holds the weights and the ``README.md``; it is not loaded again.
 
     Attributes:
         prompting: the prompt format of training, after ``fit``; None without a tokenizer.
@@ -89,8 +90,10 @@ class SavePretrained(pl.Callback):
         directory: Path,
         tokenizer: PreTrainedTokenizerBase | None,
     ) -> Reload | None:
-        """Compare the export with the trained model and say so; None on other ranks than 0."""
+        """Compare the export with the trained model and say so; None on other ranks than 0, and for other models."""
         model = cast(nn.Module, pl_module.model)
+        if isinstance(pl_module, ModelModule) and not isinstance(pl_module.spec, LanguageSpec):
+            return None  # the comparison asks for the logits of a text
         ids = _sample(model, tokenizer)
         logits = sample_logits(model, ids)
         if not trainer.is_global_zero:

@@ -21,6 +21,12 @@ from unlearn_pl.data.evaluation.datasets import CandidateDataset, PromptDataset
 from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, EvaluationRows, SplitSource
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.passage import Passage
+from unlearn_pl.data.images.arrays import ImageArrays, ImageFile
+from unlearn_pl.data.images.dataset import ImageSource, LabeledImages
+from unlearn_pl.data.images.folder import ImageFolder
+from unlearn_pl.data.images.module import ImageDataModule
+from unlearn_pl.data.images.requests import ForgetClass, ForgetMislabeled, ForgetRandom, ForgetRequest, ForgetRows
+from unlearn_pl.data.images.rows import ImageRows
 from unlearn_pl.data.io.file_tokenizer import train_tokenizer_on
 from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.io.rows import read_lines, read_rows
@@ -93,11 +99,23 @@ __all__ = [
     "EvaluationRows",
     "Example",
     "FeatureMapping",
+    "ForgetClass",
+    "ForgetMislabeled",
+    "ForgetRandom",
+    "ForgetRequest",
+    "ForgetRows",
     "GradientNorm",
     "HiddenStates",
     "HubDataset",
+    "ImageArrays",
+    "ImageDataModule",
+    "ImageFile",
+    "ImageFolder",
+    "ImageRows",
+    "ImageSource",
     "Joined",
     "LabelMapping",
+    "LabeledImages",
     "MUSEDataModule",
     "Message",
     "MinKLoss",

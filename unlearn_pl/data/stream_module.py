@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset, de
 
 from unlearn_pl.data.arguments import check_names, check_positive, select
 from unlearn_pl.data.recorded_data import check_data_record, rebuilt
-from unlearn_pl.data.sampling import Draw, StepSampler, step_draws
+from unlearn_pl.data.sampling import Draw, StepSampler, StepShare, step_draws
 from unlearn_pl.data.selection.examples import LoadedModel, StreamExamples
 from unlearn_pl.data.selection.selected_source import SelectedSource
 from unlearn_pl.data.selection.selections import Selections
@@ -195,7 +195,8 @@ class StreamDataModule(Recorded, StreamProvider, pl.LightningDataModule, ABC):
 
     def _micro_batches(self, name: str, length: int, size: int, batch_of: Callable[..., Batch]) -> list[Batch]:
         draws = sorted(step_draws(self.seed, name, 0, min(size, length), length))
-        return [batch_of(draws[i : i + self.micro_batch_size]) for i in range(0, len(draws), self.micro_batch_size)]
+        windows = WindowDataset(name, seed=self.seed, micro_batch_size=self.micro_batch_size, batch_of=batch_of)
+        return windows[StepShare(0, draws)]
 
     @property
     def order(self) -> Mapping[str, object]:

@@ -29,9 +29,10 @@ class WindowDataset(Dataset[list[Batch]]):
 
     def __getitem__(self, share: StepShare) -> list[Batch]:
         size = self.micro_batch_size
-        return [self._micro_batch(share.step, share.draws[i : i + size]) for i in range(0, len(share.draws), size)]
+        return [self.micro_batch(share.step, share.draws[i : i + size]) for i in range(0, len(share.draws), size)]
 
-    def _micro_batch(self, step: int, draws: Sequence[Draw]) -> Batch:
+    def micro_batch(self, step: int, draws: Sequence[Draw]) -> Batch:
+        """The batch of ``draws``, with ``index [B]`` and the ``seeds [B]`` of ``step``."""
         batch = self.batch_of(draws)
         index = [draw.example for draw in draws]
         seeds = torch.tensor(example_seeds(self.seed, self.stream, step, index))

@@ -9,6 +9,7 @@ from unlearn_pl.functional.evaluation.aggregate import (
     utility_score,
 )
 from unlearn_pl.functional.evaluation.bootstrap import bootstrap_interval
+from unlearn_pl.functional.evaluation.classification import confidence_attack, modified_entropy
 from unlearn_pl.functional.evaluation.compat import Compat
 from unlearn_pl.functional.evaluation.fluency import corpus_perplexity, perplexity, repetition_rate, text_fluency
 from unlearn_pl.functional.evaluation.membership import (
@@ -73,6 +74,7 @@ __all__ = [
     "choice_correct",
     "chosen_options",
     "complete_top_k",
+    "confidence_attack",
     "control_vector",
     "corpus_perplexity",
     "cycled_labels",
@@ -107,6 +109,7 @@ __all__ = [
     "min_k_plus_plus",
     "min_norm_weights",
     "model_utility",
+    "modified_entropy",
     "multiple_choice_accuracy",
     "npo_loss",
     "one_hot_js_divergence",

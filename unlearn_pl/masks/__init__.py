@@ -5,6 +5,7 @@ from unlearn_pl.masks.choice import chosen_names, some_of
 from unlearn_pl.masks.element_mask import ElementMask
 from unlearn_pl.masks.mask_file import MaskFile
 from unlearn_pl.masks.placement import placed_like
+from unlearn_pl.masks.pruned_weights import Pruned, PrunedByFile, PrunedWeights
 from unlearn_pl.masks.storage import (
     MaskHeader,
     mask_fingerprint,
@@ -21,6 +22,9 @@ __all__ = [
     "Mask",
     "MaskFile",
     "MaskHeader",
+    "Pruned",
+    "PrunedByFile",
+    "PrunedWeights",
     "TrainableParameters",
     "chosen_names",
     "mask_fingerprint",

@@ -44,7 +44,7 @@ class MaskFile(Mask):
         header = read_mask_header(Path(self.path))
         parameters = dict(model.named_parameters())
         if self._accepted is None or self._accepted() is not model:
-            self._check_model(header, model)
+            self.check(header, model)
             self._placed.clear()
             self._accepted = weakref.ref(model)
             self._fingerprint = header.mask
@@ -64,7 +64,16 @@ class MaskFile(Mask):
         """SHA-256 of the names and the marked elements, as recorded in the file."""
         return self._fingerprint or read_mask_header(Path(self.path)).mask
 
-    def _check_model(self, header: MaskHeader, model: nn.Module) -> None:
+    def check(self, header: MaskHeader, model: nn.Module) -> None:
+        """Check that the mask was made for ``model``.
+
+        Args:
+            header: that of the file.
+            model: with the weights before training.
+
+        Raises:
+            ValueError: if it was made for other parameters, or other weights.
+        """
         shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
         if shapes != header.parameters:
             differing = sorted(

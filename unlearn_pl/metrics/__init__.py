@@ -4,6 +4,13 @@ from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.metrics.base import PerExampleMetric
 from unlearn_pl.metrics.candidate_nll import CandidateNLL, CandidateTable, TokenCount
 from unlearn_pl.metrics.choice_correct import ChoiceCorrect
+from unlearn_pl.metrics.classification import (
+    ClassConfidence,
+    ClassCorrect,
+    ClassEntropy,
+    ClassMetric,
+    ModifiedEntropy,
+)
 from unlearn_pl.metrics.direction import Direction, direction_of
 from unlearn_pl.metrics.fluency import Fluency
 from unlearn_pl.metrics.membership import (
@@ -32,6 +39,10 @@ __all__ = [
     "CandidateNLL",
     "CandidateTable",
     "ChoiceCorrect",
+    "ClassConfidence",
+    "ClassCorrect",
+    "ClassEntropy",
+    "ClassMetric",
     "Direction",
     "ExactMemorization",
     "ExtractionStrength",
@@ -40,6 +51,7 @@ __all__ = [
     "LossAttack",
     "MinKAttack",
     "MinKPlusPlusAttack",
+    "ModifiedEntropy",
     "PerExampleMetric",
     "ReferenceAttack",
     "RefusalRate",

@@ -2,6 +2,8 @@
 
 from unlearn_pl.models.class_view import class_view
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained
+from unlearn_pl.models.images.classifier import ImageClassifier
+from unlearn_pl.models.images.networks import MLP, ConvNet
 from unlearn_pl.models.language.causal_lm import CausalLM
 from unlearn_pl.models.language.forward import stream_forward
 from unlearn_pl.models.language.generation import generate
@@ -19,9 +21,12 @@ from unlearn_pl.models.sharding import decoder_layers, shard
 from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSpec
 
 __all__ = [
+    "MLP",
     "CausalLM",
+    "ConvNet",
     "EvaluationRequest",
     "EvaluationSetting",
+    "ImageClassifier",
     "LanguageSpec",
     "LiveModel",
     "LoRA",

@@ -1,6 +1,7 @@
 """Export of a trained model as a Hugging Face folder, from any number of ranks."""
 
 import copy
+import json
 import tempfile
 import warnings
 from pathlib import Path
@@ -40,10 +41,13 @@ def save_pretrained(
 ) -> None:
     """Write ``model`` as a folder that ``from_pretrained`` reads; every rank must call it, and rank 0 writes.
 
+    Of a network that is not of transformers, the folder holds the weights for
+    :class:`~unlearn_pl.models.ImageClassifier`, as ``model.safetensors``.
+
     The folder appears when it is complete, and then replaces an earlier export.
 
     Args:
-        model: a model of transformers, also with adapters or sharded by FSDP2; it is not modified.
+        model: a model of transformers, also with adapters, or another; also sharded by FSDP2; it is not modified.
         directory: folder to write.
         tokenizer: saved in the same folder.
         merge_lora: merge the adapters into the weights and write a plain model; otherwise write the adapters alone.
@@ -136,8 +140,20 @@ def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> "PreTrainedModel"
 
 
 def _save(model: nn.Module, weights: dict[str, Tensor], folder: str, **options: object) -> None:
+    if not hasattr(model, "save_pretrained"):
+        _save_network(model, weights, Path(folder))
+        return
     with warnings.catch_warnings():
         # peft compares the vocabulary with the base model's config.json, which adapter folders and GGUF files lack.
         warnings.filterwarnings("ignore", message="Could not find a config file in")
         warnings.filterwarnings("ignore", message="Setting `save_embedding_layers` to `True`")
         cast("PreTrainedModel", model).save_pretrained(folder, state_dict=weights, **options)  # type: ignore[arg-type]
+
+
+def _save_network(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
+    """A network that is not of transformers: its weights, and a file that says what they are of."""
+    from safetensors.torch import save_file
+
+    own = {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in weights.items()}
+    save_file(own, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architectures": [type(model).__name__]}) + "\n")

@@ -16,6 +16,7 @@ from unlearn_pl.objectives.kto_loss import KTOLoss
 from unlearn_pl.objectives.logit_margin_loss import LogitMarginLoss
 from unlearn_pl.objectives.max_entropy_loss import MaxEntropyLoss
 from unlearn_pl.objectives.npo_loss import NPOLoss
+from unlearn_pl.objectives.random_label_loss import RandomLabelLoss
 from unlearn_pl.objectives.refusal_jensen_shannon_loss import RefusalJensenShannonLoss
 from unlearn_pl.objectives.refusal_loss import RefusalLoss
 from unlearn_pl.objectives.rmu_loss import RMULoss
@@ -45,6 +46,7 @@ __all__ = [
     "NPOLoss",
     "Objective",
     "RMULoss",
+    "RandomLabelLoss",
     "RefusalJensenShannonLoss",
     "RefusalLoss",
     "SatImpLoss",

@@ -8,6 +8,7 @@ from unlearn_pl.robustness.attacks.few_shot_prompts import FewShotPrompts
 from unlearn_pl.robustness.attacks.paraphrased_prompts import ParaphrasedPrompts
 from unlearn_pl.robustness.attacks.prefix_attack import PrefixAttack
 from unlearn_pl.robustness.attacks.prompt_attack import PromptAttack
+from unlearn_pl.robustness.attacks.pruning_attack import PruningAttack
 from unlearn_pl.robustness.attacks.quantization import Quantization
 from unlearn_pl.robustness.attacks.relearning import Relearning
 from unlearn_pl.robustness.attacks.sampled_answers import SampledAnswers
@@ -21,6 +22,9 @@ from unlearn_pl.robustness.paraphrasers.data_set_paraphrases import DataSetParap
 from unlearn_pl.robustness.paraphrasers.model_paraphrases import ModelParaphrases
 from unlearn_pl.robustness.paraphrasers.paraphraser import Paraphraser
 from unlearn_pl.robustness.paraphrasers.rule_based_rewrites import RuleBasedRewrites
+from unlearn_pl.robustness.pruners.magnitude_pruner import MagnitudePruner
+from unlearn_pl.robustness.pruners.pruner import Pruner
+from unlearn_pl.robustness.pruners.wanda_pruner import WandaPruner
 from unlearn_pl.robustness.quantizers.bits_and_bytes import BitsAndBytes
 from unlearn_pl.robustness.quantizers.integer_rounding import IntegerRounding
 from unlearn_pl.robustness.quantizers.normal_float4 import NormalFloat4
@@ -43,6 +47,7 @@ __all__ = [
     "Findings",
     "IntegerRounding",
     "LeakageEvaluation",
+    "MagnitudePruner",
     "ModelParaphrases",
     "NormalFloat4",
     "Outcome",
@@ -50,6 +55,8 @@ __all__ = [
     "Paraphraser",
     "PrefixAttack",
     "PromptAttack",
+    "Pruner",
+    "PruningAttack",
     "Quantization",
     "Quantizer",
     "RandomFraction",
@@ -64,6 +71,7 @@ __all__ = [
     "Unattacked",
     "UnrelatedText",
     "ViewAttack",
+    "WandaPruner",
     "curve_area",
     "read_outcomes",
     "steps_to_level",

@@ -1,0 +1,1 @@
+"""Sparsity and unlearning: classifiers of real digits, and a tiny language model."""

@@ -1,0 +1,1 @@
+"""Ways to prune a finished model."""
