@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
+import lightning.pytorch as pl
 import torch
 from jsonargparse import auto_cli
 from torch import Tensor, nn
@@ -92,16 +93,29 @@ class KeepingRows(MOLLM):
         self.scores = {name: gradient.abs().clone() for name, gradient in named if gradient is not None}
 
 
-def marks_of(world: World) -> dict[str, Tensor]:
+class Author(World):
+    """One of four authors is to be forgotten; every epoch has one step."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed, forget_authors=1, retain_authors=3)
+
+    def descend(self, module: MOLLM, steps: int, callbacks: list[pl.Callback]) -> None:
+        """Train, without any evaluation."""
+        pl.seed_everything(self.seed, verbose=False)
+        with quiet():
+            self._trainer(max_epochs=steps, limit_val_batches=0, callbacks=callbacks).fit(module, self._unlearning_data)
+
+
+def marks_of(world: Author) -> dict[str, Tensor]:
     """The elements that may change, found by one backward pass."""
     still = partial(torch.optim.SGD, lr=0.0)
     module = KeepingRows(deepcopy(world.target), combiner=MinNorm(), optimizer=still, schedule=Constant())
-    world.fit(module, 1)
+    world.descend(module, 1, [])
     bound = torch.cat([score.flatten() for score in module.scores.values()]).topk(TRAINED).values[-1]
     return {name: score >= bound for name, score in module.scores.items()}
 
 
-def unlearned(world: World, arm: Arm, level: float) -> tuple[nn.Module, Trial]:
+def unlearned(world: Author, arm: Arm, level: float) -> tuple[nn.Module, Trial]:
     """A run that ends at ``level``, or after the most steps."""
     module = Counting(
         deepcopy(world.target),
@@ -112,7 +126,7 @@ def unlearned(world: World, arm: Arm, level: float) -> tuple[nn.Module, Trial]:
         schedule=Constant(),
         goals={"forget": AtMost(level)},
     )
-    world.fit(module, arm.steps, [StopAtGoals(steps=1)])
+    world.descend(module, arm.steps, [StopAtGoals(steps=1)])
     assert module.model is not None
     return module.model, {"steps": module.windows_closed, "passes": module.passes}
 
@@ -129,7 +143,7 @@ def study(folder: str = "runs/zeroth_order_study", seeds: int = 3, table_only: b
     trials: list[Trial] = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(trial["arm"], trial["seed"]) for trial in trials}
     for seed in range(40, 40 if table_only else 40 + seeds):
-        world = World(Path(folder) / f"authors{seed}", seed, forget_authors=1, retain_authors=3)
+        world = Author(Path(folder) / f"authors{seed}", seed)
         level = 0.0 if table_only else world.retrained_metrics[FORGET]
         for arm in (BEFORE, RETRAINED, *ARMS):
             if (arm, seed) not in done:
@@ -142,14 +156,14 @@ def study(folder: str = "runs/zeroth_order_study", seeds: int = 3, table_only: b
     print_table(trials)
 
 
-def measured_model(world: World, arm: str, level: float) -> tuple[nn.Module, Trial]:
+def measured_model(world: Author, arm: str, level: float) -> tuple[nn.Module, Trial]:
     """The model of an arm, and what it cost."""
     if arm in ARMS:
         return unlearned(world, ARMS[arm], level)
     return (world.target if arm == BEFORE else world.retain_model), {"steps": 0, "passes": 0}
 
 
-def attacked(world: World, model: nn.Module) -> Trial:
+def attacked(world: Author, model: nn.Module) -> Trial:
     """Probabilities and utility, and the probabilities after relearning and after rounding."""
     subject = world.subject(model)
     with quiet():
