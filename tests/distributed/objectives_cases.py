@@ -16,13 +16,10 @@ from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, Objective, UnlearningCrossEntropyLoss
 from unlearn_pl.references import FrozenReference
 
-COMPARES_ROWS = {"ContrastiveLoss"}
-"""Depends on the size of micro-batches; see `test_views.py`."""
-
 CLASSES = {
     case.cls.__name__: case
     for case in cases(objectives, Objective)
-    if not case.arguments and case.cls.__name__ not in COMPARES_ROWS
+    if not case.arguments and not case.cls.compares_rows  # they depend on micro-batches; see test_views.py
 }
 SGD = functools.partial(torch.optim.SGD, lr=0.02)
 

@@ -74,6 +74,7 @@ def test_the_order_of_the_batch_does_not_matter(objective):
     assert_same(loss_and_gradients(objective, streams, parts=[order]), (loss, gradients))
 
 
+@pytest.mark.parametrize("objective", [case for case in CASES if not case.cls.compares_rows], ids=str, indirect=True)
 @pytest.mark.parametrize("unlabeled", [(), (2,)], ids=["all rows labeled", "one row without labels"])
 @pytest.mark.parametrize("cuts", [[0, 1, B], [0, 1, 2, 3, B]], ids=["1 + 3", "one by one"])
 def test_micro_batches_weighted_by_their_counts_give_the_whole(objective, cuts, unlabeled):

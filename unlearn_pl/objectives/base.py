@@ -25,6 +25,8 @@ class Objective(Recorded, nn.Module, ABC):
             At the first step it is then numerical noise, which combiners measure and drop.
         reaches_all: False when the loss does not depend on every parameter, e.g. a loss on the states of an inner
             layer.
+        compares_rows: True when the loss depends on which rows share a micro-batch, as a contrast does; its mean is
+            then not that of the whole batch.
 
     Args:
         stream: overrides the class's ``stream``.
@@ -36,6 +38,7 @@ class Objective(Recorded, nn.Module, ABC):
     mean_over: MeanOver = "tokens"
     zero_at_reference: ClassVar[bool] = False
     reaches_all: ClassVar[bool] = True
+    compares_rows: ClassVar[bool] = False
 
     def __init__(self, stream: str | None = None) -> None:
         super().__init__()

@@ -13,9 +13,9 @@ from unlearn_pl.types import LanguageView
 class ContrastiveLoss(Objective):
     """InfoNCE on the hidden states of rows and their views: representations of different retained rows stay apart.
 
-    A layer's states are averaged over the scored positions of a row. A row and its view attract each other; the views
-    of the other rows of the micro-batch are the negatives, so that the loss depends on ``micro_batch_size``, which must
-    be at least 2.
+    A layer's states are averaged over the scored positions of a row; rows without any do not take part. A row and its
+    view attract each other; the views of the other rows of the micro-batch are the negatives, so that the loss
+    depends on ``micro_batch_size``, which must be at least 2.
 
     Args:
         layer: entry of transformers' ``hidden_states``; the last one comes after the final norm.
@@ -36,9 +36,10 @@ class ContrastiveLoss(Objective):
     role = "retain"
     mean_over = "sequences"
     reaches_all = False
+    compares_rows = True
 
     def __init__(
-        self, layer: int, temperature: float = 0.07, stream: str = "retain", views: str = "retain.view"
+        self, layer: int = 8, temperature: float = 0.07, stream: str = "retain", views: str = "retain.view"
     ) -> None:
         if not 0 < temperature < math.inf:
             raise ValueError(f"temperature is {temperature}, but must be positive and finite.")
@@ -57,7 +58,10 @@ class ContrastiveLoss(Objective):
                 "ContrastiveLoss was given a micro-batch of one row, which has no negatives. Accepted: "
                 "micro_batch_size=2 or more."
             )
-        anchors, positives = (pooled(view.hidden[self.layer], view.mask) for view in (rows, views))
+        labeled = rows.mask.any(dim=-1) & views.mask.any(dim=-1)
+        anchors, positives = (pooled(view.hidden[self.layer], view.mask)[labeled] for view in (rows, views))
+        if len(anchors) < 2:  # no negatives: a loss and a gradient of zero
+            return 0.0 * (rows.hidden[self.layer].sum() + views.hidden[self.layer].sum()).float()
         return info_nce(anchors, positives, self.temperature)
 
     def progress(self, *views: object) -> None:
