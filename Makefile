@@ -106,7 +106,6 @@ study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weight
 
 study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (15 minutes)
 	$(RUN) -m experiments.studies.zeroth_order.study
-	$(RUN) -m experiments.studies.zeroth_order.language
 
 study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)
 	$(RUN) -m experiments.studies.markov_chains.study
