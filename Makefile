@@ -111,6 +111,7 @@ study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chai
 	$(RUN) -m experiments.studies.markov_chains.study
 
 study-code: $(INSTALLED)  ## do views of programs bring forgotten secrets back? (minutes)
+	$(RUN) -m experiments.studies.code.standard_library
 	$(RUN) -m experiments.studies.code.study
 
 study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost (minutes)
