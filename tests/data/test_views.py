@@ -1,6 +1,7 @@
 """Views of rows, and streams of the worst of several."""
 
 import random
+from dataclasses import replace
 
 import lightning.pytorch as pl
 import numpy as np
@@ -18,13 +19,16 @@ from unlearn_pl.data import (
     ParaphrasedQuestions,
     QuestionFrames,
     StaggeredViews,
+    SyntheticAuthorsDataModule,
     SyntheticFunctionsDataModule,
 )
 from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.data.streams.exclusion import PickedDataset
+from unlearn_pl.masking import masked
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, ContrastiveLoss, UnlearningCrossEntropyLoss
+from unlearn_pl.recording import record
 from unlearn_pl.references import CachedReference
 from unlearn_pl.types import parse_needs
 
@@ -253,7 +257,7 @@ def folder(tmp_path):
 
 
 def test_secrets_in_own_programs(folder, tokenizer):
-    data = CodeDataModule(tokenizer, forget=folder, secrets=[r'password = "([^"]+)"', "abc-[0-9]+"])
+    data = CodeDataModule(tokenizer, forget=folder, patterns=[r'password = "([^"]+)"', "abc-[0-9]+"])
     forget = data.code_rows("forget")
     assert [row.answer for row in forget] == ["hunter2", "abc-123"]
     assert forget[0].text.startswith("def login")
@@ -280,10 +284,10 @@ def test_whole_functions_and_tables(folder, tokenizer):
     ("options", "message"),
     [
         ({}, "Nothing is to be forgotten"),
-        ({"forget": "x", "secrets": "abc"}, "a list of regular expressions"),
-        ({"forget": "x", "secrets": ["("]}, "no regular expression"),
+        ({"forget": "x", "patterns": "abc"}, "a list of regular expressions"),
+        ({"forget": "x", "patterns": ["("]}, "no regular expression"),
         ({"forget": "nowhere.py"}, "There is no"),
-        ({"forget": "a.py", "secrets": ["nothing like it"]}, "no match of"),
+        ({"forget": "a.py", "patterns": ["nothing like it"]}, "no match of"),
         ({"lines": {"a.py": [1, 2]}}, "lines from 2"),
         ({"lines": {"a.py": [3]}}, "first and a last line"),
         ({"forget": "bad.py"}, r"bad.py is not Python"),
@@ -343,3 +347,50 @@ def test_a_part_of_a_stream_of_views_is_refreshed_with_it(tokenizer):
     assert whole.choices == [2, 2, 2, 2]  # the last view has the smallest loss
     assert part.state_dict()["choices"].tolist() == whole.choices
     assert part[0].input_ids == whole[1].input_ids
+
+
+# Questions -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("views", [QuestionFrames(), ParaphrasedQuestions()], ids=lambda views: views.name)
+def test_questions_are_trained_on_in_their_worst_words(views):
+    """Fit, and compare what is shown with the views of the questions, scored one by one."""
+
+    class Authors(SyntheticAuthorsDataModule):
+        def load_streams(self):
+            streams = dict(super().load_streams())
+            return streams | {"forget.adversarial": StaggeredViews(self.facts.forget, views, candidates=3)}
+
+    sizes = dict.fromkeys(("forget_authors", "retain_authors", "holdout_authors"), 1)
+    data = Authors(**sizes, general_facts=2, batch_size=10, micro_batch_size=10, splits=[])
+    trainer = kit.trainer(max_epochs=1)
+    trainer.fit(module_of(data.tokenizer), data)
+    dataset, encoder = data._training["forget.adversarial"], data._encoder
+    model = tiny_llama(len(data.tokenizer), hidden_size=16, num_layers=1).eval()
+    for number, offered in enumerate(dataset._offer(0)):
+        losses = []
+        for view in offered:
+            example = encoder.example(view.row["question"], view.row["answer"], "here")
+            ids, labels = torch.tensor([example.input_ids]), torch.tensor([example.labels])
+            losses.append((model(input_ids=ids, labels=labels).loss.item(), example.input_ids))
+        assert dataset[number].input_ids == min(losses)[1]
+
+
+def test_views_that_are_too_long_are_not_shown(tokenizer, caplog):
+    """They would end the run between two epochs."""
+    data = functions(tokenizer=tokenizer)
+    longest = max(len(example) for example in data._load({"forget": data._sources["forget"]})["forget"].shown())
+    longest += 8
+    source = StaggeredViews(data.code_rows("forget"), CodeViews())
+    assert source.dataset("forget.adversarial", data._encoder, 0).longest_sequence > longest
+    dataset = source.dataset("forget.adversarial", replace(data._encoder, max_length=longest), 0)
+    assert dataset.longest_sequence <= longest
+    for epoch in (0, 5, 10):
+        dataset.refresh(epoch, lambda examples: torch.arange(len(examples)).double())
+        assert all(len(dataset[i]) <= longest for i in range(len(dataset)))
+
+
+def test_patterns_stand_in_the_configuration(folder, tokenizer):
+    """An argument called `secrets` would be masked there, and the configuration of a run could not be used again."""
+    recorded = record(CodeDataModule(tokenizer, forget=folder, patterns=["abc-[0-9]+"]))
+    assert masked(recorded)["init_args"]["patterns"] == ["abc-[0-9]+"]

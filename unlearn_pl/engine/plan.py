@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from unlearn_pl.combiners import RowCombiner
 from unlearn_pl.engine.descent import Descent
 from unlearn_pl.engine.memory_plan import BackwardPass, MemoryPlan
-from unlearn_pl.gradients import GradientSource, Runtime, group_streams
+from unlearn_pl.gradients import Runtime, group_streams
 from unlearn_pl.models.model_shape import ModelShape, gradient_checkpointing_enabled, weight_bytes
 from unlearn_pl.objectives import Objective
 from unlearn_pl.optim import DualOptim
@@ -48,71 +48,39 @@ def step_plan(
         bucketed: DDP holds one more gradient.
         micro_batches: micro-batches per stream and step; by default 2 if the step has several, else 1.
     """
-
-    def plan_of(source: GradientSource) -> MemoryPlan:
-        kept = (1 + accumulates) if micro_batches is None else micro_batches
-        return _plan(
-            descent,
-            source,
-            runtime,
-            model,
-            shape,
-            batch_size=batch_size,
-            length=length,
-            accumulates=accumulates,
-            half=half,
-            frozen_reference=frozen_reference,
-            bucketed=bucketed,
-            micro_batches=kept,
-        )
-
-    return max((plan_of(source) for source in descent.gradient.turns), key=lambda plan: plan.peak)
-
-
-def _plan(
-    descent: Descent,
-    source: GradientSource,
-    runtime: Runtime,
-    model: nn.Module,
-    shape: ModelShape,
-    *,
-    batch_size: int,
-    length: int,
-    accumulates: bool,
-    half: bool,
-    frozen_reference: bool,
-    bucketed: bool,
-    micro_batches: int,
-) -> MemoryPlan:
     first = runtime.parameters[0]
     size, optimizer, combiner = first.element_size(), runtime.optimizer, descent.combiner
-    compared = [
-        o.streams for o in descent.objectives.values() if Need("logits", reference=True) in parse_needs(o.needs)
-    ]
-    keeps_logits = frozen_reference and not source.backpropagates
-    keeps_rows = source.keeps_rows and (combiner.uses_gramian or isinstance(optimizer, DualOptim) or not source.plain)
-    needs = [need for objective in descent.objectives.values() for need in parse_needs(objective.needs)]
-    return MemoryPlan(
-        shape=shape,
-        batch_size=batch_size,
-        length=length,
-        passes=backward_passes(descent.objectives, keeps_rows, accumulates),
-        gradients=len(descent.objectives) if keeps_rows else 1,
-        row_share=source.row_share(size, first.device, runtime.world_size),
-        weight_bytes=weight_bytes(model),
-        compute_bytes=2 if half else 4,
-        gradient_bytes=size,
-        optimizer_bytes=optimizer_bytes(optimizer, size),
-        checkpointing=gradient_checkpointing_enabled(model),
-        held=source.copies,
-        reference=frozen_reference,
-        reference_states=any(need.reference and need.field == "hidden" for need in needs),
-        whole_rows=isinstance(combiner, RowCombiner) or not source.plain,
-        shards=runtime.world_size if any(isinstance(p, DTensor) for p in runtime.parameters) else 1,
-        bucketed=bucketed and source.backpropagates,
-        forward_only=not source.backpropagates,
-        kept_logits=micro_batches * len(compared) if keeps_logits else 0,
-    )
+    needs_of = [parse_needs(objective.needs) for objective in descent.objectives.values()]
+    kept = (1 + accumulates) if micro_batches is None else micro_batches
+    compared = kept * sum(Need("logits", reference=True) in needs for needs in needs_of)
+    plans = []
+    for source in descent.gradient.turns:
+        keeps_rows = source.keeps_rows and (
+            combiner.uses_gramian or isinstance(optimizer, DualOptim) or not source.plain
+        )
+        plan = MemoryPlan(
+            shape=shape,
+            batch_size=batch_size,
+            length=length,
+            passes=backward_passes(descent.objectives, keeps_rows, accumulates),
+            gradients=len(descent.objectives) if keeps_rows else 1,
+            row_share=source.row_share(size, first.device, runtime.world_size),
+            weight_bytes=weight_bytes(model),
+            compute_bytes=2 if half else 4,
+            gradient_bytes=size,
+            optimizer_bytes=optimizer_bytes(optimizer, size),
+            checkpointing=gradient_checkpointing_enabled(model),
+            held=source.copies,
+            reference=frozen_reference,
+            reference_states=any(need.reference and need.field == "hidden" for needs in needs_of for need in needs),
+            whole_rows=isinstance(combiner, RowCombiner) or not source.plain,
+            shards=runtime.world_size if any(isinstance(p, DTensor) for p in runtime.parameters) else 1,
+            bucketed=bucketed and source.backpropagates,
+            forward_only=not source.backpropagates,
+            kept_logits=compared if frozen_reference and not source.backpropagates else 0,
+        )
+        plans.append(plan)
+    return max(plans, key=lambda plan: plan.peak)
 
 
 def backward_passes(objectives: Mapping[str, Objective], keeps_rows: bool, accumulates: bool) -> Sequence[BackwardPass]:

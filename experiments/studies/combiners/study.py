@@ -6,7 +6,7 @@ rate is chosen on tuning seeds by the mean of forget score times utility; all fi
 
     python -m experiments.studies.combiners.study                            # all: tune, run, tables and picture
     python -m experiments.studies.combiners.study --problems npo --seeds 5   # one problem, fewer seeds
-    python -m experiments.studies.combiners.study --report_only              # tables and picture of what was run before
+    python -m experiments.studies.combiners.study --report_only true         # tables and picture of what was run before
 
 Every run is kept in `trials.jsonl`; what is there already is not run again.
 """

@@ -1,7 +1,7 @@
 """What does forgetting two chains cost on the third one? NPO, SimNPO, gradient ascent and MOLLM on a mixture of chains.
 
     python -m experiments.studies.markov_chains.study                  # train, unlearn, tables and picture
-    python -m experiments.studies.markov_chains.study --report_only    # tables and picture of what was run before
+    python -m experiments.studies.markov_chains.study --report_only true    # tables and picture of what was run before
 
 Trained models and trials are kept; what is there already is not run again.
 """

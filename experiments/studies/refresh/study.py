@@ -6,7 +6,7 @@ best one, by the mean of forget score times utility over the seeds, goes into th
 gradients are computed once more and say what the step did to each objective.
 
     python -m experiments.studies.refresh.study                  # everything, 3 seeds
-    python -m experiments.studies.refresh.study --report_only    # the table of what was run before
+    python -m experiments.studies.refresh.study --report_only true    # the table of what was run before
 
 Every run is kept in `trials.jsonl`; what is there already is not run again.
 """

@@ -1,7 +1,11 @@
 """A stream of the worst of several views under the current model."""
 
+import hashlib
+import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +17,8 @@ from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, load_split
 from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
 from unlearn_pl.data.sampling import Draw, stable_hash
 from unlearn_pl.data.streams.datasets import ScoreExamples, TrainingDataset
-from unlearn_pl.data.streams.right_answers import RightAnswersDataset
 from unlearn_pl.data.streams.source import Source, StreamSource
-from unlearn_pl.data.text.encoder import Encoder
+from unlearn_pl.data.text.encoder import Encoder, TooLongError
 from unlearn_pl.data.text.template import Example
 from unlearn_pl.data.views.row_views import RowViews
 
@@ -25,8 +28,8 @@ class StaggeredViews(Source):
 
     Before an epoch whose number is a multiple of ``period``, ``candidates`` views of every row are drawn, and scored
     by forward passes alone: the one whose answer has the smallest mean negative log-likelihood per token is trained on
-    for the next ``period`` epochs. With one candidate, nothing is scored: views are random. Rows without a view are
-    used as they are, and counted in the log.
+    for the next ``period`` epochs. With one candidate, nothing is scored: views are random. Rows without a view, and
+    those whose views are all too long, are used as they are, and counted in the log.
 
     As a companion (``forget.adversarial`` beside ``forget``), the stream has the same rows in the same order.
 
@@ -67,9 +70,9 @@ class StaggeredViews(Source):
 def _offer(
     views: RowViews, candidates: int, seed: int, name: str, rows: Sequence[EvaluationRow], round_number: int
 ) -> list[list[EvaluationRow]]:
-    """The views of every row in a round; the row itself where it has none."""
+    """The views of every row in a round; none where it has none."""
     rngs = (random.Random(stable_hash("views", seed, name, round_number, index)) for index in range(len(rows)))
-    return [views.several(row, candidates, rng) or [row] for row, rng in zip(rows, rngs, strict=True)]
+    return [views.several(row, candidates, rng) for row, rng in zip(rows, rngs, strict=True)]
 
 
 class StaggeredDataset(TrainingDataset):
@@ -102,35 +105,33 @@ class StaggeredDataset(TrainingDataset):
         self.name, self.period = name, period
         self._offer, self._encoder = offer, encoder
         self._rows = rows
+        self._originals = [_example(row, encoder, f"row {i} of the stream {name!r}") for i, row in enumerate(rows)]
         self._scored_round = -1
-        self._take(0, [0] * len(rows))
-        plain = [views[0] is row for views, row in zip(self._views, rows, strict=True)]
-        if all(plain):
+        self._enter(0)
+        plain = sum(views == [row] for views, row in zip(self._examples, self._originals, strict=True))
+        if plain == len(rows):
             raise ValueError(f"The stream {name!r} has no views: none of its {len(rows)} rows can be rewritten safely.")
-        if any(plain):
-            rank_zero_info(f"{name}: {sum(plain)} of {len(rows)} rows have no view and are used as they are")
-        self.longest_sequence = max(len(example) for examples in self._examples() for example in examples)
+        if plain:
+            rank_zero_info(f"{name}: {plain} of {len(rows)} rows have no view and are used as they are")
+        self.longest_sequence = max(len(example) for examples in self._examples for example in examples)
 
-    def _take(self, round_number: int, choices: Sequence[int]) -> None:
-        self._round, self.choices = round_number, list(choices)
-        self._views = self._offer(round_number)
-        chosen = [views[choice] for views, choice in zip(self._views, choices, strict=True)]
-        self._chosen = RightAnswersDataset(self.name, chosen, self._encoder)
-
-    def _examples(self) -> list[list[Example]]:
-        where = f"a view of the stream {self.name!r}"
-        return [[view.examples(self._encoder, where)[0] for view in views] for views in self._views]
+    def _enter(self, round_number: int) -> None:
+        """Tokenize the views of a round, and show the first of each row."""
+        self._examples = [
+            _fitting(views, self._encoder, f"a view of the stream {self.name!r}") or [original]
+            for views, original in zip(self._offer(round_number), self._originals, strict=True)
+        ]
+        self.choices = [0] * len(self._rows)
 
     def refresh(self, epoch: int, score: ScoreExamples) -> None:
         """See :meth:`TrainingDataset.refresh`: choose the views that leak most, once per round."""
         round_number = epoch // self.period
         if round_number == self._scored_round:
             return
-        self._take(round_number, [0] * len(self._rows))
-        examples = self._examples()
-        if any(len(of_row) > 1 for of_row in examples):
-            losses = score([example for of_row in examples for example in of_row]).split([len(e) for e in examples])
-            self._take(round_number, [_smallest(of_row) for of_row in losses])
+        self._enter(round_number)
+        if any(len(of_row) > 1 for of_row in self._examples):
+            losses = score([example for of_row in self._examples for example in of_row])
+            self.choices = [_smallest(of_row) for of_row in losses.split([len(of_row) for of_row in self._examples])]
         self._scored_round = round_number
 
     def state_dict(self) -> Mapping[str, Any]:
@@ -144,18 +145,18 @@ class StaggeredDataset(TrainingDataset):
             ValueError: if the choices are of other rows.
         """
         choices = state["choices"].tolist()
-        offered = self._offer(max(state["round"], 0))
-        fits = len(choices) == len(offered) and all(0 <= c < len(v) for c, v in zip(choices, offered, strict=True))
-        if not fits:
+        self._enter(max(state["round"], 0))
+        counts = [len(of_row) for of_row in self._examples]
+        if len(choices) != len(counts) or not all(0 <= c < n for c, n in zip(choices, counts, strict=True)):
             raise ValueError(f"The checkpoint chose views of other rows than those of the stream {self.name!r}.")
-        self._take(max(state["round"], 0), choices)
-        self._scored_round = state["round"]
+        self.choices, self._scored_round = choices, state["round"]
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self._rows)
 
     def __getitem__(self, draw: Draw | int) -> Example:
-        return self._chosen[draw]
+        index = draw.example if isinstance(draw, Draw) else draw
+        return replace(self._examples[index][self.choices[index]], index=index)
 
     def shown(self, draws: Iterable[Draw] | None = None) -> list[Example]:
         """Raises ``ValueError``: which views are shown depends on the model."""
@@ -166,7 +167,8 @@ class StaggeredDataset(TrainingDataset):
 
     def fingerprint(self) -> str:
         """SHA-256 of the rows as they are."""
-        return RightAnswersDataset(self.name, self._rows, self._encoder).fingerprint()
+        examples = [[example.input_ids, example.prompt_length] for example in self._originals]
+        return hashlib.sha256(json.dumps(examples).encode()).hexdigest()
 
     def hashes(self) -> Hashes:
         """The hashes of the rows as they are."""
@@ -176,3 +178,17 @@ class StaggeredDataset(TrainingDataset):
 def _smallest(losses: Tensor) -> int:
     """The position of the smallest loss ``[n]``; the first one of several, and never that of a NaN."""
     return int(losses.nan_to_num(nan=torch.inf).argmin())
+
+
+def _example(row: EvaluationRow, encoder: Encoder, where: str) -> Example:
+    """The correct answer of a row, as an example to train on: candidate 0 of questions, the only one of programs."""
+    return replace(row.examples(encoder, where)[0], choice=None, target=None)
+
+
+def _fitting(views: Sequence[EvaluationRow], encoder: Encoder, where: str) -> list[Example]:
+    """The views that are not longer than the encoder accepts, which would otherwise end a run between two epochs."""
+    found = []
+    for view in views:
+        with suppress(TooLongError):
+            found.append(_example(view, encoder, where))
+    return found

@@ -15,23 +15,8 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
 
-class FolderInUseError(ValueError):
-    """Another run holds the lock of a folder.
-
-    Args:
-        message: says which run, and what to do.
-        holder: the process and its machine, as the lock file names them.
-    """
-
-    def __init__(self, message: str, holder: str) -> None:
-        super().__init__(message)
-        self.holder = holder
-
-
 @contextmanager
-def locked_folder(
-    folder: str | Path, command: str, argument: str = "--trainer.default_root_dir", warn: bool = True
-) -> Iterator[None]:
+def locked_folder(folder: str | Path, command: str, argument: str = "--trainer.default_root_dir") -> Iterator[None]:
     """Hold the lock of ``command`` on ``folder``; the ranks of one launch share it, of which rank 0 takes it.
 
     The lock is the operating system's: it ends with the process, however that ends, so that no lock is ever stale.
@@ -42,17 +27,16 @@ def locked_folder(
         folder: the folder of the run; made if it is missing.
         command: runs of the same command exclude each other; one may ``test`` a checkpoint while ``fit`` goes on.
         argument: what the folder was given as, for the message.
-        warn: whether to say that a file system has no locks.
 
     Raises:
-        FolderInUseError: if another process holds it; naming the process and its machine.
+        ValueError: if another process holds it; naming the process and its machine.
     """
     if fcntl is None or rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         yield
         return
     path = Path(folder) / f".{command}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _opened(path, command, argument, warn) as file:
+    with _opened(path, command, argument) as file:
         try:
             yield
         finally:
@@ -61,42 +45,34 @@ def locked_folder(
 
 
 @contextmanager
-def _opened(path: Path, command: str, argument: str, warn: bool) -> Iterator[IO[str] | None]:
+def _opened(path: Path, command: str, argument: str) -> Iterator[IO[str] | None]:
     """The lock file, locked; None where the file system has no locks."""
     while True:
         with path.open("a+") as file:
-            if not _lock(file, path, command, argument, warn):
+            if not _lock(file, path, command, argument):
                 yield None
                 return
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     file.truncate(0)
-                    file.write(f"{this_process()}\n")
+                    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
                     file.flush()
                     yield file
                     return
         # It was deleted by a run that ended in between: the lock is on a file without a name.
 
 
-def this_process() -> str:
-    """How lock files name the process that holds them."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
-
-
-def _lock(file: IO[str], path: Path, command: str, argument: str, warn: bool) -> bool:
+def _lock(file: IO[str], path: Path, command: str, argument: str) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
         holder = file.read().strip() or "another process"
-        raise FolderInUseError(
+        raise ValueError(
             f"Another `unlearn-pl {command}` runs in {str(path.parent)!r}: {holder}. Two runs would replace each "
-            f"other's files. Use another {argument}, or wait until it has ended.",
-            holder,
+            f"other's files. Use another {argument}, or wait until it has ended."
         ) from None
     except OSError as error:
-        if not warn:
-            return False
         rank_zero_warn(
             f"{path.parent} is on a file system without locks ({error.strerror}): nothing prevents a second "
             f"`unlearn-pl {command}` in it. Do not start one while this one runs."

@@ -7,6 +7,7 @@ from typing import Unpack
 
 from transformers import PreTrainedTokenizerBase
 
+from unlearn_pl.code import Program
 from unlearn_pl.data.benchmarks.code.code_streams import CodeSet, CodeStreams
 from unlearn_pl.data.benchmarks.code.program_files import functions_in, lines_in, read_programs, secrets_in
 from unlearn_pl.data.evaluation.code_completion import CodeCompletion
@@ -18,10 +19,10 @@ from unlearn_pl.data.views.code_views import CodeViews
 class CodeDataModule(CodeStreams):
     """Your own Python programs: what a code model must no longer write, and what it should.
 
-    The forget set is what ``secrets`` match (each in the function around it), the ``lines`` of files, or else every
+    The forget set is what ``patterns`` match (each in the function around it), the ``lines`` of files, or else every
     function of ``forget``, of which the model is shown the head::
 
-        CodeDataModule(forget="src/", secrets=[r'password = "([^"]+)"'], lines={"src/gpl.py": [10, 60]})
+        CodeDataModule(forget="src/", patterns=[r'password = "([^"]+)"'], lines={"src/gpl.py": [10, 60]})
 
     Streams and splits are those of :class:`~unlearn_pl.data.CodeStreams`.
 
@@ -31,7 +32,8 @@ class CodeDataModule(CodeStreams):
         retain: likewise: every function of it is retained; by default the functions of ``forget`` that hold nothing of
             the forget set.
         holdout: functions like those of the forget set that the model was never trained on; None for no such set.
-        secrets: regular expressions; a group, where there is one, is what must not be known, else the whole match.
+        patterns: regular expressions; a group, where there is one, is what must not be known, else the whole match.
+            Configurations and checkpoints hold them: match what stands around a secret, and do not spell it out.
         lines: path of a file to its first and last line, from 1, that must not be known.
         column: of tables, the one with the program.
         views: other programs with the same behavior; all transformations by default.
@@ -52,7 +54,7 @@ class CodeDataModule(CodeStreams):
         forget: str | Path | None = None,
         retain: str | Path | None = None,
         holdout: str | Path | None = None,
-        secrets: Sequence[str] = (),
+        patterns: Sequence[str] = (),
         lines: Mapping[str, Sequence[int]] | None = None,
         column: str = "code",
         views: CodeViews | None = None,
@@ -64,10 +66,10 @@ class CodeDataModule(CodeStreams):
         check_on_bad_row(on_bad_row)
         if forget is None and not lines:
             raise ValueError("Nothing is to be forgotten. Accepted: forget=path, or lines={path: [first, last]}.")
-        if isinstance(secrets, str):
-            raise ValueError(f"secrets={secrets!r} is a single text; accepted is a list of regular expressions.")
+        if isinstance(patterns, str):
+            raise ValueError(f"patterns={patterns!r} is a single text; accepted is a list of regular expressions.")
         self.forget, self.retain, self.holdout = forget, retain, holdout
-        self.secrets = [_compiled(pattern) for pattern in secrets]
+        self.patterns = [_compiled(pattern) for pattern in patterns]
         self.lines = dict(lines or {})
         self.column = column
         self.views = views or CodeViews()
@@ -89,13 +91,13 @@ class CodeDataModule(CodeStreams):
 
     def _forget_rows(self) -> list[CodeCompletion]:
         rows = [self._lines(path, bounds) for path, bounds in self.lines.items()]
-        if self.forget is not None and (self.secrets or not self.lines):
+        if self.forget is not None and (self.patterns or not self.lines):
             programs = self._programs(self.forget)
-            of_file = (secrets_in(p, self.secrets) if self.secrets else functions_in(p) for p in programs)
+            of_file = (secrets_in(p, self.patterns) if self.patterns else functions_in(p) for p in programs)
             rows += [row for found in of_file for row in found]
         if not rows:
-            patterns = [pattern.pattern for pattern in self.secrets]
-            raise ValueError(f"Nothing in {self.forget} is to be forgotten: no function, or no match of {patterns}.")
+            given = [pattern.pattern for pattern in self.patterns]
+            raise ValueError(f"Nothing in {self.forget} is to be forgotten: no function, or no match of {given}.")
         return rows
 
     def _lines(self, path: str, bounds: Sequence[int]) -> CodeCompletion:
@@ -107,12 +109,12 @@ class CodeDataModule(CodeStreams):
     def _functions(self, path: str | Path) -> list[CodeCompletion]:
         return [row for program in self._programs(path) for row in functions_in(program)]
 
-    def _programs(self, path: str | Path) -> list[str]:
-        return [source for _, source in read_programs(path, self.column, self.on_bad_row)]
+    def _programs(self, path: str | Path) -> list[Program]:
+        return read_programs(path, self.column, self.on_bad_row)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"The secret {pattern!r} is no regular expression: {error}.") from error
+        raise ValueError(f"The pattern {pattern!r} is no regular expression: {error}.") from error

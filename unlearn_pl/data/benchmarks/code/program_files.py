@@ -16,8 +16,8 @@ from unlearn_pl.data.io.record import Record, text_of
 from unlearn_pl.data.io.rows import read_records
 
 
-def read_programs(path: str | Path, column: str, on_bad_row: OnBadRow) -> list[tuple[str, str]]:
-    """Place and source of every program.
+def read_programs(path: str | Path, column: str, on_bad_row: OnBadRow) -> list[Program]:
+    """Every program, parsed.
 
     Args:
         path: a ``.py`` file, a folder with such files, or a table with a column of programs.
@@ -36,7 +36,8 @@ def read_programs(path: str | Path, column: str, on_bad_row: OnBadRow) -> list[t
     else:
         texts = read_records(str(place), lambda row: _cell(row, column), str(place))
         found = [(f"{place}, row {number}", text) for number, text in enumerate(texts)]
-    bad = [where for where, source in found if Program.parse(source) is None]
+    programs = {where: Program.parse(source) for where, source in found}
+    bad = [where for where, program in programs.items() if program is None]
     if bad and on_bad_row == "error":
         raise ValueError(
             f"{bad[0]} is not Python of this interpreter's version ({len(bad)} of {len(found)}). Accepted "
@@ -44,7 +45,7 @@ def read_programs(path: str | Path, column: str, on_bad_row: OnBadRow) -> list[t
         )
     if bad:
         rank_zero_info(f"{path}: {len(bad)} of {len(found)} programs are not Python and are skipped")
-    return [(where, source) for where, source in found if where not in set(bad)]
+    return [program for program in programs.values() if program is not None]
 
 
 def _cell(row: Record, column: str) -> str:
@@ -58,14 +59,14 @@ def _text(file: Path) -> str:
         raise ValueError(f"{file} is not UTF-8: {error}.") from error
 
 
-def secrets_in(source: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[CodeCompletion]:
+def secrets_in(program: Program, patterns: Sequence[re.Pattern[str]]) -> Iterator[CodeCompletion]:
     """What patterns match, each in the function around it, or in the whole program where there is none.
 
     Args:
-        source: a program.
+        program: the program.
         patterns: regular expressions; a group, where there is one, is what must not be known, else the whole match.
     """
-    blocks = list(_functions(source))
+    source, blocks = program.source, list(_functions(program))
     for pattern in patterns:
         for found in pattern.finditer(source):
             start, end = found.span(1 if pattern.groups else 0)
@@ -76,9 +77,10 @@ def secrets_in(source: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Cod
                 yield CodeCompletion(text, answer, rest=rest)
 
 
-def functions_in(source: str) -> Iterator[CodeCompletion]:
+def functions_in(whole: Program) -> Iterator[CodeCompletion]:
     """Every function of a program: its head is shown, and the rest completed."""
-    for first, last in _functions(source):
+    source = whole.source
+    for first, last in _functions(whole):
         program = textwrap.dedent(source[source.rfind("\n", 0, first) + 1 : last].rstrip() + "\n")
         tree = Program.parse(program)
         if tree is None or not isinstance(definition := tree.tree.body[0], ast.FunctionDef | ast.AsyncFunctionDef):
@@ -88,27 +90,25 @@ def functions_in(source: str) -> Iterator[CodeCompletion]:
             yield CodeCompletion(program[:begin], program[begin:])
 
 
-def lines_in(source: str, first: int, last: int) -> CodeCompletion:
+def lines_in(program: Program, first: int, last: int) -> CodeCompletion:
     """Lines ``first`` to ``last`` of a program, from 1, after what stands before them.
 
     Raises:
         ValueError: if there are no such lines, or nothing stands before them.
     """
-    lines = source.splitlines(keepends=True)
+    lines = program.source.splitlines(keepends=True)
     if not 1 < first <= last <= len(lines):
         raise ValueError(f"lines={first}-{last}; accepted are lines from 2 to {len(lines)}, after something to show.")
     text, answer = "".join(lines[: first - 1]), "".join(lines[first - 1 : last])
     return CodeCompletion(text, answer, rest="".join(lines[last:]))
 
 
-def _functions(source: str) -> Iterator[tuple[int, int]]:
+def _functions(program: Program) -> Iterator[tuple[int, int]]:
     """Offsets of the outermost functions and methods."""
-    program = Program.parse(source)
-    waiting: list[ast.AST] = [] if program is None else list(program.tree.body)
+    waiting: list[ast.AST] = list(program.tree.body)
     while waiting:
         node = waiting.pop(0)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert program is not None
             yield program.span(node)
         elif isinstance(node, ast.ClassDef):
             waiting = [*node.body, *waiting]
