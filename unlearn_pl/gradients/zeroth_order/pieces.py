@@ -66,7 +66,9 @@ def pieces_of(runtime: Runtime) -> list[Piece]:
     runtime.mask(row)
     marks = [local(mark).ne(0) if mark is not None else None for mark in row]
     # One transfer for all parameters: a question per parameter would wait for the device as often.
-    whole = torch.stack([torch.as_tensor(False) if m is None else m.all().cpu() for m in marks]).tolist()
+    place = parameters[0].device
+    answers = [torch.zeros((), device=place, dtype=torch.bool) if m is None else m.all().to(place) for m in marks]
+    whole = torch.stack(answers).tolist()
     return [
         Piece(name, parameter, None if all_of_it else _positions(mark, name, parameter))
         for name, parameter, mark, all_of_it in zip(names, parameters, marks, whole, strict=True)
