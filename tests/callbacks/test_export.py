@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests import kit
 from unlearn_pl.callbacks import QAEvaluation, SavePretrained
 from unlearn_pl.callbacks.export.prompting import SAMPLES, prompting_of
-from unlearn_pl.callbacks.export.reload import check_reload, sample_logits
+from unlearn_pl.callbacks.export.reload import check_reload, output_of, text_probe
 from unlearn_pl.data import ChatTemplate, PlainTemplate, default_template
 from unlearn_pl.models import CausalLM, LoRA, save_pretrained, spec_of, train_tokenizer
 from unlearn_pl.modules import GradDiff
@@ -128,12 +128,13 @@ def test_the_system_message_of_training_is_named():
 
 def test_another_model_in_the_folder_is_found_out(tmp_path):
     model, ids = kit.model(), torch.arange(3, 13)
-    logits = sample_logits(model, ids)
+    probe = text_probe(model, spec_of(model), ids)
+    logits = output_of(probe, model)
     save_pretrained(kit.model(seed=1), tmp_path / "hf")
-    other = check_reload(tmp_path / "hf", logits, ids, model, spec_of(model))
+    other = check_reload(tmp_path / "hf", logits, probe, torch.float32)
     assert other.agrees is False
     assert "does NOT reload" in other.sentence
-    broken = check_reload(tmp_path / "nowhere", logits, ids, model, spec_of(model))
+    broken = check_reload(tmp_path / "nowhere", logits, probe, torch.float32)
     assert broken.agrees is None
     assert "could not be loaded" in broken.sentence
 
@@ -141,7 +142,7 @@ def test_another_model_in_the_folder_is_found_out(tmp_path):
 def test_a_broken_export_is_a_warning(tmp_path, monkeypatch):
     from unlearn_pl.callbacks import save_pretrained as module
 
-    def halved(model, directory, tokenizer, merge_lora):
+    def halved(model, directory, tokenizer, merge_lora, files):
         save_pretrained(kit.model(seed=3), directory, tokenizer, merge_lora)
 
     monkeypatch.setattr(module, "save_pretrained", halved)

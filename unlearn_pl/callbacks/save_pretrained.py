@@ -12,9 +12,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
 from unlearn_pl.callbacks.export.prompting import Prompting, prompting_of
-from unlearn_pl.callbacks.export.reload import TOKENS, Reload, check_reload, sample_logits
+from unlearn_pl.callbacks.export.reload import (
+    EXAMPLES,
+    TOKENS,
+    Probe,
+    Reload,
+    batch_probe,
+    check_reload,
+    output_of,
+    text_probe,
+)
 from unlearn_pl.data import UnlearningDataModule
-from unlearn_pl.models import LanguageSpec, check_export_directory, save_pretrained, spec_of
+from unlearn_pl.models import LanguageSpec, ModelSpec, check_export_directory, save_pretrained, spec_of
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.results import check_writable, weights_fingerprint
@@ -30,8 +39,8 @@ class SavePretrained(pl.Callback):
 
     The folder's ``README.md`` names method, data, metrics, limits, and how to prompt the model. A tokenizer without a
     chat template gets one that lays out questions as training did, so that the model answers in plain transformers.
-    At the end the folder is loaded again, on the CPU, and its logits are compared with those of the trained model. Of
-    an image classifier, the folder holds the weights and the ``README.md``; it is not loaded again.
+    At the end the folder is loaded again, on the CPU, and its logits are compared with those of the trained model. The
+    folder of an image classifier also says how images are normalized; its logits are compared on images of training.
 
     Attributes:
         prompting: the prompt format of training, after ``fit``; None without a tokenizer.
@@ -71,9 +80,10 @@ class SavePretrained(pl.Callback):
         template = data.template_in_use if isinstance(data, UnlearningDataModule) else None
         self.prompting = prompting_of(tokenizer, template) if tokenizer is not None and template else None
         exported = tokenizer if self.prompting is None else self.prompting.tokenizer
-        save_pretrained(model, directory, exported, self.merge_lora)
+        spec = pl_module.spec if isinstance(pl_module, ModelModule) else None
+        save_pretrained(model, directory, exported, self.merge_lora, files=spec.export_files() if spec else None)
         fingerprint = weights_fingerprint(model)
-        self.reload = self._checked(trainer, pl_module, directory, tokenizer) if self.check else None
+        self.reload = self._checked(trainer, model, _probe(model, spec, tokenizer, data)) if self.check else None
         if trainer.is_global_zero:
             card = model_card(pl_module, data, self.prompting, _metrics(trainer), self.reload, fingerprint)
             write_model_card(directory, card)
@@ -83,25 +93,32 @@ class SavePretrained(pl.Callback):
         """The folder to write."""
         return Path(self.directory or Path(trainer.default_root_dir) / "hf")
 
-    def _checked(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        directory: Path,
-        tokenizer: PreTrainedTokenizerBase | None,
-    ) -> Reload | None:
-        """Compare the export with the trained model and say so; None on other ranks than 0, and for other models."""
-        model = cast(nn.Module, pl_module.model)
-        if isinstance(pl_module, ModelModule) and not isinstance(pl_module.spec, LanguageSpec):
-            return None  # the comparison asks for the logits of a text
-        ids = _sample(model, tokenizer)
-        logits = sample_logits(model, ids)
+    def _checked(self, trainer: pl.Trainer, model: nn.Module, probe: Probe | None) -> Reload | None:
+        """Compare the export with the trained model and say so; None on other ranks than 0, and without a probe."""
+        if probe is None:
+            return None
+        expected = output_of(probe, model)
         if not trainer.is_global_zero:
             return None
-        spec = pl_module.spec if isinstance(pl_module, ModelModule) else spec_of(model)
-        reload = check_reload(directory, logits, ids, model, spec)
+        directory = self.path(trainer)
+        reload = check_reload(directory, expected, probe, next(model.parameters()).dtype)
         (rank_zero_info if reload.agrees else rank_zero_warn)(f"The export in {directory} {reload.sentence}.")
         return reload
+
+
+def _probe(
+    model: nn.Module,
+    spec: ModelSpec | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    data: pl.LightningDataModule | None,
+) -> Probe | None:
+    """What is compared: the logits of a text, or a field of the view of examples; None if there is neither."""
+    if spec is None or isinstance(spec, LanguageSpec):
+        return text_probe(model, spec or spec_of(model), _sample(model, tokenizer))
+    if spec.compared is None or not isinstance(data, StreamProvider):
+        return None
+    batches = data.sample(data.streams[0], EXAMPLES)
+    return batch_probe(spec, batches[0]) if batches else None
 
 
 def _tokenizer(data: pl.LightningDataModule | None) -> PreTrainedTokenizerBase | None:

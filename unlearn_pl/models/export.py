@@ -4,6 +4,7 @@ import copy
 import json
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -38,6 +39,7 @@ def save_pretrained(
     directory: str | Path,
     tokenizer: "PreTrainedTokenizerBase | None" = None,
     merge_lora: bool = True,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``model`` as a folder that ``from_pretrained`` reads; every rank must call it, and rank 0 writes.
 
@@ -51,6 +53,7 @@ def save_pretrained(
         directory: folder to write.
         tokenizer: saved in the same folder.
         merge_lora: merge the adapters into the weights and write a plain model; otherwise write the adapters alone.
+        files: further files of the folder, name to content; see :meth:`~unlearn_pl.models.ModelSpec.export_files`.
 
     Raises:
         ValueError: if ``directory`` holds anything but an earlier export, or holds the base model that the adapters
@@ -70,6 +73,8 @@ def save_pretrained(
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
                 _end_with_turn(folder, tokenizer)
+            for name, content in (files or {}).items():
+                (folder / name).write_text(content, encoding="utf-8")
     if distributed.is_initialized():
         distributed.barrier()  # no rank reads the folder or exits before it is complete
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +63,13 @@ class ModelSpec(Recorded, ABC):
     Attributes:
         name: name or path that the model is loaded from; None if there is none.
         saved_parts: substrings of the names of the weights that a checkpoint keeps; empty for all of them.
+        compared: field of the view, ``[B, ...]``, in which an exported model is compared with the trained one; None
+            for no comparison.
     """
 
     name: str | None = None
     saved_parts: Sequence[str] = ()
+    compared: ClassVar[str | None] = None
 
     @abstractmethod
     def build(self, precision_dtype: torch.dtype | None = None) -> nn.Module:
@@ -104,6 +107,21 @@ class ModelSpec(Recorded, ABC):
             NotImplementedError: for kinds of models without an evaluation.
         """
         raise NotImplementedError(f"{type(self).__name__} has no evaluation: write its method `evaluate`.")
+
+    def exported(self, folder: str) -> "ModelSpec":
+        """The specification that loads a model of this kind from the folder that it was exported to.
+
+        Args:
+            folder: as written by :func:`~unlearn_pl.models.save_pretrained`, with :meth:`export_files`.
+
+        Raises:
+            NotImplementedError: for kinds of models that do not say how.
+        """
+        raise NotImplementedError(f"{type(self).__name__} loads no exported model: write its method `exported`.")
+
+    def export_files(self) -> Mapping[str, str]:
+        """Further files of an exported model, such as settings of its inputs: name to content; by default none."""
+        return {}
 
     def check(self, model: nn.Module, needs: Mapping[str, Needs], longest: int) -> None:
         """Check that the model provides what the objectives need, for examples of this length; by default does nothing.

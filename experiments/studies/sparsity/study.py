@@ -89,7 +89,7 @@ ARMS: dict[str, ArmFactory] = {
     "l1 0.002": lambda problem: fine_tuned(L1Sparse(weight=0.002))(problem),
     "l1 0.003": lambda problem: fine_tuned(L1Sparse(weight=0.003))(problem),
     "l1 0.004": lambda problem: fine_tuned(L1Sparse(weight=0.004))(problem),
-    "l1 0.003 (subgradient)": lambda problem: fine_tuned(L1Sparse(weight=0.003, how="subgradient"))(problem),
+    "l1 0.004 (subgradient)": lambda problem: fine_tuned(L1Sparse(weight=0.004, how="subgradient"))(problem),
     "FT sparse": sparse_fine_tuned,
     "MOLLM": preset(MOLLM),
     "MOLLM with goals": with_goals,

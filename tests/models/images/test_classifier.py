@@ -162,22 +162,70 @@ def test_batch_normalization_is_warned_of_and_can_be_frozen():
     assert torch.equal(model[0].running_mean, torch.zeros(1))
 
 
-def test_an_export_is_what_the_next_run_starts_from(tmp_path):
+def exported(folder, spec, steps: int = 2):
+    """The callback and the module of a run that exports to ``folder``."""
     from tests import kit
     from tests.pictures import pictures
     from unlearn_pl.callbacks import ClassificationEvaluation, SavePretrained
     from unlearn_pl.modules import FineTuning
 
-    callbacks = [ClassificationEvaluation(), SavePretrained(str(tmp_path / "out"))]
-    module = FineTuning(classifier(), stream="train")
-    kit.trainer(max_steps=2, callbacks=callbacks, limit_val_batches=1.0).fit(module, pictures())
-    loaded = classifier(weights=str(tmp_path / "out")).build()
+    save, module = SavePretrained(str(folder)), FineTuning(spec, stream="train")
+    callbacks = [ClassificationEvaluation(), save]
+    kit.trainer(max_steps=steps, callbacks=callbacks, limit_val_batches=1.0).fit(module, pictures())
+    return save, module
+
+
+def test_an_export_is_what_the_next_run_starts_from(tmp_path):
+    folder = tmp_path / "out"
+    save, module = exported(folder, classifier())
+    assert save.reload.agrees
+    assert "reloads to the logits" in save.reload.sentence
+    loaded = classifier(weights=str(folder)).build()
     for name, parameter in module.model.named_parameters():
         assert torch.equal(dict(loaded.named_parameters())[name], parameter)
-    card = (tmp_path / "out" / "README.md").read_text()
+    card = (folder / "README.md").read_text()
     assert "MLP" in card
-    assert "pipeline" not in card
-    kit.trainer(max_steps=1, callbacks=[SavePretrained(str(tmp_path / "out"))]).fit(module, pictures())  # replaces it
+    assert "library_name: unlearn_pl" in card
+    assert "## How to load\n\nAs `unlearn_pl.models.ImageClassifier`" in card
+    assert save.reload.sentence in card
+    assert "answers" not in card
+    exported(folder, classifier(), steps=1)  # replaces it
+
+
+def test_a_broken_export_of_a_classifier_is_a_warning(tmp_path, monkeypatch):
+    from unlearn_pl.callbacks import save_pretrained as module
+
+    def other_weights(model, *arguments, **options):
+        save_pretrained(classifier(seed=5).build(), *arguments, **options)
+
+    save_pretrained = module.save_pretrained
+    monkeypatch.setattr(module, "save_pretrained", other_weights)
+    with pytest.warns(UserWarning, match="does NOT reload to the logits of the trained model"):
+        exported(tmp_path / "out", classifier())
+
+
+def test_an_export_keeps_how_images_are_normalized(tmp_path):
+    spec = classifier(mean=[0.3], std=[0.2])
+    save, module = exported(tmp_path / "out", spec)
+    assert save.reload.agrees
+    again = classifier(weights=str(tmp_path / "out"))
+    images = batch()
+    logits = spec.forward(module.model.eval(), images, frozenset()).logits
+    assert torch.equal(again.forward(again.build(), images, frozenset()).logits, logits)
+    assert classifier(weights=str(tmp_path / "out"), mean=[0.0], std=[1.0]).normalization == ([0.0], [1.0])
+
+
+def test_an_exported_folder_of_transformers_keeps_its_normalization(tmp_path):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = ViTConfig(image_size=6, patch_size=3, num_channels=1, num_labels=3, **sizes)
+    ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    (tmp_path / "vit" / "preprocessor_config.json").write_text('{"image_mean": [0.4], "image_std": [0.3]}')
+    save, _ = exported(tmp_path / "out", ImageClassifier(str(tmp_path / "vit")))
+    assert save.reload.agrees
+    assert ImageClassifier(str(tmp_path / "out")).normalization == ([0.4], [0.3])
+    assert "library_name: transformers" in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,35 @@
-"""``README.md`` of an exported model: method, data, metrics, limits, and how to prompt it."""
+"""``README.md`` of an exported model: method, data, metrics, limits, and how to use it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import lightning.pytorch as pl
 import yaml
+from torch import nn
+from transformers import PreTrainedModel
 
 import unlearn_pl
 from unlearn_pl.callbacks.export.prompting import Prompting
 from unlearn_pl.callbacks.export.reload import Reload
+from unlearn_pl.models import LanguageSpec, ModelSpec
+from unlearn_pl.models.adapters import has_adapter
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.printable import markdown_block, markdown_code, markdown_text
 from unlearn_pl.recording import class_path
 from unlearn_pl.results.atomic_file import atomic_file
 from unlearn_pl.types import StreamProvider
 
-LIMITS = """\
+TEXT_LIMITS = """\
 A lower probability of the forget answers does not show that they are gone: relearning on a few examples, rounding of
 the weights, other wordings or sampling may bring them back. `unlearn-pl attack` tries; nothing of the kind was part of
 this run. The metrics are of the questions named above, and say nothing about others. What the model knew apart from
 them, its license and its biases are those of the model that it was trained from."""
+LIMITS = """\
+A lower accuracy on what was to be forgotten does not show that it is gone: training on a few examples, or rounding of
+the weights, may bring it back, and membership may still show. Nothing of the kind was tried in this run. The metrics
+are of the data named above, and say nothing about other data. The license and the biases of the model are those of the
+model that it was trained from."""
 
 
 def model_card(
@@ -42,13 +52,15 @@ def model_card(
     """
     name = type(module).__name__
     base = module.model_name if isinstance(module, ModelModule) else None
+    spec = module.spec if isinstance(module, ModelModule) else None
+    of_text = spec is None or isinstance(spec, LanguageSpec)
     origin = f", from {markdown_code(base)}" if base else ""
     parts = [
-        "---\nlibrary_name: transformers\ntags: [unlearning]\n---",
+        f"---\nlibrary_name: {_library(module)}\ntags: [unlearning]\n---",
         f"# Trained with {name}",
         f"Written by unlearn_pl {unlearn_pl.__version__} after training with `{name}`{origin}.",
-        "## How to prompt",
-        _prompting(prompting),
+        "## How to prompt" if of_text else "## How to load",
+        _prompting(prompting) if of_text else _loading(cast(ModelSpec, spec)),
         "## Method",
         _method(module),
         "## Data",
@@ -56,7 +68,7 @@ def model_card(
         "## Metrics",
         _metrics(metrics),
         "## Limits",
-        LIMITS,
+        TEXT_LIMITS if of_text else LIMITS,
         "## Weights",
         f"SHA-256 of the weights before they were exported: `{fingerprint}`."
         + (f" This folder {reload.sentence}." if reload else ""),
@@ -87,6 +99,17 @@ prompt = tokenizer.apply_chat_template(
 answer = model.generate(**prompt, max_new_tokens=64, do_sample=False)
 print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
     return f"{shown}\n\nThe chat template of the tokenizer here does the same:\n\n{markdown_block(code, 'python')}"
+
+
+def _library(module: pl.LightningModule) -> str:
+    model = cast(nn.Module, module.model)
+    return "transformers" if isinstance(model, PreTrainedModel) or has_adapter(model) else "unlearn_pl"
+
+
+def _loading(spec: ModelSpec) -> str:
+    files = "".join(f" `{name}` holds the settings of its inputs." for name in spec.export_files())
+    name = type(spec).__name__
+    return f"As `unlearn_pl.models.{name}`, with the arguments of training and this folder for the weights.{files}"
 
 
 def _method(module: pl.LightningModule) -> str:

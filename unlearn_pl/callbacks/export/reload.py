@@ -1,5 +1,6 @@
-"""Check that an exported model reloads to the logits of the model that was trained."""
+"""Check that an exported model reloads to the outputs of the model that was trained."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from unlearn_pl.models import CausalLM, ModelSpec, evaluation_mode
+from unlearn_pl.types import Batch, Need
 
 TOKENS = 16
-"""Length of the sequence that both models read."""
+"""Length of the sequence that both language models read."""
+EXAMPLES = 4
+"""Number of examples that both models of another kind read."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Reload:
     """The outcome of the check.
 
     Attributes:
-        agrees: whether the logits are the same up to rounding; None if the folder could not be loaded.
+        agrees: whether the outputs are the same up to rounding; None if the folder could not be loaded.
         sentence: what was found, for people.
     """
 
@@ -27,52 +31,97 @@ class Reload:
     sentence: str
 
 
-@torch.no_grad()
-def sample_logits(model: nn.Module, ids: Tensor) -> Tensor:
-    """The logits of one sequence on the CPU, ``[T, V]`` fp32; every rank of a sharded model must call it.
+@dataclass(frozen=True)
+class Probe:
+    """What is compared.
+
+    Attributes:
+        field: name of the output.
+        output: a model's output on the same inputs, fp32, on the CPU; every rank of a sharded model must call it.
+        load: the model in a folder, with weights of a dtype.
+    """
+
+    field: str
+    output: Callable[[nn.Module], Tensor]
+    load: Callable[[Path, torch.dtype], nn.Module]
+
+
+def text_probe(model: nn.Module, spec: ModelSpec, ids: Tensor) -> Probe:
+    """The logits ``[T, V]`` of one sequence.
 
     Args:
         model: a causal language model of transformers.
+        spec: its specification.
         ids: ``[T]`` token ids.
     """
-    device = next(model.parameters()).device
+
+    def logits(model: nn.Module) -> Tensor:
+        output: Tensor = model(input_ids=ids[None].to(_device(model))).logits
+        return output[0]
+
+    return Probe("logits", logits, lambda folder, dtype: _language_model(folder, model, spec, dtype))
+
+
+def batch_probe(spec: ModelSpec, batch: Batch) -> Probe:
+    """The output on one batch that ``spec`` compares.
+
+    Args:
+        spec: a specification with ``compared``.
+        batch: a micro-batch on the CPU.
+    """
+    field = spec.compared
+    assert field is not None
+
+    def output(model: nn.Module) -> Tensor:
+        moved = {
+            name: value.to(_device(model)) if isinstance(value, Tensor) else value for name, value in batch.items()
+        }
+        value: Tensor = getattr(spec.forward(model, moved, frozenset({Need(field)})), field)
+        return value
+
+    return Probe(field, output, lambda folder, dtype: spec.exported(str(folder)).build(dtype))
+
+
+@torch.no_grad()
+def output_of(probe: Probe, model: nn.Module) -> Tensor:
+    """The output of ``model`` in evaluation mode, fp32, on the CPU."""
     with evaluation_mode(model), torch.compiler.set_stance("force_eager"):
-        logits: Tensor = model(input_ids=ids[None].to(device)).logits
-    return logits[0].float().cpu()
+        return probe.output(model).float().cpu()
 
 
-def check_reload(directory: Path, logits: Tensor, ids: Tensor, model: nn.Module, spec: ModelSpec) -> Reload:
+def check_reload(directory: Path, expected: Tensor, probe: Probe, dtype: torch.dtype) -> Reload:
     """Load the folder on the CPU, and compare.
 
     Args:
         directory: the exported folder.
-        logits: ``[T, V]`` those of the trained model, see :func:`sample_logits`.
-        ids: ``[T]`` the token ids that they belong to.
-        model: the trained model.
-        spec: its specification.
+        expected: output of the trained model, see :func:`output_of`.
+        probe: what is compared.
+        dtype: dtype of the trained weights.
     """
-    dtype = next(model.parameters()).dtype
     try:
         with isolate_rng():
-            again = _loaded(directory, model, spec, dtype if dtype.is_floating_point else torch.float32)
-            found = sample_logits(again, ids)
+            again = probe.load(directory, dtype if dtype.is_floating_point else torch.float32)
+            found = output_of(probe, again)
     except Exception as error:  # whatever keeps a user from loading the folder is what is to be told
         reason = " ".join(str(error).split())
-        return Reload(None, f"could not be loaded to check its logits ({type(error).__name__}: {reason})")
-    if found.shape != logits.shape:
-        return Reload(
-            False, f"has logits of the shape {list(found.shape)}; the trained model's are {list(logits.shape)}"
-        )
-    difference, largest = float((found - logits).abs().max()), float(logits.abs().max())
-    figures = f"largest difference {difference:.2g}, largest logit {largest:.2g}"
-    # A GPU and the CPU round differently; what is lost or mixed up changes logits by their own size.
+        return Reload(None, f"could not be loaded to check its {probe.field} ({type(error).__name__}: {reason})")
+    if found.shape != expected.shape:
+        shapes = f"{list(found.shape)}; the trained model's are {list(expected.shape)}"
+        return Reload(False, f"has {probe.field} of the shape {shapes}")
+    difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
+    figures = f"largest difference {difference:.2g}, largest value {largest:.2g}"
+    # A GPU and the CPU round differently; what is lost or mixed up changes outputs by their own size.
     coarse = torch.finfo(dtype if dtype.is_floating_point else torch.bfloat16).eps  # packed 4-bit weights are integers
     if difference <= max(1e-3, 16 * coarse) * max(largest, 1e-6):
-        return Reload(True, f"reloads to the logits of the trained model ({figures})")
-    return Reload(False, f"does NOT reload to the logits of the trained model ({figures})")
+        return Reload(True, f"reloads to the {probe.field} of the trained model ({figures})")
+    return Reload(False, f"does NOT reload to the {probe.field} of the trained model ({figures})")
 
 
-def _loaded(directory: Path, model: nn.Module, spec: ModelSpec, dtype: torch.dtype) -> nn.Module:
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _language_model(directory: Path, model: nn.Module, spec: ModelSpec, dtype: torch.dtype) -> nn.Module:
     """The model in the folder, as users load it; by its own class if transformers does not have it."""
     # FSDP2 puts a class of its own in front of the model's.
     own = next(cls for cls in type(model).__mro__ if not cls.__module__.startswith("torch."))

@@ -1,6 +1,7 @@
 """Specification of an image classifier."""
 
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from unlearn_pl.functional import greedy_matches, log_prob_moments
 from unlearn_pl.models.class_view import class_view
-from unlearn_pl.models.images.loading import load_pretrained, load_weights, normalization_of
+from unlearn_pl.models.images.loading import PREPROCESSING, load_pretrained, load_weights, normalization_of
 from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSpec
 from unlearn_pl.types import Batch, LanguageView, MeanOver, Needs
 
@@ -43,8 +44,9 @@ class ImageClassifier(ModelSpec):
         weights: a ``.safetensors`` file, or a folder with ``model.safetensors``, for the network; None for what
             ``network`` makes.
         seed: of the random weights that ``network`` makes.
-        mean: per channel, subtracted from the images; by default that of the folder, or none.
-        std: per channel, by which images are divided; by default that of the folder, or none.
+        mean: per channel, subtracted from the images; by default that in the folder of ``weights`` or ``network``, or
+            none.
+        std: per channel, by which images are divided; by default like ``mean``.
         freeze_statistics: keep the running statistics of batch normalization as they are, and normalize with them.
             Otherwise a step depends on how its examples are divided into micro-batches.
 
@@ -52,6 +54,8 @@ class ImageClassifier(ModelSpec):
         ValueError: if only one of mean and standard deviation is given, they differ in length, or a standard deviation
             is not positive.
     """
+
+    compared = "logits"
 
     def __init__(
         self,
@@ -72,7 +76,8 @@ class ImageClassifier(ModelSpec):
         self.weights = weights
         self.seed = seed
         given = (mean, std) if mean is not None and std is not None else None
-        self.normalization = given or (normalization_of(network) if isinstance(network, str) else None)
+        folders = [folder for folder in (weights, network) if isinstance(folder, str)]
+        self.normalization = given or next(filter(None, map(normalization_of, folders)), None)
         self.freeze_statistics = freeze_statistics
         self.name = weights or (network if isinstance(network, str) else None)
 
@@ -102,6 +107,23 @@ class ImageClassifier(ModelSpec):
             ValueError: naming labels that are no class of the model.
         """
         return class_view(self._logits(model, batch), batch["label"], batch["index"])
+
+    def exported(self, folder: str) -> "ImageClassifier":
+        """The classifier in an exported folder."""
+        of_transformers = isinstance(self.network, str)
+        return ImageClassifier(
+            folder if of_transformers else self.network,
+            weights=None if of_transformers else folder,
+            freeze_statistics=self.freeze_statistics,
+        )
+
+    def export_files(self) -> Mapping[str, str]:
+        """How images are normalized, as transformers writes it."""
+        if self.normalization is None:
+            return {}
+        mean, std = map(list, self.normalization)
+        settings = {"do_normalize": True, "image_mean": mean, "image_std": std}
+        return {PREPROCESSING: json.dumps(settings, indent=2) + "\n"}
 
     def count(self, batch: Batch, mean_over: MeanOver) -> Tensor:
         """Number of images, ``[]`` fp64."""

@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import nn
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, PREPROCESSING = "model.safetensors", "preprocessor_config.json"
 
 
 def load_pretrained(folder: str) -> nn.Module:
@@ -65,7 +65,7 @@ def load_weights(network: nn.Module, weights: str) -> None:
 def normalization_of(folder: str) -> tuple[Sequence[float], Sequence[float]] | None:
     """Mean and standard deviation per channel in the folder's ``preprocessor_config.json``; None if it has none."""
     try:
-        config = json.loads((Path(folder) / "preprocessor_config.json").read_text(encoding="utf-8"))
+        config = json.loads((Path(folder) / PREPROCESSING).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(config, dict) or not config.get("do_normalize", True):
