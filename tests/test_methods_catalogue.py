@@ -6,13 +6,16 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from lightning.pytorch import Callback
 from torch.optim import Optimizer
 
-from unlearn_pl import attribution, combiners, data, gradients, modules, objectives, optim
+from unlearn_pl import attribution, combiners, data, gradients, masks, modules, objectives, optim
 from unlearn_pl.attribution import Attribution
+from unlearn_pl.callbacks import sparsity
 from unlearn_pl.combiners import Combiner
 from unlearn_pl.data import Selector
 from unlearn_pl.gradients import GradientSource
+from unlearn_pl.masks import Pruned
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import Objective
@@ -24,6 +27,7 @@ SECTIONS: dict[str, list[tuple[ModuleType, type]]] = {
     "Combiners": [(combiners, Combiner)],
     "Weight attribution": [(attribution, Attribution)],
     "Data selection": [(data, Selector)],
+    "Sparsity": [(sparsity, Callback), (masks, Pruned)],
     "Gradient sources and optimizers": [(gradients, GradientSource), (optim, Optimizer)],
 }
 """Heading of a table to the packages whose exports it lists, with the base class of these."""

@@ -176,6 +176,11 @@ class PrunedByFile(Pruned):
 
     Raises:
         ValueError: before training, if the file is missing or damaged, was made for another model, or nothing is left.
+
+    References:
+        Sun et al., A Simple and Effective Pruning Approach for Large Language Models, ICLR 2024, arXiv 2306.11695
+        (Wanda); Jia et al., WAGLE: Strategic Weight Attribution for Effective and Modular Unlearning in Large Language
+        Models, NeurIPS 2024, arXiv 2410.17509 (the scores, by which it chooses what is trained and prunes nothing).
     """
 
     def __init__(self, path: str, inverse: bool = False, same_weights: bool = True) -> None:
