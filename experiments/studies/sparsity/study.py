@@ -30,7 +30,7 @@ from unlearn_pl.objectives import CausalLMLoss, RandomLabelLoss
 from unlearn_pl.optim import Constant
 
 FORGETTING_RATE = 0.005
-"""Learning rate of the arms that descend a forget loss: of .001, .002, .005 and .02, chosen on seed 0 for all of them."""
+"""Learning rate of the arms that descend a forget loss: of .001, .002, .005 and .02, chosen on seed 0 for all."""
 
 ArmFactory = Callable[[Problem], tuple[UnlearningModule, list[pl.Callback]]]
 LEVELS: dict[str, float | str] = {"one class": 0.01, "random rows": "holdout", "wrong labels": 0.05}
