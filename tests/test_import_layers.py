@@ -28,7 +28,7 @@ LAYERS = [
 REST = "all other files of the folder"
 ORDERS = {
     "functional": [{REST}, {"losses", "solvers", "evaluation"}],
-    "models": [{REST}, {"language", "images"}],
+    "models": [{REST}, {"language", "images"}, {"arithmetic"}],
     "data": [
         {"text"},
         {"sampling", "collate", "arguments"},

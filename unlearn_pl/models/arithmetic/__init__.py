@@ -1,0 +1,1 @@
+"""Arithmetic on the weights of whole models."""
