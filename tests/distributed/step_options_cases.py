@@ -16,6 +16,7 @@ from unlearn_pl.gradients import (
     ScatteredRows,
     SharpnessAware,
     SketchedRows,
+    UnlearningAware,
     combine,
     local,
 )
@@ -45,6 +46,8 @@ VARIANTS = {
     "rows": (Shrunk, {}),
     "sam": (MinNorm, {"gradient": SharpnessAware(0.3)}),
     "sam_sum": (Scalarization, {"gradient": SharpnessAware(0.3)}),
+    "aware": (MinNorm, {"gradient": UnlearningAware(0.3)}),
+    "rosu": (MinNorm, {"gradient": UnlearningAware(0.3, orthogonal=True)}),
     "dual": (MinNorm, {"optimizer": DUAL}),
     "dual_sum": (Scalarization, {"optimizer": DUAL}),
     "refresh": (MinNorm, {"refresh_every": 3}),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.gradients.test_replay import VOCAB, SequenceMean, TokenMean
 from tests.runtime import FakeRuntime, by_stream
-from unlearn_pl.gradients import FirstOrder, RandomSmoothing, Replay, SharpnessAware, window_of
+from unlearn_pl.gradients import FirstOrder, RandomSmoothing, Replay, SharpnessAware, UnlearningAware, window_of
 from unlearn_pl.gradients.sources.perturbation import shifted
 from unlearn_pl.types import IGNORE_INDEX, LanguageView, label_mask
 
@@ -88,7 +88,37 @@ def test_sharpness_aware_rows_are_gradients_up_the_forget_slope():
     assert torch.equal(case.table, theta)
     reference = case.replay()
     FirstOrder().rows(reference)
-    assert {k: v.item() for k, v in replay.losses.items()} == {k: v.item() for k, v in reference.losses.items()}
+    assert torch.equal(replay.readings[:, :2], reference.readings[:, :2])
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_unlearning_aware_rows_are_retain_gradients_where_forgetting_leads(orthogonal):
+    case = Quadratic()
+    theta = case.table.detach().clone()
+    plain = {name: case.gradient(name, theta) for name in case.objectives}
+    direction = plain["token"] + plain["sequence"]
+    if orthogonal:
+        direction = direction - (direction * plain["keep"]).sum() / plain["keep"].square().sum() * plain["keep"]
+        assert abs((direction * plain["keep"]).sum()) < 1e-12
+    there = theta - 0.5 * direction / direction.norm()
+    replay = case.replay()
+    rows = UnlearningAware(0.5, orthogonal).rows(replay)
+    assert list(rows) == ["token", "sequence", "keep"]
+    torch.testing.assert_close(rows["keep"][0], case.gradient("keep", there), rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(rows["keep"][0], plain["keep"], rtol=1e-3)
+    for name in ("token", "sequence"):
+        torch.testing.assert_close(rows[name][0], plain[name], rtol=1e-10, atol=1e-12)
+    assert torch.equal(case.table, theta)
+    reference = case.replay()
+    FirstOrder().rows(reference)
+    assert torch.equal(replay.readings[:, :2], reference.readings[:, :2])
+
+
+@pytest.mark.parametrize("roles", [("retain", "retain", "retain"), ("forget", "forget", "forget")])
+def test_unlearning_aware_needs_both_roles(roles):
+    case = Quadratic(roles)
+    plain, rows = FirstOrder().rows(case.replay()), UnlearningAware(0.5, True).rows(case.replay())
+    assert all(torch.equal(plain[name][0], rows[name][0]) for name in plain)
 
 
 def test_masked_weights_are_not_perturbed():
@@ -109,7 +139,7 @@ def test_masked_weights_are_not_perturbed():
 
 def test_a_weighted_sum_of_a_source_is_that_of_its_rows():
     weights = {"token": 0.3, "sequence": 2.0, "keep": -1.0}
-    for source in (SharpnessAware(rho=0.2), RandomSmoothing(sigma=0.1), FirstOrder()):
+    for source in (SharpnessAware(rho=0.2), RandomSmoothing(sigma=0.1), UnlearningAware(0.2, True), FirstOrder()):
         case = Quadratic()
         rows = source.rows(case.replay())
         expected = sum(weights[name] * rows[name][0] for name in weights)
@@ -138,12 +168,21 @@ def test_smoothing_averages_gradients_at_gaussian_weights():
     theta = case.table.detach().clone()
     source = RandomSmoothing(sigma=0.1, samples=3, seed=4)
     noises = [source._noise(case.replay(step=7), sample)[0] for sample in range(3)]
-    rows = source.rows(case.replay(step=7))
+    replay = case.replay(step=7)
+    rows = source.rows(replay)
     for name in ("token", "sequence"):
         expected = sum(case.gradient(name, theta + 0.1 * noise) for noise in noises) / 3
         torch.testing.assert_close(rows[name][0], expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(rows["keep"][0], case.gradient("keep", theta), rtol=1e-10, atol=1e-12)
     assert torch.equal(case.table, theta)
+    kept = []
+    for noise in noises:
+        with torch.no_grad():
+            case.table.copy_(theta + 0.1 * noise)
+        other = case.replay(step=7)
+        FirstOrder().rows(other)
+        kept.append(other.readings)
+    torch.testing.assert_close(replay.readings[:2, :2], torch.stack(kept).mean(0)[:2, :2])
     drawn = torch.cat([noise.flatten() for noise in noises])
     assert abs(drawn.mean()) < 4 / math.sqrt(drawn.numel())
     assert abs(drawn.std() - 1) < 4 / math.sqrt(2 * drawn.numel())
@@ -197,6 +236,8 @@ def test_autocast_does_not_remember_the_weights_before_the_shift():
 def test_radius_must_be_positive(rho):
     with pytest.raises(ValueError, match="rho is"):
         SharpnessAware(rho)
+    with pytest.raises(ValueError, match="rho is"):
+        UnlearningAware(rho)
     with pytest.raises(ValueError, match="sigma is"):
         RandomSmoothing(rho)
 

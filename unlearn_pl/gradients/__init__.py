@@ -27,6 +27,7 @@ from unlearn_pl.gradients.sources.random_smoothing import RandomSmoothing
 from unlearn_pl.gradients.sources.role_sums import RoleSums
 from unlearn_pl.gradients.sources.sharpness_aware import SharpnessAware
 from unlearn_pl.gradients.sources.sketched_rows import SketchedRows
+from unlearn_pl.gradients.sources.unlearning_aware import UnlearningAware
 from unlearn_pl.gradients.storage.bfloat16_rows import BFloat16Rows
 from unlearn_pl.gradients.storage.offloaded_rows import OffloadedRows
 from unlearn_pl.gradients.storage.row_storage import RowStorage
@@ -73,6 +74,7 @@ __all__ = [
     "SphereDirections",
     "StreamGroup",
     "SummedGradient",
+    "UnlearningAware",
     "WholeRows",
     "Window",
     "ZerothOrder",

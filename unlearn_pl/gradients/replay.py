@@ -1,7 +1,7 @@
 """Forward and backward passes over a window: a row or a sketch per objective, or the gradient of a weighted sum."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -169,10 +169,22 @@ class Replay:
 
     def norm(self, row: Row) -> float:
         """Euclidean norm of a row over all of its shards; the same on every rank."""
-        square = gramian([row])
+        return self.products([row]).sqrt().item()
+
+    def products(self, rows: Sequence[Row]) -> Tensor:
+        """Products ``g_i^T g_j`` of R rows over all of their shards, ``[R, R]`` fp64; the same on every rank."""
+        products = gramian(rows)
         if self.runtime.sharded:
-            torch.distributed.all_reduce(square)
-        return square.sqrt().item()
+            torch.distributed.all_reduce(products)
+        return products
+
+    @contextmanager
+    def readings_kept(self) -> Iterator[None]:
+        """Within the context objectives are run elsewhere; afterwards losses and progress are those of before."""
+        losses, progress = dict(self.losses), dict(self.progress)
+        yield
+        self.losses.update(losses)
+        self.progress.update(progress)
 
     def _losses_one_by_one(self, names: Sequence[str] | None) -> Iterator[tuple[str, bool, Tensor, bool]]:
         """Name, whether it is the last micro-batch, this rank's share ``[]`` of the loss, whether its graph is kept."""

@@ -47,16 +47,17 @@ class RandomSmoothing(RowSource):
         """One row per objective; the forget streams are run once per sample."""
         forget = replay.window.names_of("forget")
         rows = replay.rows(replay.window.names_of("retain"))
-        losses = dict.fromkeys(forget, torch.zeros(()))
+        losses, progress = (dict.fromkeys(forget, torch.zeros(())) for _ in range(2))
         for sample in range(self.samples):
             with shifted(replay.parameters, self._noise(replay, sample), self.sigma):
                 drawn = replay.rows(forget)
             for name, row in drawn.items():
                 rows[name] = sum_rows([rows[name], row]) if name in rows else row
                 losses[name] = losses[name] + replay.losses[name] / self.samples
+                progress[name] = progress[name] + replay.progress[name] / self.samples
         for name in forget:
             rows[name] = [None if g is None else g.div_(self.samples) for g in rows[name]]
-            replay.losses[name] = losses[name]
+            replay.losses[name], replay.progress[name] = losses[name], progress[name]
         return {name: rows[name] for name in replay.window.objectives}
 
     def _noise(self, replay: Replay, sample: int) -> Row:

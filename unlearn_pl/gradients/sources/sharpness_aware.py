@@ -18,7 +18,7 @@ class SharpnessAware(RowSource):
     Spread over all weights, the perturbation of each is tiny: of 1e8 weights in bfloat16, most do not change at all for
     ``rho = 0.01``, and much of the perturbation is lost. Train in ``bf16-mixed``, which keeps the weights in fp32.
 
-    Reported losses are those at ``theta``.
+    Reported losses and probabilities are those at ``theta``.
 
     Args:
         rho: radius of the ball, in the Euclidean norm of all trained weights.
@@ -44,11 +44,9 @@ class SharpnessAware(RowSource):
         rows = replay.rows()
         if not forget:
             return rows
-        losses = dict(replay.losses)
         direction = sum_rows([rows[name] for name in forget])
         length = replay.norm(direction)
         if 0 < length < math.inf:
-            with shifted(replay.parameters, direction, self.rho / length):
+            with replay.readings_kept(), shifted(replay.parameters, direction, self.rho / length):
                 rows.update(replay.rows(forget))
-            replay.losses.update(losses)
         return rows
