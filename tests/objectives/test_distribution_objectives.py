@@ -9,12 +9,14 @@ from tests.objectives.views import ALTERNATE_LENGTH, LENGTH, PROMPT, B, V, make_
 from unlearn_pl.objectives import (
     BoundedKLLoss,
     FLATLoss,
+    InvertedHingeLoss,
     JensenShannonLoss,
     LogitMarginLoss,
     MaxEntropyLoss,
     RefusalJensenShannonLoss,
     UNDIALLoss,
     UniformKLLoss,
+    UnilogitLoss,
 )
 from unlearn_pl.recording import record
 
@@ -26,6 +28,8 @@ PER_TOKEN = [
     BoundedKLLoss(skew=0.8, held_out=True),
     LogitMarginLoss(),
     JensenShannonLoss(),
+    UnilogitLoss(),
+    InvertedHingeLoss(),
 ]
 PAIRED = [RefusalJensenShannonLoss(), *(FLATLoss(divergence) for divergence in ("kl", "tv", "js", "pearson"))]
 OBJECTIVES = [*PER_TOKEN, *PAIRED]
@@ -62,6 +66,12 @@ def of_token(objective, logits, reference, label):
         case BoundedKLLoss():
             target = q if objective.held_out else uniform
             return kl(target, (1 - objective.skew) * target + objective.skew * p)
+        case UnilogitLoss():
+            others = p * (1 - one_hot)
+            teacher = one_hot / V + (1 - 1 / V) * others / others.sum()
+            return -(teacher * p.log()).sum().item()
+        case InvertedHingeLoss():
+            return 1 + p[label].item() - max(p[v].item() for v in range(V) if v != label)
         case LogitMarginLoss():
             return (logits.max() - logits.mean()).item() ** 2
         case JensenShannonLoss():
@@ -150,6 +160,41 @@ def test_undial_is_finished_where_the_student_is_the_teacher():
     assert leaf.grad.abs().max() < 1e-15
 
 
+def test_unilogit_pulls_by_the_difference_from_its_teacher_and_ends_at_chance():
+    logits, ref_logits, labels = make_tensors()
+    view = make_view(leaf := logits.clone().requires_grad_(), ref_logits, labels)
+    UnilogitLoss()(view).backward()
+    p = torch.softmax(logits[:, :-1], -1)[view.mask]
+    index = view.labels[view.mask].unsqueeze(-1)
+    teacher = p / (1 - p.gather(-1, index)) * (1 - 1 / V)
+    teacher = teacher.scatter(-1, index, 1 / V)
+    torch.testing.assert_close(leaf.grad[:, :-1][view.mask], (p - teacher) / len(p))
+    # Where the label is at chance, there is nothing left to do.
+    at_chance = logits.clone()
+    for b, t in zip(*view.mask.nonzero(as_tuple=True), strict=True):
+        row, label = at_chance[b, t], view.labels[b, t]
+        rest = torch.cat([row[:label], row[label + 1 :]]).logsumexp(0)
+        row[label] = rest - math.log(V - 1)
+    leaf = at_chance.requires_grad_()
+    UnilogitLoss()(make_view(leaf, ref_logits, labels)).backward()
+    assert leaf.grad.abs().max() < 1e-15
+
+
+def test_the_inverted_hinge_moves_the_label_down_and_one_other_token_up():
+    logits, ref_logits, labels = make_tensors()
+    view = make_view(leaf := logits.clone().requires_grad_(), ref_logits, labels)
+    InvertedHingeLoss()(view).backward()
+    for b, t in zip(*view.mask.nonzero(as_tuple=True), strict=True):
+        p, label = torch.softmax(logits[b, t], -1), view.labels[b, t]
+        other = max((v for v in range(V) if v != label), key=lambda v: p[v].item())
+        expected = torch.zeros(V, dtype=p.dtype)
+        expected[label] = p[label]
+        expected[other] = -p[other]
+        expected = expected - p * (p[label] - p[other])
+        torch.testing.assert_close(leaf.grad[b, t] * view.mask.sum(), expected)
+        assert leaf.grad[b, t, label] > 0 > leaf.grad[b, t, other]
+
+
 @pytest.mark.parametrize(
     ("cls", "stream", "role", "needs"),
     [
@@ -158,6 +203,8 @@ def test_undial_is_finished_where_the_student_is_the_teacher():
         (UniformKLLoss, "forget", "forget", {"logits"}),
         (BoundedKLLoss, "forget", "forget", {"logits"}),
         (LogitMarginLoss, "forget", "forget", {"logits"}),
+        (UnilogitLoss, "forget", "forget", {"logits"}),
+        (InvertedHingeLoss, "forget", "forget", {"logits"}),
         (JensenShannonLoss, "retain", "retain", {"logits", "ref_logits"}),
     ],
 )

@@ -10,7 +10,7 @@ from tests import kit
 from tests.objectives.views import LENGTH, PROMPT, B, V, make_tensors, make_view
 from unlearn_pl.models import CausalLM
 from unlearn_pl.models.language.forward import stream_forward
-from unlearn_pl.objectives import AdaptiveRMULoss, HiddenStateLoss, RMULoss
+from unlearn_pl.objectives import AdaptiveRMULoss, HiddenDistanceLoss, HiddenStateLoss, ReroutingLoss, RMULoss
 from unlearn_pl.recording import record
 from unlearn_pl.types import parse_needs
 
@@ -154,3 +154,63 @@ def test_what_the_engine_reads(cls, stream, role, needs):
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def of_states(objective, state, reference):
+    """The loss of one layer at one position."""
+    if isinstance(objective, ReroutingLoss):
+        cosine = (state @ reference) / (state.square().sum() * reference.square().sum()).sqrt()
+        return max(0.0, cosine.item())
+    return (state - reference).square().sum().sqrt().item()
+
+
+@pytest.mark.parametrize("cls", [ReroutingLoss, HiddenDistanceLoss])
+def test_several_layers_are_averaged(cls):
+    hidden, ref_hidden, labels = make_tensors()
+    view = make_view(hidden, ref_hidden, labels)
+    view.hidden[8], view.ref_hidden[8] = view.hidden[7].flip(-1) - 1, view.ref_hidden[7] + 0.5
+    scored = view.mask.nonzero().tolist()
+    for layers in ([7], [7, 8]):
+        objective = cls(layers)
+        terms = [
+            of_states(objective, view.hidden[layer][b, t], view.ref_hidden[layer][b, t])
+            for layer in layers
+            for b, t in scored
+        ]
+        assert objective(view).item() == pytest.approx(sum(terms) / len(terms), rel=1e-10)
+        assert {str(need) for need in parse_needs(objective.needs)} == {
+            f"{prefix}hidden.{layer}" for layer in layers for prefix in ("", "ref_")
+        }
+
+
+def test_rerouting_starts_at_1_and_ends_at_orthogonal_states():
+    hidden, _, labels = make_tensors()
+    leaf = hidden.clone().requires_grad_()
+    loss = ReroutingLoss([7])(make_view(leaf, hidden, labels))
+    assert loss.item() == pytest.approx(1)
+    opposed = make_view(leaf, -hidden, labels)
+    (gradient,) = torch.autograd.grad(ReroutingLoss([7])(opposed), leaf)
+    assert not gradient.any()
+
+
+def test_the_distance_is_at_rest_at_the_reference_and_pulls_with_the_same_force_elsewhere():
+    hidden, _, labels = make_tensors()
+    objective = HiddenDistanceLoss([7])
+    leaf = hidden.clone().requires_grad_()
+    objective(make_view(leaf, hidden, labels)).backward()
+    assert not leaf.grad.any()
+    near, far = (hidden + scale for scale in (1e-6, 1.0))
+    forces = []
+    for states in (near, far):
+        leaf = states.clone().requires_grad_()
+        objective(make_view(leaf, hidden, labels)).backward()
+        forces.append(leaf.grad)
+    torch.testing.assert_close(forces[0], forces[1], rtol=1e-6, atol=1e-9)
+    assert objective.zero_at_reference
+
+
+@pytest.mark.parametrize("layers", [[], [3, 3], [-1]])
+def test_layers_are_checked(layers):
+    for cls in (ReroutingLoss, HiddenDistanceLoss):
+        with pytest.raises(ValueError, match="layer"):
+            cls(layers)

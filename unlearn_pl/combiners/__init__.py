@@ -14,6 +14,7 @@ from unlearn_pl.combiners.graddrop import GradDrop
 from unlearn_pl.combiners.gramian_combiner import GramianCombiner
 from unlearn_pl.combiners.gru import GRU
 from unlearn_pl.combiners.hamu import HAMU
+from unlearn_pl.combiners.linear_ramp import LinearRamp
 from unlearn_pl.combiners.loss_combiner import LossCombiner
 from unlearn_pl.combiners.min_norm import MinNorm
 from unlearn_pl.combiners.ngdiff import NGDiff
@@ -40,6 +41,7 @@ __all__ = [
     "GoalBarrier",
     "GradDrop",
     "GramianCombiner",
+    "LinearRamp",
     "LossCombiner",
     "MinNorm",
     "NGDiff",

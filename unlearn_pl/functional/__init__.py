@@ -41,6 +41,7 @@ from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean
 from unlearn_pl.functional.losses.contrastive import info_nce
 from unlearn_pl.functional.losses.distribution import (
     cycled_labels,
+    inverted_hinge_loss,
     js_divergence,
     kl_from_uniform,
     kl_to_uniform,
@@ -48,10 +49,17 @@ from unlearn_pl.functional.losses.distribution import (
     one_hot_js_divergence,
     skewed_kl_divergence,
     undial_loss,
+    unilogit_loss,
 )
 from unlearn_pl.functional.losses.f_divergence import FDivergence, flat_losses, mean_probability
 from unlearn_pl.functional.losses.preference import dpo_loss, kto_loss, npo_loss, simnpo_loss
-from unlearn_pl.functional.losses.representation import control_vector, hidden_state_error, steering_target
+from unlearn_pl.functional.losses.representation import (
+    control_vector,
+    hidden_distance,
+    hidden_overlap,
+    hidden_state_error,
+    steering_target,
+)
 from unlearn_pl.functional.losses.token import kl_divergence, uce_loss
 from unlearn_pl.functional.losses.weighted_token import ceu_loss, satimp_loss, tnpo_loss, wga_loss
 from unlearn_pl.functional.solvers.dual_basis import dual_basis_weights
@@ -90,8 +98,11 @@ __all__ = [
     "gradient_norm_attack",
     "greedy_matches",
     "harmonic_mean",
+    "hidden_distance",
+    "hidden_overlap",
     "hidden_state_error",
     "info_nce",
+    "inverted_hinge_loss",
     "js_divergence",
     "kl_divergence",
     "kl_from_uniform",
@@ -135,6 +146,7 @@ __all__ = [
     "truth_ratio",
     "uce_loss",
     "undial_loss",
+    "unilogit_loss",
     "utility_score",
     "utility_truth_ratio",
     "wga_loss",

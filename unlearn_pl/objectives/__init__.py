@@ -9,7 +9,9 @@ from unlearn_pl.objectives.contrastive_loss import ContrastiveLoss
 from unlearn_pl.objectives.dpo_loss import DPOLoss
 from unlearn_pl.objectives.flat_loss import FLATLoss
 from unlearn_pl.objectives.gradient_ascent_loss import GradientAscentLoss
+from unlearn_pl.objectives.hidden_distance_loss import HiddenDistanceLoss
 from unlearn_pl.objectives.hidden_state_loss import HiddenStateLoss
+from unlearn_pl.objectives.inverted_hinge_loss import InvertedHingeLoss
 from unlearn_pl.objectives.jensen_shannon_loss import JensenShannonLoss
 from unlearn_pl.objectives.kl_divergence_loss import KLDivergenceLoss
 from unlearn_pl.objectives.kto_loss import KTOLoss
@@ -19,12 +21,14 @@ from unlearn_pl.objectives.npo_loss import NPOLoss
 from unlearn_pl.objectives.random_label_loss import RandomLabelLoss
 from unlearn_pl.objectives.refusal_jensen_shannon_loss import RefusalJensenShannonLoss
 from unlearn_pl.objectives.refusal_loss import RefusalLoss
+from unlearn_pl.objectives.rerouting_loss import ReroutingLoss
 from unlearn_pl.objectives.rmu_loss import RMULoss
 from unlearn_pl.objectives.satimp_loss import SatImpLoss
 from unlearn_pl.objectives.simnpo_loss import SimNPOLoss
 from unlearn_pl.objectives.tnpo_loss import TNPOLoss
 from unlearn_pl.objectives.undial_loss import UNDIALLoss
 from unlearn_pl.objectives.uniform_kl_loss import UniformKLLoss
+from unlearn_pl.objectives.unilogit_loss import UnilogitLoss
 from unlearn_pl.objectives.unlearning_cross_entropy_loss import UnlearningCrossEntropyLoss
 from unlearn_pl.objectives.wga_loss import WGALoss
 
@@ -37,7 +41,9 @@ __all__ = [
     "DPOLoss",
     "FLATLoss",
     "GradientAscentLoss",
+    "HiddenDistanceLoss",
     "HiddenStateLoss",
+    "InvertedHingeLoss",
     "JensenShannonLoss",
     "KLDivergenceLoss",
     "KTOLoss",
@@ -49,11 +55,13 @@ __all__ = [
     "RandomLabelLoss",
     "RefusalJensenShannonLoss",
     "RefusalLoss",
+    "ReroutingLoss",
     "SatImpLoss",
     "SimNPOLoss",
     "TNPOLoss",
     "UNDIALLoss",
     "UniformKLLoss",
+    "UnilogitLoss",
     "UnlearningCrossEntropyLoss",
     "WGALoss",
 ]

@@ -1,5 +1,7 @@
 """Names of the hidden-state fields that objectives need."""
 
+from collections.abc import Sequence
+
 
 def hidden_needs(layer: int, *, reference: bool) -> frozenset[str]:
     """Fields of the view that hold the hidden states of ``layer``.
@@ -16,3 +18,17 @@ def hidden_needs(layer: int, *, reference: bool) -> frozenset[str]:
         raise ValueError(f"layer is {layer}, but must be 0 (the embedding) or the number of a layer.")
     own = f"hidden.{layer}"
     return frozenset({own, f"ref_{own}"} if reference else {own})
+
+
+def needs_of_layers(layers: Sequence[int]) -> frozenset[str]:
+    """Fields of the view that hold the hidden states of several layers, of the model and of the reference model.
+
+    Args:
+        layers: entries of transformers' ``hidden_states``, see :func:`hidden_needs`.
+
+    Raises:
+        ValueError: if no layer is given, one is given twice, or is negative.
+    """
+    if not layers or len(set(layers)) < len(layers):
+        raise ValueError(f"layers are {list(layers)}; accepted: at least one, none of them twice.")
+    return frozenset[str]().union(*(hidden_needs(layer, reference=True) for layer in layers))

@@ -191,6 +191,64 @@ def undial_loss(logits: Tensor, ref_logits: Tensor, labels: Tensor, mask: Tensor
     return mean_or_zero(over_scored(value, mask, logits, ref_logits, labels))
 
 
+def unilogit_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """``-sum_v q(v) log p(v)`` with ``q`` the model's own ``p``, the label moved to ``1 / V``; mean over tokens.
+
+    In ``q``, the label's logit is such that the label is as likely as chance, and the others keep their ratios. No
+    gradient flows to ``q``; that with respect to the logits is ``p - q``.
+
+    Args:
+        logits: ``[B, T-1, V]`` of the model.
+        labels: ``[B, T-1]`` the token that each position predicts; only scored ones are read.
+        mask: ``[B, T-1]`` True where a position is scored.
+
+    Returns:
+        ``[]``, fp32 or better; 0, with a gradient of 0, when nothing is scored.
+
+    Example:
+        >>> logits, label = torch.zeros(1, 1, 4), torch.tensor([[0]])
+        >>> unilogit_loss(logits, label, torch.tensor([[True]]))  # at chance already: the entropy, log 4
+        tensor(1.3863)
+    """
+
+    def value(row: Tensor, label: Tensor) -> Tensor:
+        logps, index = torch.log_softmax(upcast(row), dim=-1), label.unsqueeze(-1)
+        size = logps.shape[-1]
+        others = logps.detach().scatter(-1, index, -torch.inf)
+        target = torch.log_softmax(others, dim=-1) + math.log1p(-1 / size)
+        target = target.scatter(-1, index, -math.log(size))
+        return -expected_value(target, logps)
+
+    return mean_or_zero(over_scored(value, mask, logits, labels))
+
+
+def inverted_hinge_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """``1 + p(y) - max_{v != y} p(v)`` of the label ``y``, mean over the scored tokens.
+
+    It ends where another token has all the probability, and its gradient concerns two tokens: the label falls, and the
+    most likely other one rises.
+
+    Args:
+        logits: ``[B, T-1, V]`` of the model.
+        labels: ``[B, T-1]`` the token that each position predicts; only scored ones are read.
+        mask: ``[B, T-1]`` True where a position is scored.
+
+    Returns:
+        ``[]`` in ``[0, 2]``, fp32 or better; 0, with a gradient of 0, when nothing is scored.
+
+    Example:
+        >>> inverted_hinge_loss(torch.zeros(1, 1, 4), torch.tensor([[0]]), torch.tensor([[True]]))
+        tensor(1.)
+    """
+
+    def value(row: Tensor, label: Tensor) -> Tensor:
+        probs, index = torch.softmax(upcast(row), dim=-1), label.unsqueeze(-1)
+        others = probs.scatter(-1, index, -1.0).amax(dim=-1)
+        return 1 + probs.gather(-1, index).squeeze(-1) - others
+
+    return mean_or_zero(over_scored(value, mask, logits, labels))
+
+
 def logit_margin_loss(logits: Tensor, mask: Tensor) -> Tensor:
     """``(max_v z(v) - mean_v z(v))^2`` of the logits ``z``, mean over the scored positions: 0 when they are all equal.
 

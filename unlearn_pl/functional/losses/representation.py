@@ -1,9 +1,10 @@
-"""Losses on hidden states: the distance from a random direction, or from given states."""
+"""Losses on hidden states: the distance from a random direction, or from given states, and what they share."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from unlearn_pl.functional.logprobs import upcast
+from unlearn_pl.functional.logprobs import mean_or_zero, upcast
 
 
 def control_vector(size: int, seed: int) -> Tensor:
@@ -61,3 +62,40 @@ def hidden_state_error(hidden: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     lengths = mask.sum(dim=-1, keepdim=True)
     shares = (mask.to(errors.dtype) / lengths.clamp(min=1))[mask]
     return (shares * errors).sum() / (lengths > 0).sum().clamp(min=1)
+
+
+def hidden_overlap(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """``max(0, cos(h_t, h_ref,t))``, mean over the scored positions: 0 where the states are orthogonal or opposed.
+
+    Args:
+        hidden: ``[B, T-1, D]`` hidden states.
+        reference: ``[B, T-1, D]`` those of the reference model.
+        mask: ``[B, T-1]`` True where a position is scored; the others are ignored, NaN included.
+
+    Returns:
+        ``[]`` in ``[0, 1]``, fp32 or better; 0, with a gradient of 0, when nothing is scored.
+
+    Example:
+        >>> hidden_overlap(torch.eye(2)[None], torch.ones(1, 2, 2), torch.tensor([[True, True]]))
+        tensor(0.7071)
+    """
+    return mean_or_zero(F.cosine_similarity(upcast(hidden[mask]), upcast(reference[mask]), dim=-1).relu())
+
+
+def hidden_distance(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """``|h_t - h_ref,t|``, mean over the scored positions.
+
+    Args:
+        hidden: ``[B, T-1, D]`` hidden states.
+        reference: ``[B, T-1, D]`` those of the reference model.
+        mask: ``[B, T-1]`` True where a position is scored; the others are ignored, NaN included.
+
+    Returns:
+        ``[]``, fp32 or better; 0, with a gradient of 0, when nothing is scored. The gradient is 0 where the states are
+        equal, too.
+
+    Example:
+        >>> hidden_distance(torch.ones(1, 2, 4), torch.zeros(1, 2, 4), torch.tensor([[True, False]]))
+        tensor(2.)
+    """
+    return mean_or_zero(torch.linalg.vector_norm(upcast(hidden[mask]) - upcast(reference[mask]), dim=-1))
