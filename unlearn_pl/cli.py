@@ -28,6 +28,7 @@ COMMANDS = {
     "recipes": "List the recipes that -c finds by name, or print one.",
     "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",
     "extrapolate": "Forget by weight arithmetic, away from a model trained on the forget set.",
+    "corrupt": "Put noise into the weights of an unlearned model, before it is distilled.",
 }
 """Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""
 

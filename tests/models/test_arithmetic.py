@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests import kit
 from unlearn_pl.models import save_pretrained, train_tokenizer
 from unlearn_pl.models.arithmetic.combine import combine_folders, extrapolated
+from unlearn_pl.models.arithmetic.noise import noised
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,39 @@ def test_the_folders_that_are_read_are_not_written(folders, tmp_path):
         combine_folders(*folders, tmp_path, extrapolated(1.0))
     with pytest.raises(ValueError, match=r"factor=nan; accepted: a finite number"):
         extrapolated(float("nan"))
+
+
+def test_noise_shrinks_weights_and_is_as_large_as_xaviers(folders, tmp_path):
+    combine_folders(folders[0], folders[0], tmp_path / "out", noised(0.4, 0.1, seed=3))
+    before, new = weights(folders[0]), weights(tmp_path / "out")
+    deviations = []
+    for name, tensor in before.items():
+        noise = (new[name].double() - 0.6 * tensor.double()) / (0.4 * 0.1)
+        if tensor.dim() < 2:
+            torch.testing.assert_close(new[name], 0.6 * tensor)
+            continue
+        bound = (6 / sum(tensor.shape)) ** 0.5
+        assert noise.abs().max() <= bound * 1.001
+        assert abs(noise.mean()) < 5 * bound / (3 * noise.numel()) ** 0.5
+        deviations.append((noise.std() / bound * 3**0.5).item())  # 1 for a uniform distribution
+    assert deviations == pytest.approx([1] * len(deviations), rel=0.1)
+
+
+def test_noise_depends_on_seed_and_name_alone(folders, tmp_path):
+    combine_folders(folders[0], folders[0], tmp_path / "first", noised(0.4, seed=3))
+    combine_folders(split(folders[0], tmp_path / "parts"), folders[0], tmp_path / "again", noised(0.4, seed=3))
+    combine_folders(folders[0], folders[0], tmp_path / "other", noised(0.4, seed=4))
+    first, again, other = (weights(tmp_path / name) for name in ("first", "again", "other"))
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+    assert any(not torch.equal(other[name], tensor) for name, tensor in first.items())
+    matrices = [name for name, tensor in first.items() if name.endswith("q_proj.weight")]
+    noise = [first[name] - 0.6 * weights(folders[0])[name] for name in matrices]
+    assert not torch.allclose(noise[0], noise[1])  # of one shape, in two layers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [((0.0,), "share=0.0"), ((1.1,), "share"), ((0.5, -1.0), "scale=-1")]
+)
+def test_noise_is_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        noised(*arguments)
