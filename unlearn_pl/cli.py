@@ -29,6 +29,7 @@ COMMANDS = {
     "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",
     "extrapolate": "Forget by weight arithmetic, away from a model trained on the forget set.",
     "corrupt": "Put noise into the weights of an unlearned model, before it is distilled.",
+    "sanitize": "Undo what unlearning did to retained inputs, after any method.",
 }
 """Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""
 
