@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from unlearn_pl.functional.logprobs import upcast
+from unlearn_pl.host_copies import true_positions
 
 
 def control_vector(size: int, seed: int) -> Tensor:
@@ -38,7 +39,7 @@ def steering_target(hidden: Tensor, seed: int, coefficient: float | Tensor) -> T
         ``[D]``, or ``[B, T-1, D]`` for one length per position; fp32 or better.
     """
     direction = control_vector(hidden.shape[-1], seed).to(torch.promote_types(hidden.dtype, torch.float32))
-    direction = direction.to(hidden.device)
+    direction = direction.to(hidden.device, non_blocking=True)
     return (coefficient.unsqueeze(-1) if isinstance(coefficient, Tensor) else coefficient) * direction
 
 
@@ -57,7 +58,8 @@ def hidden_state_error(hidden: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         >>> hidden_state_error(torch.ones(1, 2, 4), torch.zeros(4), torch.tensor([[True, False]]))
         tensor(1.)
     """
-    errors = (upcast(hidden[mask]) - upcast(target.expand_as(hidden)[mask])).square().mean(dim=-1)
+    scored = true_positions(mask).unbind(-1)
+    errors = (upcast(hidden[scored]) - upcast(target.expand_as(hidden)[scored])).square().mean(dim=-1)
     lengths = mask.sum(dim=-1, keepdim=True)
-    shares = (mask.to(errors.dtype) / lengths.clamp(min=1))[mask]
+    shares = (mask.to(errors.dtype) / lengths.clamp(min=1))[scored]
     return (shares * errors).sum() / (lengths > 0).sum().clamp(min=1)
