@@ -157,23 +157,30 @@ def synchronizations(setting: Setting) -> str:
     for objectives in setting.objectives:
         for loop in ("plain", "transformers.Trainer", "Scalarization", "MinNorm"):
             contestant = make_loop(loop, setting.task(objectives), setting.place)
-            counts = profiled(contestant, setting.place)
+            counts, lines = profiled(contestant, setting.place)
             _free()
-            rows.append([loop, objectives, *(f"{counts[name] / PROFILED:g}" for name in COUNTED)])
-        if setting.device == "cuda":
-            found = waiting_lines(make_loop("MinNorm", setting.task(objectives), setting.place))
-            _free()
-            lines = "; ".join(f"`{line}` {count}" for line, count in found.most_common(12)) or "none"
-            places.append(
-                f"MinNorm, K = {objectives}: lines at which a step waits for the GPU, and how often: {lines}."
-            )
-    note = "Per optimizer step. `item` counts those of tensors on the CPU, too, which wait for nothing."
-    return "\n\n".join([note, table(["loop", "K", *COUNTED.values()], rows), *places])
+            rows.append([loop, objectives, *(f"{counts[name] / PROFILED:g}" for name in COUNTED), *_of_lines(lines)])
+            if lines:
+                most = "; ".join(f"`{line}` {count}" for line, count in lines.most_common(12))
+                places.append(f"{loop}, K = {objectives}: lines at which a step waits, and how often: {most}.")
+    note = (
+        "Per optimizer step. `item` counts those of tensors on the CPU, too, which wait for nothing. `waits` are "
+        "PyTorch's warnings that the host waits for the GPU, on a GPU only; `own` those at lines of `unlearn_pl`: 1 is "
+        "the aim. transformers looks at the padding in every forward, whatever the loop."
+    )
+    return "\n\n".join([note, table(["loop", "K", *COUNTED.values(), "waits", "own"], rows), *places])
 
 
-def profiled(contestant: Contestant, device: torch.device) -> Counter[str]:
-    """How often each of ``COUNTED`` occurs in ``PROFILED`` steps."""
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+def _of_lines(lines: Counter[str] | None) -> list[str]:
+    if lines is None:
+        return ["", ""]
+    return [f"{lines.total()}", f"{sum(n for line, n in lines.items() if line.startswith('unlearn_pl/'))}"]
+
+
+def profiled(contestant: Contestant, device: torch.device) -> tuple[Counter[str], Counter[str] | None]:
+    """How often each of ``COUNTED`` occurs in ``PROFILED`` steps, and on a GPU, the lines at which one more waits."""
+    cuda = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     profiler, taken = profile(activities=activities), 0
 
     def watched(step_done: Callable[[], None]) -> None:
@@ -184,23 +191,8 @@ def profiled(contestant: Contestant, device: torch.device) -> Counter[str]:
                 profiler.start()
             if taken == BEFORE + PROFILED:
                 profiler.stop()
-            step_done()
-
-        contestant(look)
-
-    take_steps(watched, BEFORE + PROFILED)
-    return Counter({event.key: event.count for event in profiler.key_averages() if event.key in COUNTED})
-
-
-def waiting_lines(contestant: Contestant) -> Counter[str]:
-    """Lines of source at which one step waits for the GPU, by PyTorch's warnings."""
-    taken = 0
-
-    def watched(step_done: Callable[[], None]) -> None:
-        def look() -> None:
-            nonlocal taken
-            taken += 1
-            torch.cuda.set_sync_debug_mode("warn" if taken == BEFORE else "default")
+            if cuda:
+                torch.cuda.set_sync_debug_mode("warn" if taken == BEFORE + PROFILED else "default")
             step_done()
 
         contestant(look)
@@ -208,9 +200,16 @@ def waiting_lines(contestant: Contestant) -> Counter[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            take_steps(watched, BEFORE + 1)
+            take_steps(watched, BEFORE + PROFILED + cuda)
         finally:
-            torch.cuda.set_sync_debug_mode("default")
+            if cuda:
+                torch.cuda.set_sync_debug_mode("default")
+    counts = Counter({event.key: event.count for event in profiler.key_averages() if event.key in COUNTED})
+    return counts, lines_of(caught) if cuda else None
+
+
+def lines_of(caught: Sequence[warnings.WarningMessage]) -> Counter[str]:
+    """Lines of source of PyTorch's warnings that the host waits for the GPU."""
     waits = [each for each in caught if "synchroniz" in str(each.message)]
     return Counter(f"{_short(each.filename)}:{each.lineno}" for each in waits)
 

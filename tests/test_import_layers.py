@@ -9,6 +9,7 @@ import pytest
 from tests.source_tree import cycles, edges, imported, read_tree
 
 LAYERS = [
+    {"host_copies"},
     {"text_arguments", "masking", "printable", "views"},
     {"types", "recording", "recorded_paths", "upgrading"},
     {"functional", "results", "code"},

@@ -21,6 +21,7 @@ from unlearn_pl.views import (  # noqa: F401 - they are names of this module, to
     View,
     count_labels,
     label_mask,
+    labeled_rows,
     parse_needs,
 )
 

@@ -11,6 +11,8 @@ from typing import Literal, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
+from unlearn_pl.host_copies import on_both, true_positions
+
 IGNORE_INDEX = -100
 """Label of a position that is not scored (prompt, padding)."""
 
@@ -132,8 +134,20 @@ StreamView = LanguageView
 
 
 def label_mask(labels: Tensor) -> Tensor:
-    """True where ``labels [B, T]`` are scored, shifted to the positions that predict them: ``[B, T-1]``."""
-    return labels[:, 1:] != IGNORE_INDEX
+    """True where ``labels [B, T]`` are scored, shifted to the positions that predict them: ``[B, T-1]``.
+
+    If a copy of ``labels`` is kept on the host, one of the mask is kept as well.
+    """
+    return on_both(lambda given: given[:, 1:] != IGNORE_INDEX, labels)
+
+
+def labeled_rows(*masks: Tensor) -> Tensor:
+    """Numbers ``[R]`` of the rows that have a True entry in each of ``masks [B, T-1]``."""
+    return true_positions(on_both(_have_entries, *masks)).squeeze(-1)
+
+
+def _have_entries(*masks: Tensor) -> Tensor:
+    return torch.stack([mask.any(dim=-1) for mask in masks]).all(dim=0)
 
 
 def count_labels(mask: Tensor, mean_over: MeanOver) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import warnings
 from functools import cache
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from benchmarks import gpu_check as check
 from benchmarks.gpu_check_resume import Run, start_and_kill
-from benchmarks.gpu_check_sections import SECTIONS, SIZES, SkippedError, WrongError
+from benchmarks.gpu_check_sections import SECTIONS, SIZES, SkippedError, WrongError, lines_of
 from benchmarks.tiny_run import differing
 
 TINY = check.replace(SIZES["tiny"], device="cpu", rounds=1)
@@ -42,6 +43,18 @@ def test_the_profile_counts_what_waits():
     ]
     found = {row[1]: dict(zip(header, row, strict=True)) for row in rows}
     assert float(found["plain"]["nonzero"]) == 0 < float(found["MinNorm"]["item"])
+    assert found["MinNorm"]["own"] == found["MinNorm"]["waits"] == ""  # PyTorch warns on a GPU only
+
+
+def test_lines_that_wait_are_those_of_pytorchs_warnings():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    ((line, count),) = lines_of(caught).items()
+    assert line.startswith("tests/benchmarks/test_gpu_check.py:")
+    assert count == 2
 
 
 def test_a_killed_run_goes_on_to_the_same_weights():

@@ -4,13 +4,14 @@ import copy
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import distributed, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 from unlearn_pl.masks import ElementMask
-from unlearn_pl.models import LoRA, decoder_layers, generate, save_pretrained, shard, stream_forward
+from unlearn_pl.models import LoRA, decoder_layers, full_state_dict, generate, save_pretrained, shard, stream_forward
 from unlearn_pl.references import AdapterReference, FrozenReference, ReferenceContext
 from unlearn_pl.types import IGNORE_INDEX
 
@@ -130,3 +131,15 @@ def test_element_masks_follow_the_shards(tiny_model, mesh):
     for i, gradient in enumerate(row):
         expected = before[i] * keep if names[i] == name else before[i]
         assert torch.equal(gradient.full_tensor(), expected)
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_tied_weights_are_gathered_as_one(tiny_model, mesh, tie, tmp_path):
+    sharded = shard(tiny_model(tie=tie), mesh)
+    weights = full_state_dict(sharded)
+    assert (weights["lm_head.weight"] is weights["model.embed_tokens.weight"]) is tie
+    save_pretrained(sharded, tmp_path / "hf")
+    with safe_open(tmp_path / "hf" / "model.safetensors", "pt") as file:
+        assert ("lm_head.weight" in file.keys()) is not tie  # noqa: SIM118  it is no dictionary
+    tied = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    assert (tied.lm_head.weight is tied.model.embed_tokens.weight) is tie

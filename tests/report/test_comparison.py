@@ -65,7 +65,7 @@ def test_values_are_those_of_the_whole_data(comparison):
 def test_a_paired_difference_agrees_with_scipys_own_draws():
     ours, theirs = (np.array(list(scores(seed)["retain"]["probability"].values())) for seed in (2, 1))
     expected = stats.bootstrap(
-        (ours - theirs,), np.mean, confidence_level=0.9, n_resamples=4000, method="percentile", rng=1
+        (ours - theirs,), np.mean, confidence_level=0.9, n_resamples=4000, method="percentile", random_state=1
     ).confidence_interval
     runs = {"one": results(1, None), "two": results(2, None)}
     only = {n: replace(r, benchmark="other", per_example={"retain": r.per_example["retain"]}) for n, r in runs.items()}

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unlearn_pl.host_copies import on_host
+
 
 class ExampleRandom:
     """A stream of random numbers per example, for losses that draw noise, timesteps or views.
@@ -24,15 +26,15 @@ class ExampleRandom:
 
     def __init__(self, seeds: Tensor) -> None:
         self._device = seeds.device
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
+        self._generators = [torch.Generator().manual_seed(seed) for seed in on_host(seeds).tolist()]
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal numbers ``[B, *shape]``."""
         # In fp64, so that every type of weights sees the same numbers.
         drawn = [torch.randn(tuple(shape), generator=g, dtype=torch.float64) for g in self._generators]
-        return torch.stack(drawn).to(self._device, dtype)
+        return torch.stack(drawn).to(self._device, dtype, non_blocking=True)
 
     def integers(self, high: int) -> Tensor:
         """Integers from 0 to ``high - 1``, ``[B]``."""
         drawn = [torch.randint(high, (), generator=g) for g in self._generators]
-        return torch.stack(drawn).to(self._device)
+        return torch.stack(drawn).to(self._device, non_blocking=True)

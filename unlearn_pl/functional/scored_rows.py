@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from unlearn_pl.host_copies import true_positions
+
 ROWS = 64
 """Positions per chunk; for a typical vocabulary, one fp32 chunk of logits fits in the CPU cache."""
 
@@ -51,14 +53,14 @@ def over_scored(
             "A gradient flows to the first logits only, but another argument requires one. "
             "Detach it, or compute it under torch.no_grad()."
         )
-    positions = None if mask is None else mask.nonzero()
+    positions = None if mask is None else true_positions(mask)
     values: Tensor = _OverScored.apply(value, gradient or _derivative(value), positions, logits, *fields)
     return values
 
 
 def row_chunks(mask: Tensor) -> Iterator[tuple[slice, Index]]:
     """The True entries of ``mask [...]`` in chunks: their range among all N, and the index that selects them."""
-    positions = mask.nonzero()
+    positions = true_positions(mask)
     return _chunks(len(positions), positions)
 
 

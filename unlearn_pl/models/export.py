@@ -26,12 +26,21 @@ def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """The whole weights of ``model`` on the CPU, gathered from all ranks: name to ``[...]``.
 
     Every rank must call it; only rank 0 gets the weights, the others an empty dictionary. Weights that are on the
-    CPU already are not copied.
+    CPU already are not copied, and tied ones are one tensor.
     """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    return cast(dict[str, Tensor], get_model_state_dict(model, options=options))
+    return _tied_again(model, cast(dict[str, Tensor], get_model_state_dict(model, options=options)))
+
+
+def _tied_again(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``weights`` with one tensor for all names of a parameter: each name was gathered for itself."""
+    of_parameter: dict[nn.Parameter, Tensor] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if name in weights:
+            weights[name] = of_parameter.setdefault(parameter, weights[name])
+    return weights
 
 
 def save_pretrained(

@@ -1,10 +1,11 @@
 """Batches of plain data loaders, split into micro-batches."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
+from unlearn_pl.host_copies import on_both
 from unlearn_pl.types import Batch, Window
 
 
@@ -36,4 +37,7 @@ def _split(given: Batch | Sequence[Batch], size: int | None) -> Sequence[Batch]:
 
 
 def _part(values: Tensor | Sequence[object], start: int, size: int) -> object:
-    return values[start : start + size]
+    def part(whole: Any) -> Any:
+        return whole[start : start + size]
+
+    return on_both(part, values) if isinstance(values, Tensor) else part(values)

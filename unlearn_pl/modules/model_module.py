@@ -15,6 +15,7 @@ from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, s
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules.checkpoints.guarding import announce_own_io, check_whole, guard_checkpoints
 from unlearn_pl.modules.lightning_internals import (
+    TransferringModule,
     attached_datamodule,
     attached_trainer,
     buffers_keep_their_type,
@@ -25,6 +26,7 @@ from unlearn_pl.modules.lightning_internals import (
 )
 from unlearn_pl.modules.old_checkpoints import load_with_record
 from unlearn_pl.modules.safety.recorded_classes import check_record
+from unlearn_pl.modules.transfer import keep_batch_on_host
 from unlearn_pl.recorded_paths import check_local, check_no_hparams_file
 from unlearn_pl.recording import Recorded, arguments_of, check_given_again, class_path, record
 from unlearn_pl.results.checkpoint_file import read_checkpoint
@@ -32,7 +34,7 @@ from unlearn_pl.types import Batch, Detail, InitialModel, Needs, Reads, Score, S
 from unlearn_pl.upgrading import upgraded
 
 
-class ModelModule(Recorded, StreamReader, pl.LightningModule):
+class ModelModule(Recorded, StreamReader, TransferringModule):
     """Owns a model of any kind and evaluates it; subclasses train it.
 
     Everything that depends on the kind of model is in its :class:`~unlearn_pl.models.ModelSpec`.
@@ -80,6 +82,10 @@ class ModelModule(Recorded, StreamReader, pl.LightningModule):
         if isinstance(trainer, pl.Trainer):
             guard_checkpoints(trainer)
             end_on_all_ranks_together(trainer)
+
+    def after_transfer(self, given: object, moved: object) -> None:
+        """Keep on the host what it knows of a batch, so that a step need not ask the device."""
+        keep_batch_on_host(self, given, moved)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Let the Trainer load checkpoints from files only, and check them; this is Lightning's first hook.

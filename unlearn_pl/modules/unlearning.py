@@ -27,6 +27,7 @@ from unlearn_pl.modules.fitting.lightning_callbacks import check_callbacks
 from unlearn_pl.modules.fitting.memory import memory_errors_explained
 from unlearn_pl.modules.fitting.momentum import default_optimizer
 from unlearn_pl.modules.fitting.optimization import made_optimization, optimization
+from unlearn_pl.modules.fitting.outputs import lock_checkpoint_folders
 from unlearn_pl.modules.fitting.progress import report
 from unlearn_pl.modules.fitting.run import Run
 from unlearn_pl.modules.lightning_internals import attached_trainer, correct_loop_progress, read_optimizers
@@ -286,6 +287,7 @@ class UnlearningModule(ModelModule):
         self._reset_descent()
         self._learning_rates.reset()
         self._run.reset()
+        lock_checkpoint_folders(self.trainer)
         if (data := self.stream_data) is not None:
             check_streams(self.streams_read, data.streams)
             _ = data.micro_batches_per_step

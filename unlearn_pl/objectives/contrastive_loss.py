@@ -7,7 +7,7 @@ from torch import Tensor
 from unlearn_pl.functional.losses.contrastive import info_nce, pooled
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.objectives.layers import hidden_needs
-from unlearn_pl.types import LanguageView
+from unlearn_pl.types import LanguageView, labeled_rows
 
 
 class ContrastiveLoss(Objective):
@@ -58,7 +58,7 @@ class ContrastiveLoss(Objective):
                 "ContrastiveLoss was given a micro-batch of one row, which has no negatives. Accepted: "
                 "micro_batch_size=2 or more."
             )
-        labeled = rows.mask.any(dim=-1) & views.mask.any(dim=-1)
+        labeled = labeled_rows(rows.mask, views.mask)
         anchors, positives = (pooled(view.hidden[self.layer], view.mask)[labeled] for view in (rows, views))
         if len(anchors) < 2:  # no negatives: a loss and a gradient of zero
             return 0.0 * (rows.hidden[self.layer].sum() + views.hidden[self.layer].sum()).float()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import dpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import LanguageView
+from unlearn_pl.types import LanguageView, labeled_rows
 
 
 class DPOLoss(Objective):
@@ -44,7 +44,7 @@ class DPOLoss(Objective):
         """The mean DPO loss of the pairs whose alternate answer has labels, ``[]``."""
         assert alternate.ref_logps is not None
         assert forget.ref_logps is not None
-        scored = alternate.mask.any(dim=-1)
+        scored = labeled_rows(alternate.mask)
         chosen, ref_chosen = alternate.logps.sum(-1)[scored], alternate.ref_logps.sum(-1)[scored]
         rejected, ref_rejected = forget.logps.sum(-1)[scored], forget.ref_logps.sum(-1)[scored]
         return dpo_loss(chosen, ref_chosen, rejected, ref_rejected, self.beta)

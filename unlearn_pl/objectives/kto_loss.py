@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import kto_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import LanguageView
+from unlearn_pl.types import LanguageView, labeled_rows
 
 
 class KTOLoss(Objective):
@@ -47,6 +47,6 @@ class KTOLoss(Objective):
         """The mean KTO loss of the pairs whose alternate answer has labels, ``[]``."""
         assert alternate.ref_logps is not None
         assert forget.ref_logps is not None
-        scored = alternate.mask.any(dim=-1)
+        scored = labeled_rows(alternate.mask)
         reference_point = (alternate.logps - alternate.ref_logps).sum(-1)[scored]
         return kto_loss(forget.logps.sum(-1)[scored], forget.ref_logps.sum(-1)[scored], reference_point, self.beta)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import npo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import LanguageView
+from unlearn_pl.types import LanguageView, labeled_rows
 
 
 class NPOLoss(Objective):
@@ -42,5 +42,5 @@ class NPOLoss(Objective):
     def loss(self, view: LanguageView) -> Tensor:
         """The mean NPO loss, ``[]``."""
         assert view.ref_logps is not None
-        scored = view.mask.any(dim=-1)
+        scored = labeled_rows(view.mask)
         return npo_loss(view.logps.sum(-1)[scored], view.ref_logps.sum(-1)[scored], self.beta)

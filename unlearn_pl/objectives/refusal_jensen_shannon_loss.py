@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from unlearn_pl.functional import cycled_labels, label_log_probs, one_hot_js_divergence
+from unlearn_pl.host_copies import on_both
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.types import LanguageView
 
@@ -45,12 +46,17 @@ class RefusalJensenShannonLoss(Objective):
     def loss(self, forget: LanguageView, alternate: LanguageView) -> Tensor:
         """The mean divergence in nats, ``[]``; an answer without a refusal counts as 0."""
         assert forget.logits is not None
-        cycle = alternate.mask if self.with_end else _without_end(alternate.mask)
-        used = forget.mask & cycle.any(dim=-1, keepdim=True)
+        cycle = alternate.mask if self.with_end else on_both(_without_end, alternate.mask)
+        used = on_both(_with_targets, forget.mask, cycle)
         targets = cycled_labels(alternate.labels, cycle, forget.mask)
         logps = label_log_probs(forget.logits, targets, used)
         # Where nothing is scored, a log-probability of 0 is a divergence of 0.
         return one_hot_js_divergence(logps.new_zeros(used.shape).masked_scatter(used, logps), forget.mask)
+
+
+def _with_targets(mask: Tensor, cycle: Tensor) -> Tensor:
+    """``mask [B, T]`` in the rows for which ``cycle [B, T']`` has an entry."""
+    return mask & cycle.any(dim=-1, keepdim=True)
 
 
 def _without_end(mask: Tensor) -> Tensor:

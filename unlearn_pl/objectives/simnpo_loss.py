@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unlearn_pl.functional import simnpo_loss
 from unlearn_pl.objectives.base import Objective
-from unlearn_pl.types import LanguageView
+from unlearn_pl.types import LanguageView, labeled_rows
 
 
 class SimNPOLoss(Objective):
@@ -43,6 +43,5 @@ class SimNPOLoss(Objective):
 
     def loss(self, view: LanguageView) -> Tensor:
         """The mean SimNPO loss, ``[]``."""
-        lengths = view.mask.sum(dim=-1)
-        scored = lengths > 0
-        return simnpo_loss(view.logps.sum(-1)[scored], lengths[scored], self.beta, self.delta)
+        scored = labeled_rows(view.mask)
+        return simnpo_loss(view.logps.sum(-1)[scored], view.mask.sum(-1)[scored], self.beta, self.delta)

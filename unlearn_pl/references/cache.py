@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unlearn_pl.host_copies import on_host
 from unlearn_pl.references.context import TokenExample
 from unlearn_pl.results.sealed_tensors import check_sealed, facts_of, open_sealed, write_sealed
 from unlearn_pl.types import TokenBatch
@@ -100,8 +101,10 @@ def key_of(example: TokenExample) -> Key:
 
 def keys_of(batch: TokenBatch) -> list[Key]:
     """The keys of the B examples of ``batch``, whatever their padding."""
-    lengths = batch["attention_mask"].sum(dim=-1).tolist()
-    columns = (batch["index"].tolist(), batch["input_ids"].tolist(), batch["labels"].tolist(), lengths)
+    index, input_ids, labels, attended = (
+        on_host(batch[name]) for name in ("index", "input_ids", "labels", "attention_mask")
+    )
+    columns = (index.tolist(), input_ids.tolist(), labels.tolist(), attended.sum(dim=-1).tolist())
     return [_key(index, ids[:n], labels[:n]) for index, ids, labels, n in zip(*columns, strict=True)]
 
 

@@ -121,7 +121,7 @@ class CachedReference(Reference):
         if REF_LOGPS not in parse_needs(needs):
             return {}
         mask = label_mask(batch["labels"])
-        logps = self._rows(stream, batch)["logps"].to(mask.device)
+        logps = self._rows(stream, batch)["logps"].to(mask.device, non_blocking=True)
         return {"ref_logps": logps.new_zeros(mask.shape).masked_scatter(mask, logps)}
 
     @torch.no_grad()
@@ -131,7 +131,9 @@ class CachedReference(Reference):
             return
         assert isinstance(view, LanguageView)
         assert view.logits is not None
-        rows = {name: values.to(view.logits.device) for name, values in self._rows(stream, batch).items()}
+        rows = {
+            name: values.to(view.logits.device, non_blocking=True) for name, values in self._rows(stream, batch).items()
+        }
         known = TopK(rows["tokens"].long(), rows["top_logps"], rows["rest"])
         dtype = torch.promote_types(view.logits.dtype, torch.float32)
         view.ref_logits = torch.zeros_like(view.logits, dtype=dtype)

@@ -78,3 +78,11 @@ def test_a_hub_that_cannot_be_reached_is_named_in_one_line(tmp_path, monkeypatch
     (tmp_path / "owner" / "name").mkdir(parents=True)
     with pytest.raises(ValueError, match="The folder 'owner/name' holds no model"):
         load_tokenizer("owner/name")
+
+
+def test_a_folder_without_a_tokenizer_is_an_error_and_not_an_empty_tokenizer(tiny_model, tokenizer, tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="tokenizer"):
+        load_tokenizer(str(tmp_path))
+    tokenizer.save_pretrained(tmp_path)
+    assert len(load_tokenizer(str(tmp_path))) == len(tokenizer)

@@ -50,6 +50,13 @@ def test_a_second_run_is_an_error_until_the_first_is_killed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, OSError, KeyError])
+def test_an_error_inside_comes_out_as_it_is(tmp_path, error):
+    with pytest.raises(error, match="inside"), locked_folder(tmp_path, "fit"):
+        raise error("inside")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_lock_is_the_first_ranks(tmp_path, monkeypatch):
     from lightning.pytorch.utilities import rank_zero_only
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn_pl.functional.logprobs import mean_or_zero, upcast
+from unlearn_pl.host_copies import true_positions
 
 
 def control_vector(size: int, seed: int) -> Tensor:
@@ -39,7 +40,7 @@ def steering_target(hidden: Tensor, seed: int, coefficient: float | Tensor) -> T
         ``[D]``, or ``[B, T-1, D]`` for one length per position; fp32 or better.
     """
     direction = control_vector(hidden.shape[-1], seed).to(torch.promote_types(hidden.dtype, torch.float32))
-    direction = direction.to(hidden.device)
+    direction = direction.to(hidden.device, non_blocking=True)
     return (coefficient.unsqueeze(-1) if isinstance(coefficient, Tensor) else coefficient) * direction
 
 
@@ -58,9 +59,10 @@ def hidden_state_error(hidden: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         >>> hidden_state_error(torch.ones(1, 2, 4), torch.zeros(4), torch.tensor([[True, False]]))
         tensor(1.)
     """
-    errors = (upcast(hidden[mask]) - upcast(target.expand_as(hidden)[mask])).square().mean(dim=-1)
+    scored = true_positions(mask).unbind(-1)
+    errors = (upcast(hidden[scored]) - upcast(target.expand_as(hidden)[scored])).square().mean(dim=-1)
     lengths = mask.sum(dim=-1, keepdim=True)
-    shares = (mask.to(errors.dtype) / lengths.clamp(min=1))[mask]
+    shares = (mask.to(errors.dtype) / lengths.clamp(min=1))[scored]
     return (shares * errors).sum() / (lengths > 0).sum().clamp(min=1)
 
 
@@ -79,7 +81,8 @@ def hidden_overlap(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
         >>> hidden_overlap(torch.eye(2)[None], torch.ones(1, 2, 2), torch.tensor([[True, True]]))
         tensor(0.7071)
     """
-    return mean_or_zero(F.cosine_similarity(upcast(hidden[mask]), upcast(reference[mask]), dim=-1).relu())
+    scored = true_positions(mask).unbind(-1)
+    return mean_or_zero(F.cosine_similarity(upcast(hidden[scored]), upcast(reference[scored]), dim=-1).relu())
 
 
 def hidden_distance(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
@@ -98,4 +101,5 @@ def hidden_distance(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
         >>> hidden_distance(torch.ones(1, 2, 4), torch.zeros(1, 2, 4), torch.tensor([[True, False]]))
         tensor(2.)
     """
-    return mean_or_zero(torch.linalg.vector_norm(upcast(hidden[mask]) - upcast(reference[mask]), dim=-1))
+    scored = true_positions(mask).unbind(-1)
+    return mean_or_zero(torch.linalg.vector_norm(upcast(hidden[scored]) - upcast(reference[scored]), dim=-1))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from unlearn_pl.functional.logprobs import expected_value, masked_mean, upcast
+from unlearn_pl.host_copies import on_both, true_positions
 
 
 def wga_loss(logps: Tensor, mask: Tensor, beta: float = 1.0) -> Tensor:
@@ -103,7 +104,7 @@ def ceu_loss(logits: Tensor, labels: Tensor, mask: Tensor, ignore_first_n: int =
     References:
         Yang, CE-U: Cross Entropy Unlearning, 2025, arXiv 2503.01224.
     """
-    used = mask & (mask.cumsum(dim=-1) > ignore_first_n)
+    used = true_positions(on_both(lambda given: given & (given.cumsum(dim=-1) > ignore_first_n), mask)).unbind(-1)
     logps = torch.log_softmax(upcast(logits[used]), dim=-1)
     # From logits without the label, not by division by 1 - p, which is 0 where the model is certain of the label.
     others = logps.detach().scatter(-1, labels[used].unsqueeze(-1), -torch.inf)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unlearn_pl.functional import label_log_probs
+from unlearn_pl.host_copies import true_positions
 from unlearn_pl.types import LanguageView, Need, TokenBatch, label_mask, parse_needs
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def stream_forward(
     layers = sorted(need.layer for need in own if need.field == "hidden" and need.layer is not None)
     with_logits = Need("logits") in own
     values = logits = None
-    scored = mask.nonzero(as_tuple=True)  # computed once for states, labels and statistics: it waits for the GPU
+    scored = true_positions(mask).unbind(-1)
     wanted = (mask if statistics_of is None else mask & statistics_of.unsqueeze(-1))[scored]
 
     def values_of(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:

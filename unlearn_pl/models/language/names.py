@@ -118,6 +118,14 @@ def _tokenizer(
         trust_remote_code=trust_remote_code,
         **({} if revision is None else {"revision": revision}),
     )
+    if Path(path).is_dir() and gguf_file is None and not _has_tokenizer(Path(path), tokenizer):
+        raise ModelNotFoundError(f"There is no tokenizer in {name!r}: transformers would make one without its tokens.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _has_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerFast") -> bool:
+    """Whether ``tokenizer`` is from a file: transformers 5.0 makes an empty one where there is none."""
+    names = {"tokenizer_config.json", "tokenizer.json", *tokenizer.vocab_files_names.values()}
+    return any((folder / name).exists() for name in names)
