@@ -104,8 +104,9 @@ study-sparsity: $(INSTALLED)  ## sparsity and unlearning on 5,000 real digits, a
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study
 
-study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (15 minutes)
+study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (25 minutes)
 	$(RUN) -m experiments.studies.zeroth_order.study
+	$(RUN) -m experiments.studies.zeroth_order.language
 
 study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chains (minutes)
 	$(RUN) -m experiments.studies.markov_chains.study

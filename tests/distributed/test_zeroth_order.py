@@ -24,8 +24,22 @@ def test_ranks_send_slopes_alone_and_take_the_same_steps(pool, source, count):
     for name, value in alone(source).items():
         torch.testing.assert_close(first["state"][name], value, rtol=0, atol=1e-6)
         assert torch.equal(first["state"][name], second["state"][name])
-    # The counts of the data, as with every source, and then the readings and slopes.
-    assert first["reduced"] == [[2 * K, K * (3 + count)]] * 5
+    # One collective per step: 2 counts of the data, 3 readings and the slopes of each objective.
+    assert first["sent"] == [[("all_reduce", K * (5 + count))]] * 5
+
+
+def test_scores_are_those_of_the_data_of_all_ranks(pool):
+    first, second = pool.run(cases.train, "scores", "ddp", 2, 2)
+    for name, value in alone("scores").items():
+        torch.testing.assert_close(first["state"][name], value, rtol=0, atol=1e-6)
+        assert torch.equal(first["state"][name], second["state"][name])
+    # Before the first step: the counts, and the slopes of the sum of the losses at two points.
+    assert (
+        first["sent"]
+        == [[("all_reduce", n) for n in (2 * K, 4, 4)] + [("all_reduce", K * 11)]] + [[("all_reduce", K * 11)]] * 4
+    )
+    for reason in pool.run(cases.refused):
+        assert "parameters are sharded (FSDP2). Accepted with it: RandomCoordinates()" in reason
 
 
 def test_coordinates_are_the_same_whoever_holds_them(pool):

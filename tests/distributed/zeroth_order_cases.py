@@ -1,5 +1,6 @@
 """Zeroth-order gradients as they run on each rank of the pool."""
 
+import contextlib
 import functools
 from unittest import mock
 
@@ -8,28 +9,43 @@ import torch
 from tests import kit
 from tests.distributed.cases import strategy
 from unlearn_pl.combiners import MinNorm
-from unlearn_pl.gradients import CoordinateWise, RandomCoordinates, ZerothOrder
+from unlearn_pl.gradients import CoordinateWise, GraspCoordinates, RandomCoordinates, ZerothOrder
 from unlearn_pl.masks import ElementMask
 from unlearn_pl.models import full_state_dict
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
 from unlearn_pl.optim import Constant
 
-SOURCES = {"directions": lambda: ZerothOrder(4), "coordinates": lambda: CoordinateWise(RandomCoordinates(6, 2))}
+SOURCES = {
+    "directions": lambda: ZerothOrder(4),
+    "coordinates": lambda: CoordinateWise(RandomCoordinates(6, 2)),
+    "scores": lambda: CoordinateWise(GraspCoordinates(6, queries=4)),
+}
 MASKED = "model.layers.0.mlp.down_proj.weight"
 
 
+COLLECTIVES = ("all_reduce", "all_gather", "all_gather_into_tensor", "reduce_scatter_tensor", "broadcast", "barrier")
+
+
 class Counting(UnlearningModule):
-    """Keeps the sizes of what is reduced in each step."""
+    """Keeps what is communicated in each step: name of the collective, and number of elements."""
 
     def training_step(self, batch, batch_idx):
-        with mock.patch("torch.distributed.all_reduce", side_effect=torch.distributed.all_reduce) as reduce:
+        sent = []
+
+        def watched(name, collective):
+            return lambda *args, **options: sent.append((name, args[0].numel())) or collective(*args, **options)
+
+        with contextlib.ExitStack() as stack:
+            for name in COLLECTIVES:
+                collective = getattr(torch.distributed, name)
+                stack.enter_context(mock.patch(f"torch.distributed.{name}", watched(name, collective)))
             super().training_step(batch, batch_idx)
-        self.reduced = [*getattr(self, "reduced", []), [call.args[0].numel() for call in reduce.call_args_list]]
+        self.sent = [*getattr(self, "sent", []), sent]
 
 
 def train(source: str, strategy_name: str, devices: int, micro_batch_size: int, lr: float = 0.02, masked: bool = False):
-    """Five steps: final weights, what was reduced in each, and whether the model is sharded."""
+    """Five steps: final weights, what was sent in each, and whether the model is sharded."""
     model = kit.model(dtype=torch.float64)
     objectives = {"forget": UnlearningCrossEntropyLoss(), "retain": CausalLMLoss()}
     marks = torch.arange(dict(model.named_parameters())[MASKED].numel()).view_as(dict(model.named_parameters())[MASKED])
@@ -42,4 +58,13 @@ def train(source: str, strategy_name: str, devices: int, micro_batch_size: int, 
     trainer.fit(module, kit.Questions(batch_size=8, micro_batch_size=micro_batch_size))
     sharded = any(type(p).__name__ == "DTensor" for p in module.model.parameters())
     own = {name: value.detach().clone() for name, value in module.model.named_parameters()}
-    return {"state": full_state_dict(module.model) if sharded else own, "reduced": module.reduced, "sharded": sharded}
+    return {"state": full_state_dict(module.model) if sharded else own, "sent": module.sent, "sharded": sharded}
+
+
+def refused() -> str:
+    """Why coordinates by scores are not chosen among shards."""
+    try:
+        train("scores", "fsdp2", 2, 2)
+    except ValueError as error:
+        return str(error)
+    return "nothing was raised"

@@ -3,10 +3,12 @@
 import functools
 import warnings
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
 from tests import kit
+from unlearn_pl.combiners import MinNorm
 from unlearn_pl.gradients import Alternating, CoordinateWise, FirstOrder, RandomCoordinates, ZerothOrder
 from unlearn_pl.masks import ElementMask
 from unlearn_pl.models import CausalLM, LoRA, save_pretrained
@@ -30,10 +32,24 @@ class CountingReference(FrozenReference):
         return super().annotate(stream, batch, needs, model)
 
 
-def fit(steps=2, micro_batch_size=2, model=None, ckpt_path=None, save=None, dtype=torch.float64, **options):
+class Watching(pl.Callback):
+    """Keeps which objectives took part in each step."""
+
+    def __init__(self) -> None:
+        self.live = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.live.append(pl_module.combiner.live.tolist())
+
+
+def fit(
+    steps=2, micro_batch_size=2, model=None, ckpt_path=None, save=None, dtype=torch.float64, callbacks=(), **options
+):
     model = model or kit.model(dtype=dtype, dropout=0.5)
     module = MOLLM(model, **{"gradient": ZerothOrder(4), **OPTIONS, **options})
-    trainer = kit.trainer(max_steps=steps, precision="64-true" if dtype == torch.float64 else "32-true")
+    trainer = kit.trainer(
+        max_steps=steps, precision="64-true" if dtype == torch.float64 else "32-true", callbacks=[*callbacks]
+    )
     trainer.fit(module, kit.Questions(batch_size=8, micro_batch_size=micro_batch_size), ckpt_path=ckpt_path)
     if save is not None:
         trainer.save_checkpoint(save)
@@ -112,3 +128,15 @@ def test_the_plan_of_memory_is_that_of_the_source_that_needs_most():
     assert plans["ZerothOrder"].forward_only
     assert plans["ZerothOrder"].kept_logits == 2  # the micro-batches of the stream that is compared
     assert plans["ZerothOrder"].held == 1
+
+
+@pytest.mark.parametrize("source", [ZerothOrder(4), CoordinateWise(RandomCoordinates(8, redraw_every=1))])
+def test_the_divergence_is_inactive_as_long_as_the_model_is_its_reference(source):
+    still = functools.partial(torch.optim.SGD, lr=0.0)
+    for is_original, normal in ((True, False), (False, True)):  # what is measured there is noise, but not 0
+        reference = FrozenReference()
+        reference.is_original = is_original
+        watching = Watching()
+        options = {"gradient": source, "reference": reference, "optimizer": still, "combiner": MinNorm()}
+        fit(3, 8, dtype=torch.float32, callbacks=[watching], **options)
+        assert watching.live == [[True, normal, True]] * 3

@@ -1,10 +1,13 @@
 """How the study of zeroth order chooses weights, sets its goal, and prints its tables."""
 
+from types import SimpleNamespace
+
 import torch
 
+from experiments.studies.zeroth_order import language
 from experiments.studies.zeroth_order.digit_arms import ARMS, BEFORE, FIRST_ORDER, goal_after, largest
 from experiments.studies.zeroth_order.digits import CountingRuntime, DigitClassifier, network
-from experiments.studies.zeroth_order.tables import print_digits, spread
+from experiments.studies.zeroth_order.tables import print_digits, print_language, spread
 from unlearn_pl.objectives import CausalLMLoss
 from unlearn_pl.types import LanguageView
 
@@ -50,3 +53,23 @@ def test_passes_are_counted_in_images():
     runtime.backward(objectives["retain"].loss(view), False)
     assert runtime.images == 15
     assert sum(p.numel() for p in model.parameters()) == 4978
+
+
+def test_the_table_of_the_language_model_has_the_attacked_end_points(capsys):
+    figures = {"forget": 0.04, "relearned": 0.5, "rounded": 0.041, "retain": 0.9, "rounded_retain": 0.89, "moved": 2.0}
+    print_language([{"arm": "one", "seed": 40, "passes": 1500.0, "steps": 10, "reached": True, **figures}])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "| one | 1 | 1 | 1,500 | 10 | 0.040 | 0.900 | 2.000 | 0.500 | 0.041 | 0.890 |"
+
+
+def test_the_hybrid_ends_in_zeroth_order():
+    arm = language.ARMS["alternating 5 and 5"]
+    assert not arm.source().at(arm.ends_every - 1).backpropagates
+    assert arm.source().at(0).backpropagates
+    ended = []
+    for steps in (9, 10):
+        module = SimpleNamespace(windows_closed=steps, descent=SimpleNamespace(goals=SimpleNamespace(reached=True)))
+        trainer = SimpleNamespace(should_stop=False)
+        language.Ends(arm.ends_every).on_train_batch_end(trainer, module, None, None, 0)
+        ended.append(trainer.should_stop)
+    assert ended == [False, True]

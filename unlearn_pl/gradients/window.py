@@ -6,7 +6,8 @@ window again (sharpness-aware unlearning does).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, distributed
@@ -56,21 +57,50 @@ class Window:
 
     The loss of objective k on micro-batch m is weighted by its share of the window, ``count_mk / count_k``, where
     ``count_k`` runs over all micro-batches and ranks. Gradients therefore do not depend on how the examples, long or
-    short, are split into micro-batches and over ranks.
+    short, are split into micro-batches and over ranks. Counts are summed over ranks, in one small collective, when a
+    share is first read.
 
     Attributes:
         data: the micro-batches of every stream.
         objectives: name to objective, in the order of the rows.
-        shares: name to ``[M]``, the shares of the micro-batches of the objective's streams.
-        sequence_shares: the same of the sequences of its ``progress_stream``.
+        counts: 2 K tensors ``[M]`` fp64 of this rank: what the loss of each objective averages over in each
+            micro-batch, then the sequences of its ``progress_stream``.
+        world_size: number of ranks that share the window.
         step: number of optimizer steps before this one.
     """
 
     data: WindowData
     objectives: Mapping[str, Objective]
-    shares: Mapping[str, Tensor]
-    sequence_shares: Mapping[str, Tensor]
+    counts: Sequence[Tensor]
+    world_size: int = 1
     step: int = 0
+
+    @property
+    def alone(self) -> "Window":
+        """The window as if this rank's data were all of it."""
+        return replace(self, world_size=1)
+
+    @cached_property
+    def totals(self) -> Tensor:
+        """The counts of the window and all ranks: ``[2, K]`` fp64, of the losses and of the sequences."""
+        totals = torch.stack([own.sum() for own in self.counts])
+        if self.world_size > 1:
+            distributed.all_reduce(totals)
+        return totals.view(2, -1)
+
+    @property
+    def shares(self) -> Mapping[str, Tensor]:
+        """Name to ``[M]``, the shares of the micro-batches of the objective's streams."""
+        return dict(zip(self.objectives, self._shares[: len(self.objectives)], strict=True))
+
+    @property
+    def sequence_shares(self) -> Mapping[str, Tensor]:
+        """Name to ``[M]``, the shares of the sequences of the objective's ``progress_stream``."""
+        return dict(zip(self.objectives, self._shares[len(self.objectives) :], strict=True))
+
+    @cached_property
+    def _shares(self) -> list[Tensor]:
+        return [own / total.clamp(min=1) for own, total in zip(self.counts, self.totals.flatten(), strict=True)]
 
     @property
     def groups(self) -> list[StreamGroup]:
@@ -96,7 +126,7 @@ def window_of(
     world_size: int = 1,
     step: int = 0,
 ) -> Window:
-    """The window of ``data``; counts are summed over ranks in one small collective.
+    """The window of ``data``, in which the examples of every micro-batch are counted.
 
     Args:
         data: the micro-batches of every stream on this rank.
@@ -119,10 +149,4 @@ def window_of(
         *(torch.stack([count(batch, o.mean_over) for batch in data[o.streams[0]]]) for o in objectives.values()),
         *(torch.stack([count(batch, "sequences") for batch in data[o.progress_stream]]) for o in objectives.values()),
     ]
-    totals = torch.stack([own.sum() for own in counts])
-    if world_size > 1:
-        distributed.all_reduce(totals)
-    shares = [own / total.clamp(min=1) for own, total in zip(counts, totals, strict=True)]
-    of_losses = dict(zip(objectives, shares[: len(objectives)], strict=True))
-    of_progress = dict(zip(objectives, shares[len(objectives) :], strict=True))
-    return Window(data, objectives, of_losses, of_progress, step)
+    return Window(data, objectives, counts, world_size, step)

@@ -70,6 +70,8 @@ class World:
         retain_authors: authors that are rehearsed.
         holdout_authors: authors that no model is trained on.
         data: class of the data module.
+        hidden_size: width of the models.
+        vocab_size: of the tokenizer.
     """
 
     def __init__(
@@ -81,8 +83,11 @@ class World:
         retain_authors: int = AUTHORS,
         holdout_authors: int = 1,
         data: type[SyntheticAuthorsDataModule] = SyntheticAuthorsDataModule,
+        hidden_size: int = 64,
+        vocab_size: int = 1500,
     ) -> None:
         self.folder, self.seed = folder, seed
+        self._hidden_size, self._vocab_size = hidden_size, vocab_size
         self._data_class = data
         self._authors = {
             "forget_authors": forget_authors,
@@ -152,7 +157,7 @@ class World:
 
     def _memorized(self, train_split: str) -> nn.Module:
         path = self.folder / train_split / "model.pt"
-        model = tiny_llama(len(self._tokenizer), seed=self.seed)
+        model = tiny_llama(len(self._tokenizer), self._hidden_size, seed=self.seed)
         if path.exists():
             model.load_state_dict(torch.load(path))
             return model
@@ -190,7 +195,7 @@ class World:
             **self._authors,
             general_facts=GENERAL_FACTS,
             facts_seed=self.seed,
-            vocab_size=1500,
+            vocab_size=self._vocab_size,
             batch_size=BATCH,
             micro_batch_size=BATCH,
             eval_batch_size=256,

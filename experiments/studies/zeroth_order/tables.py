@@ -1,6 +1,7 @@
 """The table of the study, as Markdown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from statistics import mean
 from typing import Any
 
@@ -19,6 +20,20 @@ def print_digits(trials: Sequence[Trial]) -> None:
         "4 bits: others, test": lambda t: t["rounded"]["test, others"],
     }
     _print(trials, {"passes": lambda t: t["passes"], "steps": lambda t: t["steps"]}, columns)
+
+
+def print_language(trials: Sequence[Trial]) -> None:
+    """Cost and probabilities of every arm, and what relearning and rounding give back."""
+    names = {
+        "P(forget)": "forget",
+        "P(retain)": "retain",
+        "distance": "moved",
+        "relearned: P(forget)": "relearned",
+        "4 bits: P(forget)": "rounded",
+        "4 bits: P(retain)": "rounded_retain",
+    }
+    columns = {column: itemgetter(name) for column, name in names.items()}
+    _print(trials, {"passes": lambda t: t["passes"], "steps": lambda t: t["steps"]}, columns, digits=3)
 
 
 def _print(

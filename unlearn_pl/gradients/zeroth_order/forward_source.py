@@ -18,7 +18,7 @@ class ForwardSource(GradientSource):
 
     The model is in evaluation mode while it is measured, and gradient mode is off. All objectives are evaluated at the
     same points, so that the slopes ``D [K, Q]`` give every product of gradients, ``a D D^T``. Ranks that divide the
-    data add up their slopes: one reduction of ``K (Q + 3)`` numbers, and no gradient is sent.
+    data add up their slopes: one reduction of ``K (Q + 5)`` numbers per step, and no gradient is sent.
     """
 
     keeps_rows = False
@@ -44,8 +44,8 @@ class ForwardSource(GradientSource):
         return self._slopes(window, runtime).summed(weights)
 
     def _slopes(self, window: Window, runtime: Runtime) -> Slopes:
-        replay = Replay(window, runtime)
+        replay = Replay(window.alone, runtime)
         with runtime.forward_only():
-            probes = self.probes(replay)
+            probes = self.probes(Replay(window, runtime))
             slopes = measured_slopes(replay, probes)
-        return Slopes(replay.readings, slopes, probes, list(window.objectives), runtime)
+        return Slopes(replay, slopes, probes)

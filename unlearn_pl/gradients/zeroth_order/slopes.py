@@ -1,6 +1,6 @@
 """Gradients by their slopes along the directions of one step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from unlearn_pl.gradients.zeroth_order.probes import Probes
 
 @torch.no_grad()
 def measured_slopes(replay: Replay, probes: Probes) -> Tensor:
-    """``(L_k(theta + mu u_q) - L_k(theta - mu u_q)) / 2 mu``: this rank's share ``[K, Q]``, fp64.
+    """``(L_k(theta + mu u_q) - L_k(theta - mu u_q)) / 2 mu``: ``[K, Q]`` fp64, before any sum over ranks.
 
     Losses and progress at ``theta`` itself are left in ``replay``, for one more evaluation: the mean of two points is
     off by the curvature, and thresholds and goals read it.
@@ -46,24 +46,16 @@ class Slopes(Gradients):
     """The slopes of K losses along Q directions, of which the gradients are known only these.
 
     Args:
-        readings: ``[K, 3]`` this rank's shares of the mean losses and of the progress.
-        slopes: ``[K, Q]``, each rank's addend.
+        replay: the window as if this rank's data were all of it, with its readings.
+        slopes: ``[K, Q]`` of that.
         probes: the directions.
-        names: names of the objectives.
-        runtime: parameters and ranks.
     """
 
-    def __init__(
-        self, readings: Tensor, slopes: Tensor, probes: Probes, names: Sequence[str], runtime: Runtime
-    ) -> None:
-        packed = torch.cat([readings.to(slopes.device), slopes], dim=1)
-        if runtime.world_size > 1:
-            torch.distributed.all_reduce(packed)
-        packed, width = packed.cpu(), readings.shape[1]
-        self._readings, self._slopes = packed[:, :width], packed[:, width:]
+    def __init__(self, replay: Replay, slopes: Tensor, probes: Probes) -> None:
         self._probes = probes
-        self._names = names
-        self._runtime = runtime
+        self._names = list(replay.window.objectives)
+        self._runtime = replay.runtime
+        self._readings, self._slopes = _over_ranks(replay, slopes)
 
     def measure(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """See :meth:`Gradients.measure`; in one block and the Euclidean metric."""
@@ -89,6 +81,22 @@ class Slopes(Gradients):
     def _leave(self, slopes: Tensor) -> None:
         restore(self._runtime.parameters, None)
         self._probes.leave(self._probes.scale * slopes)
+
+
+def _over_ranks(replay: Replay, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """Readings ``[K, 3]`` and slopes ``[K, Q]`` over all ranks, on the CPU, in one collective with the counts."""
+    readings = replay.readings.to(slopes.device)
+    if replay.runtime.world_size == 1:
+        return readings.cpu(), slopes.cpu()
+    losses, sequences = replay.window.totals.to(slopes.device)
+    # Means over this rank's data times its counts are sums, which add up.
+    parts = [readings[:, :1], slopes, readings[:, 1:]]
+    sums = [part * count[:, None] for part, count in zip(parts, (losses, losses, sequences), strict=True)]
+    packed = torch.cat([torch.stack([losses, sequences], dim=1), *sums], dim=1)
+    torch.distributed.all_reduce(packed)
+    counts, loss, slopes, progress = packed.cpu().split([2, 1, slopes.shape[1], 2], dim=1)
+    losses, sequences = counts.clamp(min=1).split(1, dim=1)
+    return torch.cat([loss / losses, progress / sequences], dim=1), slopes / losses
 
 
 class SlopedSum(SummedGradient):
