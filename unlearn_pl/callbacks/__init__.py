@@ -6,6 +6,7 @@ from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
 from unlearn_pl.callbacks.images.classification import ClassificationEvaluation
+from unlearn_pl.callbacks.leaks.sampled import Leaks
 from unlearn_pl.callbacks.lm_eval import LMEvaluation
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.muse import MUSEEvaluation
@@ -28,6 +29,7 @@ __all__ = [
     "EvaluationCallback",
     "L1Sparse",
     "LMEvaluation",
+    "Leaks",
     "MUSEEvaluation",
     "MoreAttacks",
     "PreferenceEvaluation",

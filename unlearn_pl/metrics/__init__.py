@@ -28,6 +28,8 @@ from unlearn_pl.metrics.membership_attacks import (
     ZlibAttack,
 )
 from unlearn_pl.metrics.memorization import ExactMemorization, ExtractionStrength, memorization_metrics
+from unlearn_pl.metrics.proof.leak_tests import Asked, EntailedLeak, JudgedLeak, LeakTest, RougeLeak, SpanLeak
+from unlearn_pl.metrics.proof.sampled_leaks import SampledLeaks, leak_metrics
 from unlearn_pl.metrics.refusal_rate import RefusalRate, is_refusal
 from unlearn_pl.metrics.rouge import RougeF1, RougeRecall
 from unlearn_pl.metrics.tofu.aggregates import paraphrase_scores, tofu_aggregates
@@ -36,6 +38,7 @@ from unlearn_pl.metrics.tofu.scores import tofu_metrics, tofu_scores
 
 __all__ = [
     "AnswerMetric",
+    "Asked",
     "CandidateNLL",
     "CandidateTable",
     "ChoiceCorrect",
@@ -44,10 +47,13 @@ __all__ = [
     "ClassEntropy",
     "ClassMetric",
     "Direction",
+    "EntailedLeak",
     "ExactMemorization",
     "ExtractionStrength",
     "Fluency",
     "GradientNormAttack",
+    "JudgedLeak",
+    "LeakTest",
     "LossAttack",
     "MinKAttack",
     "MinKPlusPlusAttack",
@@ -56,11 +62,15 @@ __all__ = [
     "ReferenceAttack",
     "RefusalRate",
     "RougeF1",
+    "RougeLeak",
     "RougeRecall",
+    "SampledLeaks",
+    "SpanLeak",
     "TokenCount",
     "ZlibAttack",
     "direction_of",
     "is_refusal",
+    "leak_metrics",
     "membership_attacks",
     "membership_intervals",
     "membership_metrics",
