@@ -54,13 +54,13 @@ def test_metrics_follow_from_the_answers(tmp_path):
 
 
 def test_the_batch_size_changes_nothing_and_the_seed_does(tmp_path):
-    def leaks(seed=0):
-        return Leaks(samples=4, test=RougeLeak(0.2), seed=seed)
+    def tested(name, size, seed):
+        evaluation = TOFUEvaluation(
+            output=str(tmp_path / f"{name}.json"), leaks=Leaks(samples=4, test=RougeLeak(0.2), seed=seed)
+        )
+        return run(evaluation, Splits(["forget"], eval_batch_size=size))
 
-    one, six, other = (
-        run(TOFUEvaluation(output=str(tmp_path / f"{name}.json"), leaks=leaks(seed)), Splits(["forget"], eval_batch_size=n))
-        for name, n, seed in (("one", 1, 0), ("six", 6, 0), ("other", 6, 1))
-    )  # fmt: skip
+    one, six, other = tested("one", 1, 0), tested("six", 6, 0), tested("other", 6, 1)
     names = [name for name in one.metrics if "leak_at" in name or "best_of" in name]
     assert names == [f"forget_{kind}_{k}" for kind in ("leak_at", "best_of") for k in (1, 2, 4)]
     assert {name: one.metrics[name] for name in names} == {name: six.metrics[name] for name in names}

@@ -3,6 +3,7 @@
 from unlearn_pl.callbacks.audit_trail import AuditTrail
 from unlearn_pl.callbacks.averaged_weights import AveragedWeights
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
+from unlearn_pl.callbacks.depth.uds import UDSEvaluation
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
 from unlearn_pl.callbacks.images.classification import ClassificationEvaluation
@@ -40,5 +41,6 @@ __all__ = [
     "SavePretrained",
     "StopAtGoals",
     "TOFUEvaluation",
+    "UDSEvaluation",
     "WMDPEvaluation",
 ]

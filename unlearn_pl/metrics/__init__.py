@@ -28,6 +28,7 @@ from unlearn_pl.metrics.membership_attacks import (
     ZlibAttack,
 )
 from unlearn_pl.metrics.memorization import ExactMemorization, ExtractionStrength, memorization_metrics
+from unlearn_pl.metrics.proof.core_drops import Core, CoreDrops
 from unlearn_pl.metrics.proof.leak_tests import Asked, EntailedLeak, JudgedLeak, LeakTest, RougeLeak, SpanLeak
 from unlearn_pl.metrics.proof.sampled_leaks import SampledLeaks, leak_metrics
 from unlearn_pl.metrics.refusal_rate import RefusalRate, is_refusal
@@ -46,6 +47,8 @@ __all__ = [
     "ClassCorrect",
     "ClassEntropy",
     "ClassMetric",
+    "Core",
+    "CoreDrops",
     "Direction",
     "EntailedLeak",
     "ExactMemorization",

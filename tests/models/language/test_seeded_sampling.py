@@ -37,7 +37,10 @@ def test_answers_depend_on_prompt_and_seed_alone():
     texts = ["What is known about Oda 1?", "Who?", "What is known about the children of Ivo 2?"]
     together = sample(model, prompts(texts), tokenizer, 12, Sampling(), seeds=[5, 6, 7])
     torch.rand(3)  # the global state plays no part
-    alone = [sample(model, prompts([t]), tokenizer, 12, Sampling(), seeds=[s])[0] for t, s in zip(texts, (5, 6, 7))]
+    alone = [
+        sample(model, prompts([text]), tokenizer, 12, Sampling(), seeds=[seed])[0]
+        for text, seed in zip(texts, (5, 6, 7), strict=True)
+    ]
     assert together == alone
     assert len(set(together)) == 3
     others = sample(model, prompts(texts[:1] * 6), tokenizer, 12, Sampling(), seeds=range(6))

@@ -18,7 +18,7 @@ class Leaks(Recorded):
     Greedy answers hide what a model still says now and then. For every question of the splits, ``samples`` answers are
     drawn from the model. Metrics are, for every number k in ``ks``,
 
-    - ``{split}_leak_at_{k}``: the chance that at least one of k answers leaks, :func:`~unlearn_pl.functional.leak_at_k`;
+    - ``{split}_leak_at_{k}``: the chance that one of k answers leaks, :func:`~unlearn_pl.functional.leak_at_k`;
     - ``{split}_best_of_{k}``: the expected largest score, :func:`~unlearn_pl.functional.expected_maximum`, if the test
       grades answers.
 
