@@ -118,9 +118,7 @@ def test_without_a_layer_that_holds_an_answer_there_is_a_warning(folders, tmp_pa
 def test_models_of_other_sizes_raise(folders, tmp_path):
     deep = tmp_path / "deep"
     save_pretrained(far(4, layers=3), deep, kit.tokenizer())
-    with pytest.raises(
-        ValueError, match=r"numbers of decoder layers of the models are .*'full': 2, 'retain': 2, 'evaluated': 3"
-    ):
+    with pytest.raises(ValueError, match=r"numbers of decoder layers .* are .*'retain': 2, 'evaluated': 3"):
         run(folders, str(deep), tmp_path / "r.json")
     with pytest.raises(ValueError, match=r"widths of the models are .*'a': 32, 'b': 16"):
         check_depths({"a": far(1), "b": far(1, width=16)})
