@@ -47,7 +47,7 @@ ORDERS = {
         {"requests"},
     ],
     "data/selection": [{REST}, {"selectors"}],
-    "callbacks": [{"export", "goals", "leaks", "sparsity"}, {REST}, {"depth", "images"}],
+    "callbacks": [{"export", "goals", "leaks", "sparsity"}, {REST}, {"benchmarks", "depth", "images"}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"zeroth_order"}, {"sources"}],
     "metrics": [{REST}, {"proof", "tofu"}],

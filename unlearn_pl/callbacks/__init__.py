@@ -2,6 +2,8 @@
 
 from unlearn_pl.callbacks.audit_trail import AuditTrail
 from unlearn_pl.callbacks.averaged_weights import AveragedWeights
+from unlearn_pl.callbacks.benchmarks.lume import LUMEEvaluation
+from unlearn_pl.callbacks.benchmarks.rwku import RWKUEvaluation
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.depth.uds import UDSEvaluation
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
@@ -30,12 +32,14 @@ __all__ = [
     "EvaluationCallback",
     "L1Sparse",
     "LMEvaluation",
+    "LUMEEvaluation",
     "Leaks",
     "MUSEEvaluation",
     "MoreAttacks",
     "PreferenceEvaluation",
     "ProgressBar",
     "QAEvaluation",
+    "RWKUEvaluation",
     "RequestEvaluation",
     "SavePredictions",
     "SavePretrained",

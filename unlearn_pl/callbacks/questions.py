@@ -44,7 +44,7 @@ class QAEvaluation(EvaluationCallback):
 
     benchmark: ClassVar[str] = "qa"
     directions: ClassVar[Mapping[str, Direction]] = {
-        **dict.fromkeys(("forget_*", "holdout_*"), "retain"),
+        **dict.fromkeys(("forget_*", "mixed_forget_*", "holdout_*"), "retain"),
         **dict.fromkeys(("*_probability", "*_exact_memorization", "*_extraction_strength", "*_rouge"), "higher"),
         **dict.fromkeys(("*_leak_at_*", "*_best_of_*"), "higher"),  # of splits that are not to be forgotten
     }

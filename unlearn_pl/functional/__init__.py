@@ -11,6 +11,7 @@ from unlearn_pl.functional.evaluation.aggregate import (
 from unlearn_pl.functional.evaluation.bootstrap import bootstrap_interval
 from unlearn_pl.functional.evaluation.classification import confidence_attack, modified_entropy
 from unlearn_pl.functional.evaluation.compat import Compat
+from unlearn_pl.functional.evaluation.exact_match import exact_match, word_f1
 from unlearn_pl.functional.evaluation.fluency import corpus_perplexity, perplexity, repetition_rate, text_fluency
 from unlearn_pl.functional.evaluation.leakage import expected_maximum, leak_at_k
 from unlearn_pl.functional.evaluation.membership import (
@@ -86,6 +87,7 @@ __all__ = [
     "dual_basis_weights",
     "dual_cone_projection",
     "entropy",
+    "exact_match",
     "exact_memorization",
     "expected_maximum",
     "extraction_strength",
@@ -146,5 +148,6 @@ __all__ = [
     "utility_score",
     "utility_truth_ratio",
     "wga_loss",
+    "word_f1",
     "zlib_attack",
 ]

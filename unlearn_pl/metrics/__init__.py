@@ -3,7 +3,7 @@
 from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.metrics.base import PerExampleMetric
 from unlearn_pl.metrics.candidate_nll import CandidateNLL, CandidateTable, TokenCount
-from unlearn_pl.metrics.choice_correct import ChoiceCorrect
+from unlearn_pl.metrics.choice_correct import ChoiceCorrect, ChoiceCorrectByLength
 from unlearn_pl.metrics.classification import (
     ClassConfidence,
     ClassCorrect,
@@ -33,6 +33,7 @@ from unlearn_pl.metrics.proof.leak_tests import Asked, EntailedLeak, JudgedLeak,
 from unlearn_pl.metrics.proof.sampled_leaks import SampledLeaks, leak_metrics
 from unlearn_pl.metrics.refusal_rate import RefusalRate, is_refusal
 from unlearn_pl.metrics.rouge import RougeF1, RougeRecall
+from unlearn_pl.metrics.short_answers import ShortAnswers, short_answer_metrics
 from unlearn_pl.metrics.tofu.aggregates import paraphrase_scores, tofu_aggregates
 from unlearn_pl.metrics.tofu.files import read_questions, read_tofu_log, read_truth_ratios
 from unlearn_pl.metrics.tofu.scores import tofu_metrics, tofu_scores
@@ -43,6 +44,7 @@ __all__ = [
     "CandidateNLL",
     "CandidateTable",
     "ChoiceCorrect",
+    "ChoiceCorrectByLength",
     "ClassConfidence",
     "ClassCorrect",
     "ClassEntropy",
@@ -68,6 +70,7 @@ __all__ = [
     "RougeLeak",
     "RougeRecall",
     "SampledLeaks",
+    "ShortAnswers",
     "SpanLeak",
     "TokenCount",
     "ZlibAttack",
@@ -83,6 +86,7 @@ __all__ = [
     "read_questions",
     "read_tofu_log",
     "read_truth_ratios",
+    "short_answer_metrics",
     "tofu_aggregates",
     "tofu_metrics",
     "tofu_scores",

@@ -70,6 +70,7 @@ class World:
         retain_authors: authors that are rehearsed.
         holdout_authors: authors that no model is trained on.
         data: class of the data module.
+        num_layers: of the models.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class World:
         retain_authors: int = AUTHORS,
         holdout_authors: int = 1,
         data: type[SyntheticAuthorsDataModule] = SyntheticAuthorsDataModule,
+        num_layers: int = 2,
     ) -> None:
         self.folder, self.seed = folder, seed
+        self._num_layers = num_layers
         self._data_class = data
         self._authors = {
             "forget_authors": forget_authors,
@@ -152,7 +155,7 @@ class World:
 
     def _memorized(self, train_split: str) -> nn.Module:
         path = self.folder / train_split / "model.pt"
-        model = tiny_llama(len(self._tokenizer), seed=self.seed)
+        model = tiny_llama(len(self._tokenizer), num_layers=self._num_layers, seed=self.seed)
         if path.exists():
             model.load_state_dict(torch.load(path))
             return model

@@ -27,7 +27,7 @@ from experiments.studies.proof.table import draw, print_table
 from unlearn_pl.callbacks import Leaks, TOFUEvaluation, UDSEvaluation
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.metrics import SpanLeak
-from unlearn_pl.models import save_pretrained, tiny_llama
+from unlearn_pl.models import CausalLM, save_pretrained
 from unlearn_pl.modules import MOLLM, NPO, RMU, GradDiff, PretrainedModule, SimNPO, UnlearningModule
 
 TARGET, RETAIN = "before unlearning", "retain model"
@@ -35,7 +35,7 @@ METHODS: dict[str, Callable[..., UnlearningModule]] = {
     "GradDiff": GradDiff,
     "NPO": NPO,
     "SimNPO": SimNPO,
-    "RMU": partial(RMU, layer=2),  # of a model of 4 layers
+    "RMU": partial(RMU, layer=2),  # the middle of 4 layers
     "MOLLM": MOLLM,
 }
 ARMS = (TARGET, RETAIN, *METHODS)
@@ -60,7 +60,7 @@ class ProofWorld(World):
         if (folder / "uds.json").exists():
             return
         if (folder / "hf").exists():
-            model = tiny_llama(len(self._tokenizer), seed=self.seed).from_pretrained(folder / "hf")
+            model = CausalLM(str(folder / "hf")).build()
         else:
             model = self.model(arm)
             with quiet():
@@ -99,7 +99,7 @@ def study(
     """
     root = Path(folder)
     for seed in range(0 if table_only else seeds):
-        world = ProofWorld(root / f"seed{seed}", seed)
+        world = ProofWorld(root / f"seed{seed}", seed, num_layers=4)
         for arm in ARMS:
             world.measure(arm)
             print(json.dumps({"seed": seed, "arm": arm}), flush=True)

@@ -1,10 +1,11 @@
 """What the rows of an evaluation split ask, and the core of their answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import lightning.pytorch as pl
 
-from unlearn_pl.data import EvaluationRow, UnlearningDataModule
+from unlearn_pl.data import ClozeChoice, EvaluationRow, UnlearningDataModule
+from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.functional import core_span
 from unlearn_pl.functional.evaluation.spans import find_span
 from unlearn_pl.metrics import Asked
@@ -29,6 +30,39 @@ def rows_of(trainer: pl.Trainer, split: str, reader: str) -> Sequence[Evaluation
             f"{type(data).__name__}."
         )
     return data.evaluation_rows(split)
+
+
+def cloze_lengths(trainer: pl.Trainer, loaders: Iterable[str]) -> dict[str, dict[int, list[int]]]:
+    """Split to index of the row to the lengths of its options, for the splits of cloze questions.
+
+    Args:
+        trainer: about to evaluate.
+        loaders: names of the dataloaders.
+    """
+    data = attached_datamodule(trainer)
+    if not isinstance(data, UnlearningDataModule):
+        return {}
+    splits = {name: data.evaluation_rows(name) for name in loaders if not name.endswith(".generate")}
+    found = {
+        name: {index: row.lengths for index, row in enumerate(rows) if isinstance(row, ClozeChoice)}
+        for name, rows in splits.items()
+    }
+    return {name: lengths for name, lengths in found.items() if lengths}
+
+
+def answers_of(trainer: pl.Trainer, split: str, reader: str) -> dict[int, list[str]]:
+    """Index of the row to all of its correct answers.
+
+    Args:
+        trainer: about to evaluate.
+        split: name of the split, which holds questions.
+        reader: what reads them, for the message.
+    """
+    found = {}
+    for index, row in enumerate(rows_of(trainer, split, reader)):
+        answer = row.row["answer"] if isinstance(row, Question) else row.expected()
+        found[index] = [answer] if isinstance(answer, str) else list(answer)
+    return found
 
 
 def asked_of(rows: Sequence[EvaluationRow], split: str) -> dict[int, Asked]:
