@@ -147,5 +147,5 @@ def test_cloze_options_are_compared_per_character():
 
 @pytest.mark.parametrize("wrong", [{"text": " "}, {"choices": ["a", ""]}, {"choices": ["a"]}, {"answer": 2}])
 def test_impossible_cloze_questions_raise(wrong):
-    with pytest.raises(ValueError, match="cloze question|accepted are at least 2"):
+    with pytest.raises(ValueError, match=r"cloze question|accepted are at least 2"):
         ClozeChoice(**{"text": "Who?", "choices": ["a", "b"], "answer": 0} | wrong)

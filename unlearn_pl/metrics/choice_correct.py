@@ -57,7 +57,7 @@ class ChoiceCorrectByLength(ChoiceCorrect):
         super().__init__()
         self.lengths = lengths
 
-    def update(self, index: Tensor, choice: Tensor, nll: Tensor, target: Tensor) -> None:
+    def update(self, index: Tensor, choice: Tensor, nll: Tensor, target: Tensor) -> None:  # type: ignore[override]
         """Add some options.
 
         Args:

@@ -146,5 +146,5 @@ def test_wrong_columns_are_named(folder, tokenizer, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     write(tmp_path / "forget_level1.json", [{"subject": PEOPLE[0], "question": "Who?", "answer": "Maud"}])
-    with pytest.raises(ValueError, match="forget_level1: .*there is no column 'query'"):
+    with pytest.raises(ValueError, match=r"forget_level1: .*there is no column 'query'"):
         RWKUDataModule(tokenizer, path=str(tmp_path), targets=1, splits=["forget_level1"]).setup("validate")

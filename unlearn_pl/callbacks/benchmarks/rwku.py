@@ -77,7 +77,7 @@ class RWKUEvaluation(EvaluationCallback):
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start with new metrics."""
         self._cloze = cloze_lengths(trainer, trainer.test_dataloaders)
-        asked = [split for split in (REASONING, FACTS) if split in trainer.test_dataloaders]
+        asked = [split for split in (REASONING, FACTS) if split in (trainer.test_dataloaders or ())]
         self._answers = {split: answers_of(trainer, split, "RWKUEvaluation") for split in asked}
         super().on_test_epoch_start(trainer, pl_module)
 

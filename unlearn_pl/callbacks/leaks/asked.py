@@ -32,17 +32,17 @@ def rows_of(trainer: pl.Trainer, split: str, reader: str) -> Sequence[Evaluation
     return data.evaluation_rows(split)
 
 
-def cloze_lengths(trainer: pl.Trainer, loaders: Iterable[str]) -> dict[str, dict[int, list[int]]]:
+def cloze_lengths(trainer: pl.Trainer, loaders: Iterable[str] | None) -> dict[str, dict[int, list[int]]]:
     """Split to index of the row to the lengths of its options, for the splits of cloze questions.
 
     Args:
         trainer: about to evaluate.
-        loaders: names of the dataloaders.
+        loaders: names of the dataloaders; None for none.
     """
     data = attached_datamodule(trainer)
     if not isinstance(data, UnlearningDataModule):
         return {}
-    splits = {name: data.evaluation_rows(name) for name in loaders if not name.endswith(".generate")}
+    splits = {name: data.evaluation_rows(name) for name in loaders or () if not name.endswith(".generate")}
     found = {
         name: {index: row.lengths for index, row in enumerate(rows) if isinstance(row, ClozeChoice)}
         for name, rows in splits.items()

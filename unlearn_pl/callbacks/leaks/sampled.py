@@ -102,15 +102,16 @@ class Leaks(Recorded):
         )
         return {"leaks": metric}
 
-    def check(self, loaders: Mapping[str, object]) -> None:
+    def check(self, loaders: Mapping[str, object] | None) -> None:
         """Check that the splits have questions to answer.
 
         Args:
-            loaders: dataloaders by name; those of prompts end in ``.generate``.
+            loaders: dataloaders by name, None for none; those of prompts end in ``.generate``.
 
         Raises:
             ValueError: naming the splits that have none.
         """
-        if missing := [split for split in self.splits if f"{split}.generate" not in loaders]:
-            asked = [name.removesuffix(".generate") for name in loaders if name.endswith(".generate")]
+        prompts = [name for name in loaders or () if name.endswith(".generate")]
+        if missing := [split for split in self.splits if f"{split}.generate" not in prompts]:
+            asked = [name.removesuffix(".generate") for name in prompts]
             raise ValueError(f"Leaks has no questions of the splits {missing}; there are those of {asked}.")

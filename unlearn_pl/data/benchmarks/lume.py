@@ -81,7 +81,7 @@ class LUMEDataModule(UnlearningDataModule):
     def load_splits(self) -> Mapping[str, SplitSource]:
         """The twelve evaluation splits, and those whose files are given, each read on demand."""
         splits: dict[str, SplitSource] = {
-            f"{role}_task{task}_{kind}": partial(self._part, role, task, kind)
+            f"{role}_task{task}_{kind}": partial(self._rows_of, role, task, kind)
             for role in ROLES
             for task in TASKS
             for kind in KINDS.values()
@@ -107,7 +107,7 @@ class LUMEDataModule(UnlearningDataModule):
     def _rows(self) -> "_Roles":
         return _Roles(self.path, self.fold)
 
-    def _part(self, role: str, task: int, kind: str) -> list[Completion]:
+    def _rows_of(self, role: str, task: int, kind: str) -> list[Completion]:
         found = [row.completion for row in self.rows(role) if (row.task, row.kind) == (task, kind)]
         if not found:
             raise ValueError(f"{role}_{self.fold} has no {kind} of task {task}; list the splits that there are.")

@@ -96,7 +96,7 @@ class RWKUDataModule(UnlearningDataModule):
 
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The three training streams, each read on demand."""
-        forget = ReadTexts(partial(self._texts, True), self.chunk_length)
+        forget = ReadTexts(partial(self._passages, True), self.chunk_length)
         retain = self._retained()
         return {"forget": forget, "retain": retain, "train": Joined([retain, forget])}
 
@@ -125,9 +125,9 @@ class RWKUDataModule(UnlearningDataModule):
             return self.retain
         if self.retain is not None:
             return Documents(self.retain, chunk_length=self.chunk_length, on_bad_row="skip")
-        return ReadTexts(partial(self._texts, False), self.chunk_length)
+        return ReadTexts(partial(self._passages, False), self.chunk_length)
 
-    def _texts(self, about_targets: bool) -> list[str]:
+    def _passages(self, about_targets: bool) -> list[str]:
         wanted = set(self.subjects)
         table = self._table(self.passages, "train")
         rows = read_records(table, lambda row: (text_of(row, "subject"), text_of(row, "text")), self.passages)

@@ -53,7 +53,7 @@ class WMDPDataModule(UnlearningDataModule):
         wikitext: file with the lines of WikiText-2's test articles; None for the hub, unless there is a ``path``.
         questions: further splits of multiple-choice questions: name to a file or a dataset of the hub, or a list of
             them, such as the robust, categorized and deduplicated selections of WMDP's questions
-            (``experiments/data/wmdp_bio_robust.yaml``). Names that begin with ``wmdp_`` are of what should be forgotten.
+            (``experiments/data/wmdp_bio_robust.yaml``). Names that begin with ``wmdp_`` are of what is to be forgotten.
         cloze: the same for questions whose options are scored as texts, see :class:`~unlearn_pl.data.ClozeChoice`: what
             is measured is no skill at choosing letters.
         chunk_length: most tokens of an example.

@@ -108,7 +108,7 @@ class JudgedLeak(LeakTest):
     @property
     def _name(self) -> str:
         named = self.judge if hasattr(self.judge, "__qualname__") else type(self.judge)
-        return f"{named.__module__}.{named.__qualname__}"  # type: ignore[union-attr]
+        return f"{named.__module__}.{named.__qualname__}"
 
     def scores(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
         """The judgments."""

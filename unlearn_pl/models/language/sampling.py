@@ -109,7 +109,7 @@ def _seeded(batch: PromptBatch, max_new_tokens: int, sampling: Sampling, seeds: 
         return torch.full_like(scores, -math.inf).scatter(-1, token.unsqueeze(-1), 0.0)
 
     processors = LogitsProcessorList()
-    processors.append(leave_drawn)  # type: ignore[arg-type]
+    processors.append(leave_drawn)
     return processors
 
 
