@@ -72,6 +72,21 @@ def test_both_ends_and_between(folders, tmp_path):
     assert UDSEvaluation.direction("forget_uds") == "higher"
 
 
+def test_wrong_answers_play_no_part(folders, tmp_path):
+    class WithOthers(kit.Questions):
+        def load_splits(self):
+            others = {
+                "paraphrased_answer": "Yes, so it is said.",
+                "perturbed_answer": ["No.", "In the harbour, twice."],
+            }
+            return {"forget": [row | others for row in kit.rows("Forget", 6)]}
+
+    alone = run(folders, folders["unlearned"], tmp_path / "alone.json")
+    beside = run(folders, folders["unlearned"], tmp_path / "beside.json", WithOthers(eval_batch_size=1))
+    assert beside.metrics == pytest.approx(alone.metrics, rel=1e-4)
+    assert beside.per_example["forget"].keys() == alone.per_example["forget"].keys()
+
+
 def test_the_retain_model_is_measured_once(folders, tmp_path, monkeypatch):
     cache = tmp_path / "depth" / "drops.safetensors"
     first = run(folders, folders["unlearned"], tmp_path / "first.json", cache=str(cache), picture=False)

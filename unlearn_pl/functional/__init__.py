@@ -14,6 +14,7 @@ from unlearn_pl.functional.evaluation.compat import Compat
 from unlearn_pl.functional.evaluation.exact_match import exact_match, word_f1
 from unlearn_pl.functional.evaluation.fluency import corpus_perplexity, perplexity, repetition_rate, text_fluency
 from unlearn_pl.functional.evaluation.leakage import expected_maximum, leak_at_k
+from unlearn_pl.functional.evaluation.likelihood_ratio import likelihood_ratio_attack, logit_confidence
 from unlearn_pl.functional.evaluation.membership import (
     auc,
     gradient_norm_attack,
@@ -106,8 +107,10 @@ __all__ = [
     "kto_loss",
     "label_log_probs",
     "leak_at_k",
+    "likelihood_ratio_attack",
     "log10_forget_quality",
     "log_prob_moments",
+    "logit_confidence",
     "logit_margin_loss",
     "loss_attack",
     "masked_mean",

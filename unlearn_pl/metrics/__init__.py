@@ -31,6 +31,7 @@ from unlearn_pl.metrics.memorization import ExactMemorization, ExtractionStrengt
 from unlearn_pl.metrics.proof.core_drops import Core, CoreDrops
 from unlearn_pl.metrics.proof.leak_tests import Asked, EntailedLeak, JudgedLeak, LeakTest, RougeLeak, SpanLeak
 from unlearn_pl.metrics.proof.sampled_leaks import SampledLeaks, leak_metrics
+from unlearn_pl.metrics.proof.shadow_attack import ShadowAttack
 from unlearn_pl.metrics.refusal_rate import RefusalRate, is_refusal
 from unlearn_pl.metrics.rouge import RougeF1, RougeRecall
 from unlearn_pl.metrics.short_answers import ShortAnswers, short_answer_metrics
@@ -70,6 +71,7 @@ __all__ = [
     "RougeLeak",
     "RougeRecall",
     "SampledLeaks",
+    "ShadowAttack",
     "ShortAnswers",
     "SpanLeak",
     "TokenCount",

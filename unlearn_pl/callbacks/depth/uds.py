@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
@@ -101,13 +102,14 @@ class UDSEvaluation(EvaluationCallback):
         facts = {"full": weights_fingerprint(full), "retain": weights_fingerprint(retain), "precision": str(dtype)}
         facts["precision"] += f", {trainer.precision}"
         self._known = KnownDrops(Path(self.cache) if self.cache else None, facts)
+        sharded = isinstance(trainer.strategy, ModelParallelStrategy)
         tokenizer, context = pl_module.load_tokenizer(), trainer.precision_plugin.forward_context
         for split in self.splits:
             rows = rows_of(trainer, split, "UDSEvaluation")
             cores = {index: _core(row, index, split) for index, row in enumerate(rows)}
             self._measures[split] = {
                 RETAIN_DROP: CoreDrops(retain, full, cores, tokenizer, self._known, context),
-                DROP: CoreDrops(pl_module.model, full, cores, tokenizer, None, context),
+                DROP: CoreDrops(pl_module.model, full, cores, tokenizer, None, context, sharded),
             }
         super().on_test_epoch_start(trainer, pl_module)
 

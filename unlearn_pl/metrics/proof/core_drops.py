@@ -49,6 +49,7 @@ class CoreDrops(PerExampleMetric):
         tokenizer: of both.
         known: drops that need not be measured.
         context: context manager for the forwards, such as that of a precision.
+        sharded: whether every forward of the source is a collective operation.
     """
 
     reads: ClassVar[Reads] = "nothing"
@@ -61,6 +62,7 @@ class CoreDrops(PerExampleMetric):
         tokenizer: "PreTrainedTokenizerBase",
         known: Known | None = None,
         context: Callable[[], AbstractContextManager[None]] = nullcontext,
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         self._models = (source, full)  # not parts of the metric, which torchmetrics would move and copy
@@ -68,6 +70,7 @@ class CoreDrops(PerExampleMetric):
         self.tokenizer = tokenizer
         self.known = known
         self.context = context
+        self.sharded = sharded
         self.measured: list[tuple[TokenBatch, Tensor]] = []
 
     def take(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
@@ -78,15 +81,18 @@ class CoreDrops(PerExampleMetric):
             batch: a :class:`~unlearn_pl.types.TokenBatch`.
         """
         answers = right_answers(batch)  # type: ignore[arg-type]
+        if "choice" in answers and not (answers["choice"] == 0).any():  # one row of another candidate
+            if self.sharded:
+                self._measure(answers)  # every forward is a collective operation
+            return
         cores = core_batch(answers, self.cores, self.tokenizer)
         drops = self.known(cores) if self.known is not None else None
         if drops is None:
             drops = self._measure(cores)
             self.measured.append((cores, drops.cpu()))
-        right = cores["choice"] == 0 if "choice" in cores else torch.ones_like(cores["index"], dtype=torch.bool)
         layers = torch.arange(drops.shape[-1], device=drops.device)
-        keys = cores["index"][right].to(drops.device).unsqueeze(-1) * MAX_LAYERS + layers
-        self.update(keys.flatten(), drops[right.to(drops.device)].flatten())
+        keys = cores["index"].to(drops.device).unsqueeze(-1) * MAX_LAYERS + layers
+        self.update(keys.flatten(), drops.flatten())
 
     def drops(self) -> dict[int, list[float]]:
         """Index of the row to its L drops, over all ranks; a collective operation."""
