@@ -42,6 +42,8 @@ def plot_depth(
     image = axes.imshow(
         rows, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="viridis", interpolation="nearest", extent=extent
     )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="examples, from shallow to deep", ylabel="layer", title=figure_text(title))
     figure.colorbar(image, label="share of the retain model's drop")
     with atomic_file(path) as unfinished:
