@@ -63,8 +63,8 @@ class LUMEEvaluation(EvaluationCallback):
         return {"correct": ChoiceCorrect()} if split == CHOICES else {}
 
     def generation(self, loader: str) -> tuple[int | None, Sequence[str]]:
-        """As many tokens as asked for."""
-        return self.max_new_tokens, ()
+        """As many tokens as asked for; no wish for other dataloaders."""
+        return (self.max_new_tokens if loader.removesuffix(GENERATE) in TASK_SPLITS else None), ()
 
     def scores_of(self, collected: Collected) -> PerExample:
         """Split to score to index to value."""

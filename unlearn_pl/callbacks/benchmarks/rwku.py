@@ -97,10 +97,12 @@ class RWKUEvaluation(EvaluationCallback):
         return {"nll": CandidateNLL()} if split in TEXTS else {}
 
     def generation(self, loader: str) -> tuple[int | None, Sequence[str]]:
-        """Short answers on one line; long ones to the tasks of BBH."""
-        if loader.removesuffix(GENERATE) == REASONING:
+        """Short answers on one line; long ones to the tasks of BBH; no wish for other dataloaders."""
+        split = loader.removesuffix(GENERATE)
+        if split == REASONING:
             return self.reasoning_tokens, ()
-        return self.max_new_tokens, ("\n",)
+        short = split == FACTS or any(split in levels for levels in LEVELS.values())
+        return (self.max_new_tokens, ("\n",)) if short else (None, ())
 
     def scores_of(self, collected: Collected) -> PerExample:
         """Split to score to index to value."""
