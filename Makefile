@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-goals study-combiners study-markov study-masks study-refresh study-relearning study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-proof study-goals study-combiners study-markov study-masks study-refresh study-relearning study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -114,6 +114,9 @@ study-markov: $(INSTALLED)  ## NPO, SimNPO and MOLLM on a mixture of Markov chai
 study-code: $(INSTALLED)  ## do views of programs bring forgotten secrets back? (minutes)
 	$(RUN) -m experiments.studies.code.standard_library
 	$(RUN) -m experiments.studies.code.study
+
+study-proof: $(INSTALLED)  ## which method really forgets: unlearning depth and sampled answers (half an hour)
+	$(RUN) -m experiments.studies.proof.study
 
 study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost (minutes)
 	$(RUN) -m experiments.studies.refresh.study

@@ -48,10 +48,10 @@ ORDERS = {
         {"requests"},
     ],
     "data/selection": [{REST}, {"selectors"}],
-    "callbacks": [{"export", "goals", "sparsity"}, {REST}, {"images"}],
+    "callbacks": [{"export", "goals", "leaks", "sparsity"}, {REST}, {"benchmarks", "depth", "images"}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"zeroth_order"}, {"sources"}],
-    "metrics": [{REST}, {"tofu"}],
+    "metrics": [{REST}, {"proof", "tofu"}],
     "modules": [
         {"safety", "reference_outputs"},
         {"fitted", "lightning_internals", "num_steps"},

@@ -23,10 +23,14 @@ SPLITS = {
     "wmdp": ("wmdp_bio", "wmdp_chem", "mmlu", "mine"),
     "preference": ("forget", "retain", "normal"),
     "qa": ("forget", "retain", "mine"),
+    "uds": ("forget", "retain"),
+    "rwku": ("forget_level1", "neighbor_level2"),
+    "lume": ("forget_task1_completion", "retain_task3_qa"),
     "classification": ("forget", "retain", "test", "test_forgotten"),
 }
 FILLED = {
     "attack": (*ATTACKS, *MORE_ATTACKS),
+    "k": ("1", "16"),
     "id": ("author-1",),
     "task": ("wmdp_bio", "hellaswag"),
     "metric": ("acc", "acc_norm", "word_perplexity"),

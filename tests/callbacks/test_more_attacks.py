@@ -157,3 +157,33 @@ def test_gradients_of_sharded_models_are_refused():
     trainer.strategy.__class__ = ModelParallelStrategy
     with pytest.raises(ValueError, match="gradient_norm=True needs the whole model on a device"):
         MoreAttacks(gradient_norm=True).prepare(trainer, PretrainedModule(kit.model()))
+
+
+def test_shadow_models_judge_example_by_example(tmp_path):
+    shadows = [kit.model(seed=seed, dtype=torch.float64) for seed in (8, 9, 10)]
+    evaluation = TOFUEvaluation(output=str(tmp_path / "r.json"), more_attacks=MoreAttacks(shadows=shadows))
+    run(evaluation, TOFU, eval_batch_size=1)
+
+    def confidence(model, ids, start):
+        logps = model.eval()(input_ids=torch.tensor([ids])).logits[0, start - 1 : -1].log_softmax(-1)
+        mean = logps.gather(-1, torch.tensor(ids[start:])[:, None]).mean().item()
+        return mean - torch.log1p(-torch.tensor(mean, dtype=torch.float64).exp()).item()
+
+    for split in TOFU:
+        for index, (ids, start) in enumerate(sequences(split)):
+            with torch.no_grad():
+                own = confidence(trained_model(), ids, start)
+                others = torch.tensor([confidence(m, ids, start) for m in shadows], dtype=torch.float64)
+            expected = (others.mean() - own) / others.std().clamp(min=0.1)
+            found = evaluation.results.per_example[split]["likelihood_ratio"][index]
+            assert found == pytest.approx(expected.item(), rel=1e-6, abs=1e-9)
+    assert 0 <= evaluation.results.metrics["auc_likelihood_ratio"] <= 1
+    assert TOFUEvaluation.direction("auc_likelihood_ratio") == "retain"
+
+
+@pytest.mark.parametrize(
+    "models", [{"shadows": ["a"]}, {"shadows": ["a", "b"], "shadows_within": ["c"]}, {"shadows_within": ["a", "b"]}]
+)
+def test_too_few_shadow_models_raise(models):
+    with pytest.raises(ValueError, match="none or at least two of each"):
+        MoreAttacks(**models)

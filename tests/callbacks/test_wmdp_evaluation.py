@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests import kit
 from tests.callbacks import evaluated
 from tests.callbacks.evaluated import Splits, long_model, trained_model
 from unlearn_pl.callbacks import WMDPEvaluation
-from unlearn_pl.data import WMDPDataModule
+from unlearn_pl.data import ClozeChoice, UnlearningDataModule, WMDPDataModule
 from unlearn_pl.functional import bootstrap_interval
 from unlearn_pl.modules import PretrainedModule
 
@@ -107,3 +108,44 @@ def test_files_in_the_layout_of_wmdp_and_mmlu_are_evaluated(tmp_path):
         "wmdp_cyber": 6,
         "mmlu": 6,
     }
+
+
+class Cloze(UnlearningDataModule):
+    """Questions whose options are texts of unequal length."""
+
+    def load_streams(self):
+        return {}
+
+    def load_splits(self):
+        options = ["salt", "the bees of the harbour, twice", "No"]
+        rows = [ClozeChoice(f"What is {i}?", options, i % 3, by_length=i < 6) for i in range(9)]
+        return {"wmdp_bio_cloze": rows}
+
+
+def test_cloze_options_are_compared_per_character():
+    evaluation = WMDPEvaluation()
+    model = kit.model().double()
+    data = Cloze(kit.tokenizer(), eval_batch_size=4)
+    kit.trainer(callbacks=[evaluation], limit_val_batches=1.0).validate(PretrainedModule(model), data, verbose=False)
+    expected = []
+    for row in data.evaluation_rows("wmdp_bio_cloze"):
+        scores = []
+        for option in row.choices:
+            prompt = kit.tokenizer()(row.text).input_ids
+            ids = torch.tensor([prompt + kit.tokenizer()(f" {option}", add_special_tokens=False).input_ids])
+            logps = (
+                model(ids).logits.log_softmax(-1)[0, :-1].gather(-1, ids[0, 1:, None])[len(prompt) - 1 :].sum().item()
+            )
+            scores.append(logps / (len(option) if row.by_length else 1))
+        expected.append(float(scores.index(max(scores)) == row.answer))
+    assert 0 < sum(expected) < 9
+    found, table = evaluation.summarize(evaluation._collected)
+    assert list(table["wmdp_bio_cloze"]["correct"].values()) == expected
+    assert found["wmdp_bio_cloze_accuracy"] == pytest.approx(sum(expected) / 9)
+    assert WMDPEvaluation.direction("wmdp_bio_cloze_accuracy") == "lower"
+
+
+@pytest.mark.parametrize("wrong", [{"text": " "}, {"choices": ["a", ""]}, {"choices": ["a"]}, {"answer": 2}])
+def test_impossible_cloze_questions_raise(wrong):
+    with pytest.raises(ValueError, match=r"cloze question|accepted are at least 2"):
+        ClozeChoice(**{"text": "Who?", "choices": ["a", "b"], "answer": 0} | wrong)

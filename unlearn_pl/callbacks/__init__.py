@@ -2,10 +2,14 @@
 
 from unlearn_pl.callbacks.audit_trail import AuditTrail
 from unlearn_pl.callbacks.averaged_weights import AveragedWeights
+from unlearn_pl.callbacks.benchmarks.lume import LUMEEvaluation
+from unlearn_pl.callbacks.benchmarks.rwku import RWKUEvaluation
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
+from unlearn_pl.callbacks.depth.uds import UDSEvaluation
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
 from unlearn_pl.callbacks.images.classification import ClassificationEvaluation
+from unlearn_pl.callbacks.leaks.sampled import Leaks
 from unlearn_pl.callbacks.lm_eval import LMEvaluation
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.muse import MUSEEvaluation
@@ -28,15 +32,19 @@ __all__ = [
     "EvaluationCallback",
     "L1Sparse",
     "LMEvaluation",
+    "LUMEEvaluation",
+    "Leaks",
     "MUSEEvaluation",
     "MoreAttacks",
     "PreferenceEvaluation",
     "ProgressBar",
     "QAEvaluation",
+    "RWKUEvaluation",
     "RequestEvaluation",
     "SavePredictions",
     "SavePretrained",
     "StopAtGoals",
     "TOFUEvaluation",
+    "UDSEvaluation",
     "WMDPEvaluation",
 ]

@@ -180,8 +180,8 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
         scores: dict[str, dict[str, dict[int, float]]] = {}
         for loader, metrics in collected.items():
             if metrics:
-                tables = {name: metric.per_example() for name, metric in metrics.items()}
-                scores.setdefault(loader.removesuffix(GENERATE), {}).update(tables)
+                columns = [column for name, metric in metrics.items() for column in metric.columns(name).items()]
+                scores.setdefault(loader.removesuffix(GENERATE), {}).update(columns)
         return scores
 
     def summarize(self, collected: Collected) -> tuple[dict[str, float], PerExample]:

@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 import lightning.pytorch as pl
 
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
+from unlearn_pl.callbacks.leaks.sampled import Leaks
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.retain import check_questions, check_retain_auc, compares_with_chance, membership_of
 from unlearn_pl.functional import Compat
@@ -20,6 +21,7 @@ from unlearn_pl.metrics import (
     Fluency,
     PerExampleMetric,
     RougeRecall,
+    leak_metrics,
     membership_attacks,
     membership_intervals,
     memorization_metrics,
@@ -70,6 +72,8 @@ class TOFUEvaluation(EvaluationCallback):
             :class:`~unlearn_pl.callbacks.MoreAttacks`.
         retain_auc: the AUC of Min-K% on a retain model, if it is published but the model's scores are not (those of
             OpenUnlearning's ``TOFU_EVAL.json`` are no scores of this kind); None for chance, 0.5.
+        leaks: leaks in sampled answers, in ``test``: ``{split}_leak_at_{k}`` and ``{split}_best_of_{k}``; see
+            :class:`~unlearn_pl.callbacks.Leaks`. None for none.
 
     Raises:
         ValueError: if ``compat`` is unknown, or ``retain_auc`` is not in ``[0, 1]``.
@@ -100,6 +104,7 @@ class TOFUEvaluation(EvaluationCallback):
         compat: Compat = None,
         more_attacks: MoreAttacks | None = None,
         retain_auc: float | None = None,
+        leaks: Leaks | None = None,
     ) -> None:
         super().__init__(output)
         follows_openunlearning(compat)
@@ -109,6 +114,8 @@ class TOFUEvaluation(EvaluationCallback):
         self.compat = compat
         self.more_attacks = more_attacks
         self.retain_auc = retain_auc
+        self.leaks = leaks
+        self._leaks_of: Callable[[str], Mapping[str, PerExampleMetric]] = lambda split: {}
         self._more_metrics: Callable[[], Mapping[str, PerExampleMetric]] = dict
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -129,12 +136,20 @@ class TOFUEvaluation(EvaluationCallback):
             check_retain_auc(self.retain_auc, self.retain_results)
         check_questions(trainer, self.retain_results, (MEMBERS, NONMEMBERS))
 
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start with new metrics."""
+        if self.leaks is not None:
+            self.leaks.check(trainer.test_dataloaders)
+            self._leaks_of = partial(self.leaks.metrics, trainer, pl_module)
+        super().on_test_epoch_start(trainer, pl_module)
+
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
         """NLLs of candidates, memorization and attacks for TOFU's splits; ROUGE for their ``.generate`` loaders."""
         split = loader.removesuffix(GENERATE)
         if loader.endswith(GENERATE):
             fluency = {"fluency": Fluency()} if split == FORGET else {}
-            return {"rouge": RougeRecall(), **fluency} if split in SPLITS else {}
+            rouge = {"rouge": RougeRecall(), **fluency} if split in SPLITS else {}
+            return {**rouge, **self._leaks_of(split)}
         metrics: dict[str, PerExampleMetric] = {"candidates": CandidateNLL()} if split in SPLITS else {}
         if split in MEMORIZED:
             metrics["exact_memorization"] = ExactMemorization(self.compat)
@@ -164,6 +179,7 @@ class TOFUEvaluation(EvaluationCallback):
         found = {
             **tofu_metrics(tofu, (retain or {}).get(FORGET, {}).get("truth_ratio")),
             **memorization_metrics(per_example),
+            **leak_metrics(per_example),
             **membership_of((MEMBERS, NONMEMBERS), per_example, retain, arguments),
         }
         return found | tofu_aggregates(found, forget)
@@ -197,7 +213,7 @@ class TOFUEvaluation(EvaluationCallback):
                         others.setdefault(split, {}).update(paraphrase_scores(candidates, self.truth_ratio_average))
                 else:
                     table = tofu if name in TOFU_SCORES else others
-                    table.setdefault(split, {})[name] = metric.per_example()
+                    table.setdefault(split, {}).update(metric.columns(name))
         splits = dict.fromkeys([*tofu, *others])
         return {split: {**tofu.get(split, {}), **others.get(split, {})} for split in splits}
 

@@ -3,12 +3,21 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
+from unlearn_pl.callbacks.leaks.asked import cloze_lengths
 from unlearn_pl.functional import bootstrap_interval, corpus_perplexity
-from unlearn_pl.metrics import CandidateNLL, ChoiceCorrect, Direction, PerExampleMetric, TokenCount
+from unlearn_pl.metrics import (
+    CandidateNLL,
+    ChoiceCorrect,
+    ChoiceCorrectByLength,
+    Direction,
+    PerExampleMetric,
+    TokenCount,
+)
 from unlearn_pl.metrics.candidate_nll import MAX_CHOICES
 from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.results import PerExample
@@ -21,7 +30,8 @@ class WMDPEvaluation(EvaluationCallback):
 
     Every split of multiple-choice questions is evaluated, ``wmdp_bio``, ``wmdp_chem``, ``wmdp_cyber``, ``mmlu`` and
     your own, in ``validate`` and in ``test``; nothing is generated. The answer is the option with the most likely
-    letter, as in the zero-shot tasks of lm-eval. Metrics are
+    letter, as in the zero-shot tasks of lm-eval; of a cloze question, the continuation with the largest log-probability
+    per character. Metrics are
 
     - ``{split}_accuracy``: share of questions that are answered correctly;
     - ``{split}_accuracy_low`` and ``_high``: its interval, see :func:`~unlearn_pl.functional.bootstrap_interval`;
@@ -55,11 +65,24 @@ class WMDPEvaluation(EvaluationCallback):
             raise ValueError(f"level={level} must be between 0 and 1, and resamples={resamples} at least 1.")
         self.level = level
         self.resamples = resamples
+        self._cloze: dict[str, dict[int, list[int]]] = {}
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start with new metrics."""
+        self._cloze = cloze_lengths(trainer, trainer.val_dataloaders)
+        super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start with new metrics."""
+        self._cloze = cloze_lengths(trainer, trainer.test_dataloaders)
+        super().on_test_epoch_start(trainer, pl_module)
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:
         """Answers to questions; NLLs of the texts of ``wikitext``."""
         if loader.endswith(GENERATE):
             return {}
+        if loader in self._cloze:
+            return {"correct": ChoiceCorrectByLength(self._cloze[loader])}
         return {"nll": CandidateNLL(), "num_tokens": TokenCount()} if loader == TEXTS else {"correct": ChoiceCorrect()}
 
     @classmethod

@@ -8,13 +8,18 @@ from unlearn_pl.data.benchmarks.code.code_data import CodeDataModule
 from unlearn_pl.data.benchmarks.code.code_streams import CodeStreams
 from unlearn_pl.data.benchmarks.code.synthetic_functions import SyntheticFunctionsDataModule
 from unlearn_pl.data.benchmarks.custom import TextDataModule
+from unlearn_pl.data.benchmarks.lume import LUMEDataModule
 from unlearn_pl.data.benchmarks.muse import MUSEDataModule
 from unlearn_pl.data.benchmarks.preference import PreferenceDataModule
+from unlearn_pl.data.benchmarks.rwku import RWKUDataModule
 from unlearn_pl.data.benchmarks.synthetic.authors import SyntheticAuthors
+from unlearn_pl.data.benchmarks.synthetic.contracts import SyntheticContracts
+from unlearn_pl.data.benchmarks.synthetic.contracts_module import SyntheticContractsDataModule
 from unlearn_pl.data.benchmarks.synthetic.data_module import SyntheticAuthorsDataModule
 from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
 from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
+from unlearn_pl.data.evaluation.cloze_choice import ClozeChoice
 from unlearn_pl.data.evaluation.code_completion import CodeCompletion
 from unlearn_pl.data.evaluation.completion import Completion
 from unlearn_pl.data.evaluation.datasets import CandidateDataset, PromptDataset
@@ -32,6 +37,7 @@ from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.io.rows import read_lines, read_rows
 from unlearn_pl.data.module import UnlearningDataModule
 from unlearn_pl.data.options import DataOptions
+from unlearn_pl.data.requests.mixed_prompts import MixedPrompts
 from unlearn_pl.data.requests.sequential import Request, SequentialRequests
 from unlearn_pl.data.sampling import Draw, StepSampler, StepShare, example_seeds, step_draws, step_indices
 from unlearn_pl.data.selection.embedders import ClassScores, Embedder, HiddenStates
@@ -84,6 +90,7 @@ __all__ = [
     "ChoiceQuestions",
     "ChunkDataset",
     "ClassScores",
+    "ClozeChoice",
     "CodeCompletion",
     "CodeDataModule",
     "CodeStreams",
@@ -114,11 +121,13 @@ __all__ = [
     "ImageRows",
     "ImageSource",
     "Joined",
+    "LUMEDataModule",
     "LabelMapping",
     "LabeledImages",
     "MUSEDataModule",
     "Message",
     "MinKLoss",
+    "MixedPrompts",
     "Moderate",
     "MultipleChoice",
     "NearestRows",
@@ -132,6 +141,7 @@ __all__ = [
     "PromptDataset",
     "QuestionAnswers",
     "QuestionFrames",
+    "RWKUDataModule",
     "Random",
     "Ranking",
     "Request",
@@ -155,6 +165,8 @@ __all__ = [
     "StreamSource",
     "SyntheticAuthors",
     "SyntheticAuthorsDataModule",
+    "SyntheticContracts",
+    "SyntheticContractsDataModule",
     "SyntheticFunctionsDataModule",
     "TOFUDataModule",
     "Template",

@@ -189,6 +189,17 @@ class UnlearningDataModule(StreamDataModule):
             for name, rows in self._evaluation.items()
         }
 
+    def evaluation_rows(self, split: str) -> Sequence[EvaluationRow]:
+        """The rows of an evaluation split that is loaded; the position of a row is the index of its examples.
+
+        Args:
+            split: its name.
+
+        Raises:
+            ValueError: if it is not loaded.
+        """
+        return select(self._evaluation, [split], "splits")[split]
+
     def refresh(self, epoch: int, score: ScoreBatches) -> None:
         """See :meth:`StreamProvider.refresh`."""
         size = self.eval_batch_size

@@ -11,7 +11,10 @@ from unlearn_pl.functional.evaluation.aggregate import (
 from unlearn_pl.functional.evaluation.bootstrap import bootstrap_interval
 from unlearn_pl.functional.evaluation.classification import confidence_attack, modified_entropy
 from unlearn_pl.functional.evaluation.compat import Compat
+from unlearn_pl.functional.evaluation.exact_match import exact_match, word_f1
 from unlearn_pl.functional.evaluation.fluency import corpus_perplexity, perplexity, repetition_rate, text_fluency
+from unlearn_pl.functional.evaluation.leakage import expected_maximum, leak_at_k
+from unlearn_pl.functional.evaluation.likelihood_ratio import likelihood_ratio_attack, logit_confidence
 from unlearn_pl.functional.evaluation.membership import (
     auc,
     gradient_norm_attack,
@@ -26,6 +29,7 @@ from unlearn_pl.functional.evaluation.membership import (
 from unlearn_pl.functional.evaluation.memorization import exact_memorization, extraction_strength, greedy_matches
 from unlearn_pl.functional.evaluation.multiple_choice import choice_correct, chosen_options, multiple_choice_accuracy
 from unlearn_pl.functional.evaluation.overlap import rouge_l_f1, rouge_l_recall
+from unlearn_pl.functional.evaluation.spans import core_span, repeats_span
 from unlearn_pl.functional.evaluation.tofu import (
     answer_probability,
     forget_quality,
@@ -36,6 +40,7 @@ from unlearn_pl.functional.evaluation.tofu import (
     truth_ratio,
     utility_truth_ratio,
 )
+from unlearn_pl.functional.evaluation.unlearning_depth import unlearning_depth
 from unlearn_pl.functional.example_random import ExampleRandom
 from unlearn_pl.functional.logprobs import entropy, label_log_probs, masked_mean, sequence_log_probs, token_log_probs
 from unlearn_pl.functional.losses.contrastive import info_nce
@@ -84,13 +89,16 @@ __all__ = [
     "complete_top_k",
     "confidence_attack",
     "control_vector",
+    "core_span",
     "corpus_perplexity",
     "cycled_labels",
     "dpo_loss",
     "dual_basis_weights",
     "dual_cone_projection",
     "entropy",
+    "exact_match",
     "exact_memorization",
+    "expected_maximum",
     "extraction_strength",
     "flat_losses",
     "forget_quality",
@@ -109,8 +117,11 @@ __all__ = [
     "kl_to_uniform",
     "kto_loss",
     "label_log_probs",
+    "leak_at_k",
+    "likelihood_ratio_attack",
     "log10_forget_quality",
     "log_prob_moments",
+    "logit_confidence",
     "logit_margin_loss",
     "loss_attack",
     "masked_mean",
@@ -130,6 +141,7 @@ __all__ = [
     "privacy_score",
     "probability_with_options",
     "reference_attack",
+    "repeats_span",
     "repetition_rate",
     "rescale_weights",
     "rouge_l_f1",
@@ -147,8 +159,10 @@ __all__ = [
     "uce_loss",
     "undial_loss",
     "unilogit_loss",
+    "unlearning_depth",
     "utility_score",
     "utility_truth_ratio",
     "wga_loss",
+    "word_f1",
     "zlib_attack",
 ]

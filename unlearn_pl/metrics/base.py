@@ -67,6 +67,14 @@ class PerExampleMetric(Metric):
             keys, values = self._unique()
         return dict(zip(keys.tolist(), values.tolist(), strict=True))
 
+    def columns(self, name: str) -> dict[str, dict[int, float]]:
+        """Name of every score that the metric gives, by default ``name`` alone, to :meth:`per_example`.
+
+        Args:
+            name: what the metric is called in its evaluation.
+        """
+        return {name: self.per_example()}
+
     def compute(self) -> Tensor:
         """Mean over the examples of all ranks, ``[]`` fp64; NaN without examples, or if one value is NaN."""
         return self._unique()[1].mean()

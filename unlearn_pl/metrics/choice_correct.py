@@ -1,6 +1,6 @@
 """Correctness of answers to multiple-choice questions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,31 @@ class ChoiceCorrect(PerExampleMetric):
             question, choice = divmod(key, MAX_OPTIONS)
             options.setdefault(divmod(question, MAX_OPTIONS), {})[choice] = logp
         return {index: _correct(logps, target).item() for (index, target), logps in options.items() if target in logps}
+
+
+class ChoiceCorrectByLength(ChoiceCorrect):
+    """The same for options that are texts: log-probabilities are divided by the lengths of the options.
+
+    Args:
+        lengths: index of the question to the length of every option.
+    """
+
+    def __init__(self, lengths: Mapping[int, Sequence[int]]) -> None:
+        super().__init__()
+        self.lengths = lengths
+
+    def update(self, index: Tensor, choice: Tensor, nll: Tensor, target: Tensor) -> None:  # type: ignore[override]
+        """Add some options.
+
+        Args:
+            index: ``[B]`` position of the question in its dataset.
+            choice: ``[B]`` number of the option.
+            nll: ``[B]`` sum over its scored tokens.
+            target: ``[B]`` number of the correct option.
+        """
+        places = zip(index.tolist(), choice.tolist(), strict=True)
+        sizes = torch.tensor([self.lengths[question][option] for question, option in places], dtype=torch.float64)
+        super().update(index, choice, nll.double() / sizes.to(nll.device), target)
 
 
 def _correct(logps: Mapping[int, float], target: int) -> Tensor:

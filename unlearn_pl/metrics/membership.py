@@ -10,8 +10,8 @@ from unlearn_pl.metrics.scores import Scores
 from unlearn_pl.results import evaluation_arguments, read_json, read_results
 
 ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus")
-MORE_ATTACKS = ("reference", "gradient_norm")
-"""Attacks that need a reference model, or a backward pass."""
+MORE_ATTACKS = ("reference", "gradient_norm", "likelihood_ratio")
+"""Attacks that need other models, or a backward pass."""
 
 
 def membership_attacks(compat: Compat = None) -> dict[str, AnswerMetric]:

@@ -71,6 +71,7 @@ class World:
         holdout_authors: authors that no model is trained on.
         data: class of the data module.
         hidden_size: width of the models.
+        num_layers: of the models.
         vocab_size: of the tokenizer.
     """
 
@@ -84,10 +85,11 @@ class World:
         holdout_authors: int = 1,
         data: type[SyntheticAuthorsDataModule] = SyntheticAuthorsDataModule,
         hidden_size: int = 64,
+        num_layers: int = 2,
         vocab_size: int = 1500,
     ) -> None:
         self.folder, self.seed = folder, seed
-        self._hidden_size, self._vocab_size = hidden_size, vocab_size
+        self._hidden_size, self._num_layers, self._vocab_size = hidden_size, num_layers, vocab_size
         self._data_class = data
         self._authors = {
             "forget_authors": forget_authors,
@@ -157,7 +159,7 @@ class World:
 
     def _memorized(self, train_split: str) -> nn.Module:
         path = self.folder / train_split / "model.pt"
-        model = tiny_llama(len(self._tokenizer), self._hidden_size, seed=self.seed)
+        model = tiny_llama(len(self._tokenizer), self._hidden_size, self._num_layers, seed=self.seed)
         if path.exists():
             model.load_state_dict(torch.load(path))
             return model

@@ -1,12 +1,13 @@
 """The WMDP benchmark: unlearning of hazardous knowledge, tested by multiple-choice questions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, Unpack, get_args
 
 from transformers import PreTrainedTokenizerBase
 
 from unlearn_pl.data.benchmarks.wikitext import wikitext_articles
+from unlearn_pl.data.evaluation.cloze_choice import ClozeChoice
 from unlearn_pl.data.evaluation.evaluation_row import SplitSource
 from unlearn_pl.data.evaluation.multiple_choice import MultipleChoice
 from unlearn_pl.data.evaluation.multiple_choice_files import read_questions
@@ -22,6 +23,8 @@ from unlearn_pl.data.streams.source import Source, StreamSource
 
 Domain = Literal["bio", "chem", "cyber"]
 CorpusSource = str | HubDataset | Source
+Questions = str | HubDataset | Sequence[str | HubDataset]
+"""A file, a dataset of the hub, or several that follow one another."""
 SUBJECTS = {"bio": "biology", "chem": "chemistry", "cyber": "cybersecurity"}
 ON_THE_HUB = ("bio-retain-corpus", "cyber-forget-corpus", "cyber-retain-corpus")
 GATED = "bio_remove_dataset"
@@ -48,18 +51,23 @@ class WMDPDataModule(UnlearningDataModule):
         retain: the same for the retain corpus. The authors of RMU retain WikiText.
         mmlu: file with MMLU's test questions; None for the hub (``cais/mmlu``), unless there is a ``path``.
         wikitext: file with the lines of WikiText-2's test articles; None for the hub, unless there is a ``path``.
-        questions: further splits of multiple-choice questions: name to file.
+        questions: further splits of multiple-choice questions: name to a file or a dataset of the hub, or a list of
+            them, such as the robust, categorized and deduplicated selections of WMDP's questions
+            (``experiments/data/wmdp_bio_robust.yaml``). Names that begin with ``wmdp_`` are of what is to be forgotten.
+        cloze: the same for questions whose options are scored as texts, see :class:`~unlearn_pl.data.ClozeChoice`: what
+            is measured is no skill at choosing letters.
         chunk_length: most tokens of an example.
         max_chunks: chunks of a document that are trained on, from its beginning; None for all. The authors of RMU
             train on the first one.
         options: see :class:`~unlearn_pl.data.UnlearningDataModule`.
 
     Raises:
-        ValueError: if the domain is unknown or a number not positive; from ``setup``, if a corpus, a file or a column
-            is missing.
+        ValueError: if the domain is unknown, a number not positive or a name taken twice; from ``setup``, if a corpus,
+            a file or a column is missing.
 
     References:
         Li et al., "The WMDP Benchmark: Measuring and Reducing Malicious Use With Unlearning", arXiv 2403.03218.
+        O'Brien et al., "Deep Ignorance", arXiv 2508.06601 (robust and cloze questions).
     """
 
     def __init__(
@@ -72,7 +80,8 @@ class WMDPDataModule(UnlearningDataModule):
         retain: CorpusSource | None = None,
         mmlu: str | None = None,
         wikitext: str | None = None,
-        questions: Mapping[str, str] | None = None,
+        questions: Mapping[str, Questions] | None = None,
+        cloze: Mapping[str, Questions] | None = None,
         chunk_length: int = 512,
         max_chunks: int | None = None,
         **options: Unpack[DataOptions],
@@ -89,11 +98,16 @@ class WMDPDataModule(UnlearningDataModule):
         self.mmlu = mmlu
         self.wikitext = wikitext
         self.questions = dict(questions or {})
+        self.cloze = dict(cloze or {})
+        if twice := sorted(self.questions.keys() & self.cloze.keys()):
+            raise ValueError(f"questions and cloze both have splits named {twice}; accepted are different names.")
         self.chunk_length = chunk_length
         self.max_chunks = max_chunks
         if self.splits is None:
             available = self.load_splits()
-            self.splits = [name for name in (f"wmdp_{domain}", "mmlu", *self.questions) if name in available]
+            self.splits = [
+                name for name in (f"wmdp_{domain}", "mmlu", *self.questions, *self.cloze) if name in available
+            ]
 
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The three training streams, each read on demand."""
@@ -104,7 +118,8 @@ class WMDPDataModule(UnlearningDataModule):
     def load_splits(self) -> Mapping[str, SplitSource]:
         """The evaluation splits that have files, each read on demand."""
         splits: dict[str, SplitSource] = {f"wmdp_{domain}": partial(self._asked, domain) for domain in SUBJECTS}
-        splits |= {name: partial(read_questions, file) for name, file in self.questions.items()}
+        splits |= {name: partial(_read, tables) for name, tables in self.questions.items()}
+        splits |= {name: partial(self._without_letters, tables) for name, tables in self.cloze.items()}
         if self.mmlu is not None or self.path is None:
             splits["mmlu"] = partial(read_questions, self.mmlu or HubDataset("cais/mmlu", "all", "test"))
         if self.wikitext is not None or self.path is None:
@@ -132,9 +147,17 @@ class WMDPDataModule(UnlearningDataModule):
         table = self._located([f"{name}_test", f"{name}/test"], "cais/wmdp", name, "test")
         return read_questions(table, SUBJECTS[domain])
 
+    def _without_letters(self, tables: Questions) -> list[ClozeChoice]:
+        return [ClozeChoice.of(question) for question in _read(tables, SUBJECTS[self.domain])]
+
     def _articles(self) -> list[Passage]:
         table = self.wikitext or HubDataset("Salesforce/wikitext", "wikitext-2-raw-v1", "test")
         return [Passage(article, self.chunk_length) for article in wikitext_articles(table)]
 
     def _located(self, names: list[str], repository: str, config: str, split: str) -> str | HubDataset:
         return HubDataset(repository, config, split) if self.path is None else find_file(self.path, names)
+
+
+def _read(tables: Questions, subject: str = "") -> list[MultipleChoice]:
+    given = [tables] if isinstance(tables, str | HubDataset) else tables
+    return [question for table in given for question in read_questions(table, subject)]

@@ -42,3 +42,7 @@ class Completion(EvaluationRow):
     def expected(self) -> str:
         """The answer, without the white space around it."""
         return self.answer.strip()
+
+    def asked(self) -> str:
+        """The prompt."""
+        return self.text

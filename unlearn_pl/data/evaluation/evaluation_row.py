@@ -36,6 +36,14 @@ class EvaluationRow(ABC):
         """The text that the continuation is compared with."""
         return ""
 
+    def asked(self) -> str:
+        """What is asked, without the template; empty for rows without a question."""
+        return ""
+
+    def span(self) -> str | None:
+        """The part of the answer that must not be known, as it is written there; None if the row does not say."""
+        return None
+
 
 @dataclass(frozen=True)
 class Question(EvaluationRow):
@@ -66,6 +74,15 @@ class Question(EvaluationRow):
         """The answer; the first one of several."""
         answer = self.row["answer"]
         return answer if isinstance(answer, str) else answer[0]
+
+    def asked(self) -> str:
+        """The question; of a conversation, its last turn."""
+        question = self.row["question"]
+        return question if isinstance(question, str) else str(question[-1]["content"])
+
+    def span(self) -> str | None:
+        """The column ``span``, if there is one."""
+        return self.row.get("span")
 
 
 EvaluationRows = Sequence[Row] | Sequence[EvaluationRow]

@@ -20,6 +20,7 @@ class Row(TypedDict):
         paraphrased_answer: the same fact in other words (evaluation only).
         perturbed_answer: wrong answers of the same form (evaluation only).
         paraphrased_question: the question in other words (read by attacks only).
+        span: the part of the answer that must not be known, as it is written there (read by evaluations only).
     """
 
     question: Asked
@@ -27,6 +28,7 @@ class Row(TypedDict):
     paraphrased_answer: NotRequired[str]
     perturbed_answer: NotRequired[Sequence[str]]
     paraphrased_question: NotRequired[str]
+    span: NotRequired[str]
 
 
 Rows = Sequence[Row]

@@ -1,0 +1,1 @@
+"""Which method really forgets: knowledge layer by layer, and leaks in sampled answers."""

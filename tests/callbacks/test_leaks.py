@@ -1,0 +1,98 @@
+"""leak@k in evaluations: from the sampled answers themselves, with intervals, and clear about bad input."""
+
+import statistics
+import warnings
+
+import pytest
+
+from tests import kit
+from tests.callbacks.evaluated import Splits
+from unlearn_pl.callbacks import Leaks, QAEvaluation, TOFUEvaluation
+from unlearn_pl.metrics import JudgedLeak, RougeLeak
+from unlearn_pl.modules import PretrainedModule
+from unlearn_pl.report import compare_results
+
+HEARD: list[tuple[str, str, str]] = []
+
+
+def overhear(question: str, answer: str, truth: str) -> float:
+    HEARD.append((question, answer, truth))
+    return graded(answer)
+
+
+def graded(answer: str) -> float:
+    """A score that differs from answer to answer, unlike the recall of what a model of random weights says."""
+    return len(answer) % 5 / 4
+
+
+def run(evaluation, data=None, **options):
+    module = PretrainedModule(kit.model(), max_new_tokens=6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kit.trainer(callbacks=[evaluation], **options).test(module, data or kit.Questions(), verbose=False)
+    return evaluation.results
+
+
+def test_metrics_follow_from_the_answers(tmp_path):
+    HEARD.clear()
+    leaks = Leaks(samples=3, test=JudgedLeak(overhear, threshold=1.0), ks=[1, 3])
+    results = run(QAEvaluation(str(tmp_path / "results.json"), leaks))
+    rows = {row["question"]: row["answer"] for row in kit.rows("Forget", 6)}
+    assert {(question, truth) for question, _, truth in HEARD} == set(rows.items())
+    scores = {q: [graded(a) for asked, a, _ in HEARD if asked == q] for q in rows}
+    assert all(len(of) == 3 for of in scores.values())
+    assert 0 < results.metrics["forget_leak_at_1"] < results.metrics["forget_leak_at_3"] < 1
+    for index, of in enumerate(scores.values()):
+        kept = {name: table[index] for name, table in results.per_example["forget"].items()}
+        assert kept["leak_at_1"] == pytest.approx(of.count(1.0) / 3)
+        assert kept["leak_at_3"] == float(max(of) == 1)
+        assert kept["best_of_1"] == pytest.approx(statistics.fmean(of))
+        assert kept["best_of_3"] == max(of)
+    assert not [name for name in results.metrics if name.startswith("retain_leak")]
+    assert QAEvaluation.direction("forget_leak_at_3") == TOFUEvaluation.direction("forget_leak_at_3") == "retain"
+    assert QAEvaluation.direction("retain_best_of_3") == TOFUEvaluation.direction("retain_best_of_3") == "higher"
+
+
+def test_the_batch_size_changes_nothing_and_the_seed_does(tmp_path):
+    def tested(name, size, seed):
+        evaluation = TOFUEvaluation(
+            output=str(tmp_path / f"{name}.json"), leaks=Leaks(samples=4, test=RougeLeak(0.2), seed=seed)
+        )
+        return run(evaluation, Splits(["forget"], eval_batch_size=size))
+
+    one, six, other = tested("one", 1, 0), tested("six", 6, 0), tested("other", 6, 1)
+    names = [name for name in one.metrics if "leak_at" in name or "best_of" in name]
+    assert names == [f"forget_{kind}_{k}" for kind in ("leak_at", "best_of") for k in (1, 2, 4)]
+    assert {name: one.metrics[name] for name in names} == {name: six.metrics[name] for name in names}
+    assert one.per_example["forget"]["best_of_1"] != other.per_example["forget"]["best_of_1"]
+    comparison = compare_results({"one": one, "six": six}, {}, resamples=20)
+    assert comparison.values["forget_best_of_4"]["one"].interval[0] < comparison.values["forget_best_of_4"]["one"].value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"samples": 0}, "samples=0"),
+        ({"samples": 4, "ks": [5]}, "numbers from 1 to 4"),
+        ({"samples": 4, "ks": []}, "numbers from 1 to 4"),
+        ({"splits": "forget"}, "list of names"),
+        ({"temperature": 0}, "temperature=0"),
+    ],
+)
+def test_bad_arguments_raise(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        Leaks(**arguments)
+
+
+def test_a_split_without_questions_raises_before_anything_is_computed():
+    with pytest.raises(ValueError, match=r"no questions of the splits \['wikitext'\]; there are those of \['forget'\]"):
+        run(TOFUEvaluation(leaks=Leaks(splits=["wikitext"])), Splits(["forget", "wikitext"]))
+
+
+def test_a_named_span_must_be_in_the_answer():
+    class Marked(kit.Questions):
+        def load_splits(self):
+            return {"forget": [row | {"span": "Atlantis"} for row in kit.rows("Forget", 2)]}
+
+    with pytest.raises(ValueError, match="row 0 of the split 'forget': The span 'Atlantis' is no part"):
+        run(QAEvaluation(leaks=Leaks(samples=1)), Marked())

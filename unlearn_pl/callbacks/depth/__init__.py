@@ -1,0 +1,1 @@
+"""The unlearning depth score."""

@@ -1,0 +1,1 @@
+"""Options of evaluations: leaks in sampled answers."""

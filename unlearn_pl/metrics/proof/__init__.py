@@ -1,0 +1,1 @@
+"""Proof of forgetting: leaks in sampled answers, and knowledge layer by layer."""
