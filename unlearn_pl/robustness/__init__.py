@@ -3,19 +3,31 @@
 :class:`Audit` runs them; each is a subclass of :class:`Attack`.
 """
 
+from unlearn_pl.robustness.attacks.activations.direction_ablation import DirectionAblation
+from unlearn_pl.robustness.attacks.activations.linear_probe import LinearProbe
+from unlearn_pl.robustness.attacks.activations.logit_lens import LogitLens
+from unlearn_pl.robustness.attacks.activations.soft_prompt import SoftPrompt
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
+from unlearn_pl.robustness.attacks.bounded_relearning import BoundedRelearning
 from unlearn_pl.robustness.attacks.few_shot_prompts import FewShotPrompts
 from unlearn_pl.robustness.attacks.paraphrased_prompts import ParaphrasedPrompts
 from unlearn_pl.robustness.attacks.prefix_attack import PrefixAttack
 from unlearn_pl.robustness.attacks.prompt_attack import PromptAttack
+from unlearn_pl.robustness.attacks.prompts.entity_attack import EntityAttack
+from unlearn_pl.robustness.attacks.prompts.in_context_relearning import InContextRelearning
+from unlearn_pl.robustness.attacks.prompts.multi_hop_questions import MultiHopQuestions
+from unlearn_pl.robustness.attacks.prompts.reversed_questions import ReversedQuestions
 from unlearn_pl.robustness.attacks.pruning_attack import PruningAttack
 from unlearn_pl.robustness.attacks.quantization import Quantization
 from unlearn_pl.robustness.attacks.relearning import Relearning
+from unlearn_pl.robustness.attacks.relearning_sweep import RelearningSweep
 from unlearn_pl.robustness.attacks.sampled_answers import SampledAnswers
+from unlearn_pl.robustness.attacks.sweep import Sweep
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.attacks.view_attack import ViewAttack
 from unlearn_pl.robustness.audit import Audit
-from unlearn_pl.robustness.curve import Curve, curve_area, steps_to_level
+from unlearn_pl.robustness.budget import Budget, NotRun
+from unlearn_pl.robustness.curve import Curve, best_within, curve_area, steps_to_level
 from unlearn_pl.robustness.leakage import LeakageEvaluation
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
 from unlearn_pl.robustness.paraphrasers.data_set_paraphrases import DataSetParaphrases
@@ -41,15 +53,24 @@ __all__ = [
     "Audit",
     "BenignNeighbours",
     "BitsAndBytes",
+    "BoundedRelearning",
+    "Budget",
     "Curve",
     "DataSetParaphrases",
+    "DirectionAblation",
+    "EntityAttack",
     "FewShotPrompts",
     "Findings",
+    "InContextRelearning",
     "IntegerRounding",
     "LeakageEvaluation",
+    "LinearProbe",
+    "LogitLens",
     "MagnitudePruner",
     "ModelParaphrases",
+    "MultiHopQuestions",
     "NormalFloat4",
+    "NotRun",
     "Outcome",
     "ParaphrasedPrompts",
     "Paraphraser",
@@ -62,16 +83,21 @@ __all__ = [
     "RandomFraction",
     "Relearning",
     "RelearningSet",
+    "RelearningSweep",
+    "ReversedQuestions",
     "RoundingQuantizer",
     "RuleBasedRewrites",
     "SampledAnswers",
     "Selection",
     "ShortestFraction",
+    "SoftPrompt",
     "Subject",
+    "Sweep",
     "Unattacked",
     "UnrelatedText",
     "ViewAttack",
     "WandaPruner",
+    "best_within",
     "curve_area",
     "read_outcomes",
     "steps_to_level",

@@ -36,8 +36,8 @@ class Audit:
             of 1.
         on_start: called with the name of an attack and the role of the model, before one that has no saved outcome.
         seconds: time that :meth:`run` may take; attacks then run in the order of their costs, and those that are
-            estimated not to end in time are listed in ``not_run``. Saved outcomes take no time. None for all attacks, in
-            the given order.
+            estimated not to end in time are listed in ``not_run``. Saved outcomes take no time. None for all attacks,
+            in the given order.
 
     Attributes:
         not_run: attacks that the last :meth:`run` left out for want of time.

@@ -85,4 +85,6 @@ class RelearningSweep(Sweep):
             "utility_loss_fixed": found[0].after["utility_loss_last"],
         }
         chosen = {"setting": float(best), "learning_rate": self._settings[best].learning_rate}
-        return Findings({**found[best].after, **fixed, **chosen}, found[best].before, found[best].curve, found[best].rows)
+        return Findings(
+            {**found[best].after, **fixed, **chosen}, found[best].before, found[best].curve, found[best].rows
+        )

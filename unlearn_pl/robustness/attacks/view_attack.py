@@ -125,7 +125,7 @@ class ViewAttack(Attack):
     ) -> list[list[EvaluationRow]]:
         if self._gradient is None or views is not self.views:
             return [self._drawn(views, row, index, step, subject.seed) for index, row in enumerate(rows)]
-        device = subject.trainer().strategy.root_device
+        device = subject.device
         model, encoder = subject.build().to(device).eval(), subject.encoder
         rngs = [random.Random(stable_hash("attack", subject.seed, index)) for index in range(len(rows))]
         programs = [row for row in rows if isinstance(row, CodeCompletion)]
