@@ -27,6 +27,7 @@ COMMANDS = {
     "requests": "Carry out deletion requests one after another, with an audit trail.",
     "recipes": "List the recipes that -c finds by name, or print one.",
     "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",
+    "audit": "Evaluate and attack a model within a time, and give one verdict.",
 }
 """Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from unlearn_pl.recording import record
 from unlearn_pl.results import check_writable, config_hash, weights_fingerprint
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
-from unlearn_pl.robustness.attacks.sweep import Sweep
+from unlearn_pl.robustness.attacks.sweeps.sweep import Sweep
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.budget import Budget, NotRun
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
@@ -97,6 +97,14 @@ class Audit:
             return self.attacks
         return sorted(self.attacks, key=lambda attack: attack.cost(self.subject))
 
+    def check(self) -> None:
+        """Check models, attacks and the output, without loading a model.
+
+        Raises:
+            ValueError: as from :meth:`run`.
+        """
+        self._check(self._subjects())
+
     def _subjects(self) -> dict[str, Subject]:
         others = {role: folder for role, folder in self._others.items() if folder is not None}
         return {AUDITED: self.subject, **{role: replace(self.subject, model=other) for role, other in others.items()}}
@@ -126,15 +134,19 @@ class Audit:
         known = {(config_hash(upgraded(kept.config)), kept.weights_fingerprint, kept.role): kept for kept in self._kept}
         return known.get(key)
 
-    def _found(self, attack: Attack, role: str, subject: Subject, unattacked: Mapping[str, float] | None) -> Findings:
-        """What an attack finds; of a sweep, from the outcomes of its settings."""
+    def _found(
+        self, attack: Attack, role: str, subject: Subject, unattacked: Mapping[str, float] | None
+    ) -> tuple[Findings, float]:
+        """What an attack finds, and the seconds that it took; of a sweep, from the outcomes of its settings."""
         if isinstance(attack, Sweep):
             outcomes = [self._outcome(setting, role, subject, unattacked) for setting in attack.settings]
-            return attack.combine([Findings(each.after, each.before, each.curve, each.rows) for each in outcomes])
+            found = [Findings(each.after, each.before, each.curve, each.rows) for each in outcomes]
+            return attack.combine(found), sum(each.seconds for each in outcomes)
         if self._on_start is not None:
             self._on_start(attack.name, role)
+        start = time.monotonic()
         try:
-            return attack.run(subject)
+            return attack.run(subject), time.monotonic() - start
         except Exception as error:
             error.add_note(f"Raised by {attack.name}, on the {role} model {subject.model!r}.")
             raise
@@ -144,9 +156,8 @@ class Audit:
     ) -> Outcome:
         if (known := self._known(attack, role, subject)) is not None:
             return known
-        start = time.monotonic()
         config, fingerprint = configuration(attack, subject), self._fingerprint(subject)
-        found = self._found(attack, role, subject, unattacked)
+        found, seconds = self._found(attack, role, subject, unattacked)
         before = found.before or {name: value for name, value in (unattacked or {}).items() if name in found.after}
         outcome = Outcome(
             attack=attack.name,
@@ -159,7 +170,7 @@ class Audit:
             config=config,
             config_hash=config_hash(config),
             weights_fingerprint=fingerprint,
-            seconds=time.monotonic() - start,
+            seconds=seconds,
             rows=found.rows,
         )
         self._kept.append(outcome)

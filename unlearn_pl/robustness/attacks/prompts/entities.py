@@ -8,9 +8,9 @@ from unlearn_pl.data import Row
 BLANK = "___"
 """What stands in the place of a name."""
 
-_NAME = re.compile(
-    r"[A-Z][\w'\u2019-]*\.?(?:\s+(?:(?:de|da|del|van|von|bin|ibn|al|el|la|le|of|the)\s+)*[A-Z][\w'\u2019-]*)*"
-)
+_PARTICLE = "(?:de|da|del|van|von|bin|ibn|al|el|la|le|of|the)"
+_WORD = r"[A-Z][\w'\u2019-]*"
+_NAME = re.compile(rf"{_WORD}\.?(?:\s+(?:{_PARTICLE}\s+)*{_WORD})*")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
 _FIRST_WORDS = frozenset({
     "a", "an", "and", "are", "as", "at", "because", "before", "by", "can", "could", "describe", "did", "do", "does",

@@ -5,8 +5,8 @@ from itertools import product
 
 from unlearn_pl.models import LoRA
 from unlearn_pl.robustness.attacks.attack import Findings
-from unlearn_pl.robustness.attacks.bounded_relearning import LEAKAGE, BoundedRelearning
-from unlearn_pl.robustness.attacks.sweep import Sweep
+from unlearn_pl.robustness.attacks.sweeps.bounded_relearning import LEAKAGE, BoundedRelearning
+from unlearn_pl.robustness.attacks.sweeps.sweep import Sweep
 from unlearn_pl.robustness.relearning_sets.random_fraction import RandomFraction
 from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet
 
