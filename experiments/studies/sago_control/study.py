@@ -64,15 +64,13 @@ def chosen(trials: Sequence[Trial], rule: str, method: str) -> Setting:
     return Setting(**min(own, key=lambda trial: mean(trial["forget"]))["setting"])
 
 
-def study(
-    folder: str = "runs/sago_control", seeds: int = 3, methods: Sequence[str] = ("NPO", "GradDiff", "SimNPO")
-) -> None:
+def study(folder: str = "runs/sago_control", seeds: int = 3, methods: Sequence[str] = ("NPO", "GradDiff")) -> None:
     """Run what is missing, then print the table.
 
     Args:
         folder: where models and trials are kept.
         seeds: number of seeds after the tuning seed, of which the figures are.
-        methods: names of the methods.
+        methods: names of the methods; SimNPO is the third one.
     """
     runner = Runner(Path(folder))
     final = range(TUNING + 1, TUNING + 1 + seeds)
