@@ -1,7 +1,10 @@
 """Hidden states of questions with correct and with wrong answers."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
@@ -11,7 +14,9 @@ from unlearn_pl.data import EvaluationRow, Example
 from unlearn_pl.data.collate import collate_examples
 from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.data.sampling import stable_hash
+from unlearn_pl.models import decoder_layers
 from unlearn_pl.models.modes import evaluation_mode
+from unlearn_pl.robustness.attacks.activations.layers import states_in
 from unlearn_pl.robustness.questions import questions
 from unlearn_pl.robustness.target import Subject
 
@@ -55,6 +60,25 @@ def _borrowed(correct: Sequence[str], i: int, seed: int) -> list[str]:
     return rng.sample(others, min(BORROWED, len(others)))
 
 
+@contextmanager
+def _kept(model: nn.Module, layers: Sequence[int], states: dict[int, Tensor]) -> Iterator[None]:
+    """Within the context, every forward leaves the outputs of the ``layers`` in ``states``.
+
+    Read from the layers themselves, because entries of ``hidden_states`` are counted in several ways.
+    """
+
+    def keep(module: nn.Module, given: Any, output: Any, layer: int) -> None:
+        states[layer] = states_in(output)
+
+    modules = decoder_layers(model)
+    hooks = [modules[layer - 1].register_forward_hook(partial(keep, layer=layer)) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 @torch.no_grad()
 def answer_states(model: nn.Module, examples: Sequence[Example], layers: Sequence[int], subject: Subject) -> Tensor:
     """Mean hidden state over the tokens of each answer, ``[N, L, D]`` in fp64 on the CPU.
@@ -62,18 +86,18 @@ def answer_states(model: nn.Module, examples: Sequence[Example], layers: Sequenc
     Args:
         model: a causal language model of transformers, on its device.
         examples: N tokenized questions with an answer.
-        layers: L entries of ``hidden_states``.
+        layers: L layers, counted from 1, whose outputs are read.
         subject: for batch size and precision.
     """
     device, size = next(model.parameters()).device, subject.data.eval_batch_size
     found = []
+    states: dict[int, Tensor] = {}
     with evaluation_mode(model), subject.forward_context():
         for start in range(0, len(examples), size):
             part = collate_examples(examples[start : start + size], subject.tokenizer.pad_token_id or 0)
             batch = move_data_to_device(part, device)
-            states = model(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
-            ).hidden_states
+            with _kept(model, layers, states):
+                model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
             scored = (batch["labels"] != -100).unsqueeze(-1)
             sums = [(states[layer] * scored).double().sum(dim=1) / scored.sum(dim=1) for layer in layers]
             found.append(torch.stack(sums, dim=1).cpu())

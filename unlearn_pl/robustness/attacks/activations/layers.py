@@ -23,7 +23,7 @@ def depth_of(subject: Subject) -> int:
 
 
 def chosen_layers(layers: Sequence[int] | None, subject: Subject) -> list[int]:
-    """``layers``, or all layers of the model; layer l is the l-th one, and its output entry l of ``hidden_states``.
+    """``layers``, or all layers of the model; layer l is the l-th one.
 
     Args:
         layers: from 1 to the number of layers; None for all.
