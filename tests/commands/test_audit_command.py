@@ -31,7 +31,7 @@ def recipe(tmp_path, monkeypatch) -> str:
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("audited", "retain", "original")):
         make_folder(tmp_path / name, seed=seed)
-    small = SMALL | {"original_model": "original", "attacks": ATTACKS, "evaluation": {"class_path": "TOFUEvaluation"}}
+    small = SMALL | {"original_model": "original", "attacks": ATTACKS, "evaluation": {"class_path": "QAEvaluation"}}
     Path("recipe.yaml").write_text(yaml.safe_dump(small))
     return "recipe.yaml"
 
@@ -51,7 +51,7 @@ def test_an_audit_evaluates_attacks_and_judges_and_repeats_nothing(recipe, capsy
     assert best["original"] is not None
     assert report["models"] == {"audited": "audited", "retain": "retain", "original": "original"}
     assert report["not_run"] == []
-    assert report["evaluation"]["tofu"] == json.loads(Path("out/results.json").read_text())["metrics"]
+    assert report["evaluation"]["qa"] == json.loads(Path("out/results.json").read_text())["metrics"]
     assert Path("out/audit.md").read_text() in printed
     assert contents("audited") == before
     main(["audit", "-c", recipe, "--progress=false"])
@@ -67,7 +67,7 @@ def test_attacks_that_do_not_fit_are_listed_and_more_time_goes_on(recipe, capsys
     assert "Not run, for want of time:" in capsys.readouterr().out
     report = read_report("out/audit.json")
     names = [one["attack"] for one in report["not_run"]]
-    assert names == ["LogitLens", "RelearningSweep (2 settings, loss 10%)", "PrefixAttack (25%)"]  # the cheapest first
+    assert names == ["LogitLens", "PrefixAttack (25%)", "RelearningSweep (2 settings, loss 10%)"]  # the cheapest first
     assert all(one["estimate"] > 0 for one in report["not_run"])
     assert {leak["attack"] for leak in report["verdict"]["leaks"]} == {"Unattacked"}
     main(["audit", "-c", recipe, "--minutes=30", *options])
@@ -101,7 +101,7 @@ def test_audits_and_attacks_do_not_share_a_folder_at_once(recipe, capsys):
 
 def test_a_damaged_report_is_refused(tmp_path):
     (tmp_path / "audit.json").write_text('{"schema_version": 7}')
-    with pytest.raises(ValueError, match="is not an audit.json"):
+    with pytest.raises(ValueError, match="is not an audit"):
         read_report(tmp_path / "audit.json")
 
 

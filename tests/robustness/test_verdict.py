@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_the_text_says_what_leaks_and_what_was_not_run():
     outcomes = [PLAIN, KNOWN, BASE, *pair("Pro|mpt", [0.3, 0.5, 0.4, 0.4], [0.1, 0.2, 0.1, 0.2])]
     text = verdict_markdown(verdict_of(outcomes), [NotRun("SoftPrompt", 61.0)])
     assert "**Probability: leaks more than the retain model.** Under Pro\\|mpt" in text
-    assert "| Pro\\|mpt | 0.40 [0.33, 0.48]" in text
+    assert re.search(r"\| Pro\\\|mpt \| 0\.40 \[0\.3\d, 0\.4\d\] \| 0\.15 ", text)
     assert "33% of what was to be forgotten" in text
     assert "- SoftPrompt, about 61 s" in text
 
