@@ -60,7 +60,7 @@ ORDERS = {
         {"presets"},
     ],
     "robustness": [
-        {"audit_data", "leakage", "curve", "questions", "target", "outcome", "budget", "reference_models"},
+        {"audit_data", "leakage", "curve", "questions", "target", "outcome", "time_budget", "reference_models"},
         {"relearning_sets", "quantizers", "pruners", "paraphrasers"},
         {"attacks"},
         {"audit"},

@@ -12,8 +12,8 @@ import torch
 
 from unlearn_pl.functional import bootstrap_interval
 from unlearn_pl.robustness import NotRun, Outcome, reference_models, verdict_markdown, verdict_of
-from unlearn_pl.robustness.budget import Budget
 from unlearn_pl.robustness.reference_models import TOFU, percentile
+from unlearn_pl.robustness.time_budget import TimeBudget
 from unlearn_pl.robustness.verdict import AUDITED, ORIGINAL, RETAIN_MODEL
 
 FORGET, RETAIN = "forget_probability", "retain_probability"
@@ -136,8 +136,8 @@ def test_reference_models_are_those_of_the_published_logs():
 
 def test_a_budget_estimates_from_the_slowest_so_far(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("unlearn_pl.robustness.budget.time.monotonic", lambda: now[0])
-    budget = Budget(60)
+    monkeypatch.setattr("unlearn_pl.robustness.time_budget.time.monotonic", lambda: now[0])
+    budget = TimeBudget(60)
     assert budget.allows(1000)  # nothing is known yet
     budget.learn(1.0, 5.0)
     budget.learn(2.0, 4.0)
@@ -147,6 +147,6 @@ def test_a_budget_estimates_from_the_slowest_so_far(monkeypatch):
     now[0] += 50
     assert budget.allows(2)
     assert not budget.allows(2.1)
-    assert Budget().allows(1e9)
+    assert TimeBudget().allows(1e9)
     with pytest.raises(ValueError, match="A budget of 0 seconds"):
-        Budget(0)
+        TimeBudget(0)

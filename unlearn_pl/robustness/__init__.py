@@ -27,7 +27,6 @@ from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.attacks.view_attack import ViewAttack
 from unlearn_pl.robustness.audit import Audit
 from unlearn_pl.robustness.audit_file import AuditReport, read_report, write_report
-from unlearn_pl.robustness.budget import Budget, NotRun
 from unlearn_pl.robustness.curve import Curve, best_within, curve_area, steps_to_level
 from unlearn_pl.robustness.leakage import LeakageEvaluation
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
@@ -49,6 +48,7 @@ from unlearn_pl.robustness.relearning_sets.relearning_set import RelearningSet, 
 from unlearn_pl.robustness.relearning_sets.shortest_fraction import ShortestFraction
 from unlearn_pl.robustness.relearning_sets.unrelated_text import UnrelatedText
 from unlearn_pl.robustness.target import Subject
+from unlearn_pl.robustness.time_budget import NotRun, TimeBudget
 from unlearn_pl.robustness.verdict import Estimate, Leak, Verdict, verdict_of
 from unlearn_pl.robustness.verdict_text import verdict_markdown
 
@@ -59,7 +59,6 @@ __all__ = [
     "BenignNeighbours",
     "BitsAndBytes",
     "BoundedRelearning",
-    "Budget",
     "Curve",
     "DataSetParaphrases",
     "DirectionAblation",
@@ -101,6 +100,7 @@ __all__ = [
     "SoftPrompt",
     "Subject",
     "Sweep",
+    "TimeBudget",
     "Unattacked",
     "UnrelatedText",
     "Verdict",

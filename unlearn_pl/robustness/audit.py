@@ -11,9 +11,9 @@ from unlearn_pl.results import check_writable, config_hash, weights_fingerprint
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
 from unlearn_pl.robustness.attacks.sweeps.sweep import Sweep
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
-from unlearn_pl.robustness.budget import Budget, NotRun
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
 from unlearn_pl.robustness.target import Subject
+from unlearn_pl.robustness.time_budget import NotRun, TimeBudget
 from unlearn_pl.upgrading import upgraded
 
 AUDITED, RETAIN_MODEL, ORIGINAL = "audited", "retain", "original"
@@ -71,7 +71,7 @@ class Audit:
                 model is loaded.
         """
         subjects = self._subjects()
-        budget, self.not_run = Budget(self.seconds), []
+        budget, self.not_run = TimeBudget(self.seconds), []
         self._check(subjects)
         self._kept = read_outcomes(self.file) if self.file.exists() else []
         before = {role: self._outcome(Unattacked(), role, subject) for role, subject in subjects.items()}

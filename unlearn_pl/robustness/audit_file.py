@@ -7,7 +7,7 @@ from pathlib import Path
 from unlearn_pl.results import read_json, software_versions
 from unlearn_pl.results.json_file import write_sealed_json
 from unlearn_pl.results.results import utc_now
-from unlearn_pl.robustness.budget import NotRun
+from unlearn_pl.robustness.time_budget import NotRun
 from unlearn_pl.robustness.verdict import Verdict
 
 SCHEMA_VERSION = 1

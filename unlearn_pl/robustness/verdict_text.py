@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from unlearn_pl.printable import markdown_text
-from unlearn_pl.robustness.budget import NotRun
+from unlearn_pl.robustness.time_budget import NotRun
 from unlearn_pl.robustness.verdict import UNATTACKED, Estimate, Leak, Verdict
 
 COLUMNS = ("attack", "leakage", "retain model", "excess", "recovered", "utility loss", "counts")

@@ -93,7 +93,7 @@ class LinearProbe(Attack):
 
         Args:
             known: states ``[n, D]`` of the n answers to each question of the fit, the correct one first, centered.
-            asked: those of the questions of the test.
+            asked: states ``[n, D]`` for each question of the test, likewise.
         """
         features = torch.cat(list(known))
         targets = torch.cat([_targets(len(group)) for group in known])

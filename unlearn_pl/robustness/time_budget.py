@@ -17,7 +17,7 @@ class NotRun:
     estimate: float
 
 
-class Budget:
+class TimeBudget:
     """Estimates whether an attack still fits, from what attacks have taken so far.
 
     The time of an attack is its cost times the seconds per unit of cost, of which the largest so far counts. It is an
