@@ -68,6 +68,6 @@ class RoundingQuantizer(Quantizer):
 
 def outside_layers(model: nn.Module) -> list[nn.Parameter]:
     """The matrices of embeddings and output head, each once also where both share one."""
-    tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
+    tables = [p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()]
     found = {id(p): p for p in (*tables, *head_parameters(model)) if p.dim() == 2}
     return list(found.values())

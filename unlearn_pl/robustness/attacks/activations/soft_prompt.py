@@ -127,7 +127,7 @@ class SoftPrompt(Attack):
             drawn = torch.randperm(len(known), generator=generator)[: self.batch_size].tolist()
             batch = move_data_to_device(collate_examples([known[i] for i in drawn], pad), soft.vectors.device)
             with torch.enable_grad(), subject.forward_context():
-                loss = model(**{name: batch[name] for name in ("input_ids", "attention_mask", "labels")}).loss  # type: ignore[literal-required]
+                loss = model(**{name: batch[name] for name in ("input_ids", "attention_mask", "labels")}).loss
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
