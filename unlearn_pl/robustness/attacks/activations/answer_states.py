@@ -81,7 +81,7 @@ def _kept(model: nn.Module, layers: Sequence[int], states: dict[int, Tensor]) ->
 
 @torch.no_grad()
 def answer_states(model: nn.Module, examples: Sequence[Example], layers: Sequence[int], subject: Subject) -> Tensor:
-    """Mean hidden state over the tokens of each answer, ``[N, L, D]`` in fp64 on the CPU.
+    """Mean hidden state over the tokens of each answer, ``[N, L, D]`` in fp32 on the CPU.
 
     Args:
         model: a causal language model of transformers, on its device.
@@ -100,5 +100,5 @@ def answer_states(model: nn.Module, examples: Sequence[Example], layers: Sequenc
                 model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
             scored = (batch["labels"] != -100).unsqueeze(-1)
             sums = [(states[layer] * scored).double().sum(dim=1) / scored.sum(dim=1) for layer in layers]
-            found.append(torch.stack(sums, dim=1).cpu())
+            found.append(torch.stack(sums, dim=1).float().cpu())
     return torch.cat(found)

@@ -91,7 +91,7 @@ class DirectionAblation(Attack):
         means = []
         for split, rows in subject.splits.items():
             questions = [_last_token(e) for e in CandidateDataset(split, rows, subject.encoder).right_answers()]
-            means.append(answer_states(model, questions, layers, subject).mean(dim=0))
+            means.append(answer_states(model, questions, layers, subject).double().mean(dim=0))
         difference = means[0] - means[1]
         return difference / difference.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 

@@ -74,13 +74,13 @@ class LinearProbe(Attack):
         for split, rows in ((RETAIN, subject.retain), (FORGET, subject.forget)):
             groups = with_wrong_answers(rows[:limit], subject, self.name)
             flat = answer_states(model, [example for group in groups for example in group], layers, subject)
-            states[split] = [_centered(part) for part in flat.split(list(map(len, groups)))]
+            states[split] = flat.split(list(map(len, groups)))
         half = (len(states[RETAIN]) + 1) // 2
         kept, hits = {}, {}
         for place, layer in enumerate(layers):
-            known = [group[:, place] for group in states[RETAIN]]
+            known = [_centered(group[:, place]) for group in states[RETAIN]]
             kept[layer] = mean(self.hits(known[:half], known[half:]))
-            hits[layer] = self.hits(known, [group[:, place] for group in states[FORGET]])
+            hits[layer] = self.hits(known, [_centered(group[:, place]) for group in states[FORGET]])
         best = max(layers, key=lambda layer: kept[layer])
         chance = mean(1 / len(group) for group in states[FORGET])
         found = {f"{FORGET}_{SCORE}": mean(hits[best]), f"{RETAIN}_{SCORE}": kept[best], "layer": float(best)}
@@ -104,7 +104,8 @@ class LinearProbe(Attack):
 
 
 def _centered(states: Tensor) -> Tensor:
-    return states - states.mean(dim=0, keepdim=True)
+    """``[n, D]`` in fp64, minus the mean over the n answers."""
+    return states.double() - states.double().mean(dim=0, keepdim=True)
 
 
 def _targets(count: int) -> Tensor:
