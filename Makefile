@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-proof study-goals study-combiners study-markov study-masks study-refresh study-relearning study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-proof study-goals study-combiners study-markov study-masks study-refresh study-relearning study-sago study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -129,6 +129,9 @@ study-relearning: $(INSTALLED)  ## which method's forgetting survives relearning
 
 study-selection: $(INSTALLED)  ## which rows suffice for transfer, as retain set and as forget set (a quarter of an hour)
 	$(RUN) -m experiments.studies.selection.study
+
+study-sago: $(INSTALLED)  ## is it SAGO or its knobs? four rules with the same sweep (ten minutes of processor)
+	$(RUN) -m experiments.studies.sago_control.study
 
 SMOLLM2 = $(RUN) -m unlearn_pl $(1) -c experiments/smollm2/$(2).yaml --data.path $(TOFU) --trainer.default_root_dir runs/smollm2/$(3)
 study-smollm2: $(INSTALLED)  ## GradDiff and MOLLM on a real model and TOFU's files (hours)

@@ -61,10 +61,11 @@ ORDERS = {
         {"presets"},
     ],
     "robustness": [
-        {"audit_data", "leakage", "curve", "questions", "target", "outcome"},
+        {"audit_data", "leakage", "curve", "questions", "target", "outcome", "time_budget", "reference_models"},
         {"relearning_sets", "quantizers", "pruners", "paraphrasers"},
         {"attacks"},
         {"audit"},
+        {"verdict", "verdict_text", "audit_file"},
     ],
 }
 """The same inside folders that have folders. Files of one set may import each other, folders may not."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "requests": "Carry out deletion requests one after another, with an audit trail.",
     "recipes": "List the recipes that -c finds by name, or print one.",
     "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",
+    "audit": "Evaluate and attack a model within a time, and give one verdict.",
     "extrapolate": "Forget by weight arithmetic, away from a model trained on the forget set.",
     "corrupt": "Put noise into the weights of an unlearned model, before it is distilled.",
     "sanitize": "Undo what unlearning did to retained inputs, after any method.",

@@ -11,7 +11,8 @@ from unlearn_pl.cli import main
 from unlearn_pl.commands.attack import attack_parser, relearning_curves
 from unlearn_pl.robustness import read_outcomes
 
-RECIPES = sorted((Path(__file__).parents[2] / "experiments" / "attacks").glob("*.yaml"))
+ATTACKS = Path(__file__).parents[2] / "experiments" / "attacks"
+RECIPES = sorted(path for path in ATTACKS.glob("*.yaml") if path.stem != "audit")  # of another command
 SMALL = {
     "model": "audited",
     "retain_model": "retain",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.robustness.subjects import authors, make_folder, subject
+from unlearn_pl.commands.errors import one_line
 from unlearn_pl.data import Request, SequentialRequests, TextDataModule
 from unlearn_pl.models import LoRA
 from unlearn_pl.results import config_hash, read_json, weights_fingerprint, write_json
@@ -17,6 +18,7 @@ from unlearn_pl.robustness import (
     FewShotPrompts,
     Findings,
     IntegerRounding,
+    LogitLens,
     NormalFloat4,
     Outcome,
     ParaphrasedPrompts,
@@ -186,6 +188,55 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(tmp_path, folde
     assert contents(folder) == before
     assert not noted.runs
     assert not (tmp_path / "out").exists()
+
+
+class Raising(Attack):
+    """Raises an error of its own, as a judge of a user might."""
+
+    def run(self, subject):
+        raise ValueError("the judge is out of tokens")
+
+
+def test_an_attack_that_raises_is_named_and_what_was_done_is_kept(tmp_path, folder, noted):
+    audit = Audit(subject(folder), [noted(), Raising()], tmp_path)
+    with pytest.raises(ValueError, match="the judge is out of tokens") as raised:
+        list(audit.run())
+    assert f"Raised by Raising, on the audited model {folder!r}." in one_line(raised.value)
+    assert [outcome.attack for outcome in read_outcomes(tmp_path / "attacks.json")] == ["Unattacked", "Noted (0)"]
+
+
+def test_models_of_different_depth_are_told_before_one_is_loaded(tmp_path, folder, noted):
+    deeper = make_folder(tmp_path / "deeper", num_layers=2)
+    with pytest.raises(ValueError, match=r"has 1 layers\. Accepted are 1 to 1"):
+        list(Audit(subject(deeper), [noted(), LogitLens([2])], tmp_path / "out", retain_model=folder).run())
+    assert not noted.runs
+    assert not (tmp_path / "out" / "attacks.json").exists()
+
+
+def test_time_that_is_short_leaves_the_expensive_attacks_out(tmp_path, folder, noted, monkeypatch):
+    monkeypatch.setattr(Noted, "cost", lambda self, given: 1e6 if self.number else 1e-6)
+    audit = Audit(subject(folder), [noted(1), noted(0)], tmp_path, seconds=600)
+    assert [outcome.attack for outcome in audit.run()] == ["Unattacked", "Noted (0)"]
+    assert [one.attack for one in audit.not_run] == ["Noted (1)"]
+    assert audit.not_run[0].estimate > 600
+    audit.seconds = None
+    assert [outcome.attack for outcome in audit.run()] == ["Unattacked", "Noted (1)", "Noted (0)"]  # as given
+    assert audit.not_run == []
+    audit.seconds = 600
+    assert len(list(audit.run())) == 3  # what is saved takes no time
+    assert noted.runs == ["audited 0", "audited 1"]
+
+
+def test_outcomes_keep_the_leakage_of_rows_and_those_without_are_read(tmp_path, folder):
+    outcomes = list(Audit(subject(folder, data=authors(max_eval_examples=3)), [PrefixAttack()], tmp_path).run())
+    for outcome in outcomes:
+        for name in ("forget_probability", "forget_rouge"):
+            assert sum(outcome.rows[name]) / len(outcome.rows[name]) == pytest.approx(outcome.after[name])
+    content = read_json(tmp_path / "attacks.json")
+    for item in content["outcomes"]:
+        del item["rows"]
+    write_json(tmp_path / "old.json", content)
+    assert [outcome.rows for outcome in read_outcomes(tmp_path / "old.json")] == [{}, {}]
 
 
 def test_files_keep_infinity_and_refuse_what_they_are_not(tmp_path):

@@ -79,11 +79,11 @@ def attack(
     """
     subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision, progress)
     outcomes = []
-    audit = Audit(subject, attacks, output, retain_model, original_model, _announce)
+    audit = Audit(subject, attacks, output, retain_model, original_model, announce)
     with locked_folder(output, "attack", "--output"), quiet():
         for outcome in audit.run():
             outcomes.append(outcome)
-            print(printable(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s"), flush=True)
+            print_outcome(outcome)
     _print_table(outcomes)
     print(f"Written to {audit.file}")
     _draw(outcomes, Path(output) / "relearning.png")
@@ -134,8 +134,19 @@ def caption(outcomes: Sequence[Outcome]) -> str:
     return " ".join(sentences)
 
 
-def _announce(attack: str, role: str) -> None:
+def announce(attack: str, role: str) -> None:
+    """Print that an attack begins.
+
+    Args:
+        attack: its name.
+        role: of the attacked model.
+    """
     print(printable(f"{role} model, {attack} ..."), flush=True)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print that an attack has ended, and how long it took."""
+    print(printable(f"{outcome.role} model, {outcome.attack}: {outcome.seconds:.0f} s"), flush=True)
 
 
 def _change(outcome: Outcome, name: str) -> str:

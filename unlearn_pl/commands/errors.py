@@ -67,7 +67,8 @@ def one_line(error: BaseException) -> str:
     Args:
         error: an exception that was raised.
     """
-    message = printable(masked_message(" ".join(str(error).split()))) or type(error).__name__
+    told = " ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", ())])
+    message = printable(masked_message(" ".join(told.split())))
     frames = traceback.extract_tb(error.__traceback__)
     path = Path(frames[-1].filename) if frames else PACKAGE
     if path.is_relative_to(PACKAGE):

@@ -77,6 +77,7 @@ from unlearn_pl.data.text.template import (
     default_template,
     encode,
 )
+from unlearn_pl.data.views.augmented_questions import AugmentedQuestions
 from unlearn_pl.data.views.code_views import CodeViews
 from unlearn_pl.data.views.question_views import ParaphrasedQuestions, QuestionFrames
 from unlearn_pl.data.views.row_views import RowViews
@@ -84,6 +85,7 @@ from unlearn_pl.data.views.staggered_views import StaggeredViews
 
 __all__ = [
     "REFUSALS",
+    "AugmentedQuestions",
     "CandidateDataset",
     "ChatTemplate",
     "Chats",

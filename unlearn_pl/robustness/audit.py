@@ -8,13 +8,17 @@ from pathlib import Path
 
 from unlearn_pl.recording import record
 from unlearn_pl.results import check_writable, config_hash, weights_fingerprint
-from unlearn_pl.robustness.attacks.attack import Attack
+from unlearn_pl.robustness.attacks.attack import Attack, Findings
+from unlearn_pl.robustness.attacks.sweeps.sweep import Sweep
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
 from unlearn_pl.robustness.target import Subject
+from unlearn_pl.robustness.time_budget import NotRun, TimeBudget
 from unlearn_pl.upgrading import upgraded
 
 AUDITED, RETAIN_MODEL, ORIGINAL = "audited", "retain", "original"
+ATTACKED = (AUDITED, RETAIN_MODEL)
+"""Roles of the models that are attacked; the original one is evaluated only."""
 
 
 class Audit:
@@ -31,6 +35,12 @@ class Audit:
         original_model: folder of the model before unlearning, whose leakage counts as complete; None for a leakage
             of 1.
         on_start: called with the name of an attack and the role of the model, before one that has no saved outcome.
+        seconds: time that :meth:`run` may take; attacks then run in the order of their costs, and those that are
+            estimated not to end in time are listed in ``not_run``. Saved outcomes take no time. None for all attacks,
+            in the given order.
+
+    Attributes:
+        not_run: attacks that the last :meth:`run` left out for want of time.
     """
 
     def __init__(
@@ -41,12 +51,15 @@ class Audit:
         retain_model: str | None = None,
         original_model: str | None = None,
         on_start: Callable[[str, str], None] | None = None,
+        seconds: float | None = None,
     ) -> None:
         self.subject = subject
         self.attacks = list(attacks)
         self.file = Path(output) / "attacks.json"
         self._others = {RETAIN_MODEL: retain_model, ORIGINAL: original_model}
         self._on_start = on_start
+        self.seconds = seconds
+        self.not_run: list[NotRun] = []
         self._kept: list[Outcome] = []
         self._fingerprints: dict[str, str] = {}
 
@@ -58,16 +71,39 @@ class Audit:
                 model is loaded.
         """
         subjects = self._subjects()
+        budget, self.not_run = TimeBudget(self.seconds), []
         self._check(subjects)
         self._kept = read_outcomes(self.file) if self.file.exists() else []
         before = {role: self._outcome(Unattacked(), role, subject) for role, subject in subjects.items()}
         yield from before.values()
         full = before[ORIGINAL].after if ORIGINAL in before else {}
-        for attack in self.attacks:
-            for role in (AUDITED, RETAIN_MODEL):
-                if role in subjects:
-                    subject = replace(subjects[role], full=full)
-                    yield self._outcome(attack, role, subject, before[role].after)
+        attacked = {role: replace(subjects[role], full=full) for role in ATTACKED if role in subjects}
+        for outcome in before.values():
+            budget.learn(1.0, outcome.seconds)
+        for attack in self._in_order():
+            left = [role for role in attacked if self._known(attack, role, attacked[role]) is None]
+            cost = attack.cost(self.subject) if self.seconds is not None else 0.0
+            if left and not budget.allows(cost * len(left)):
+                self.not_run.append(NotRun(attack.name, budget.estimate(cost * len(left))))
+                continue
+            for role, subject in attacked.items():
+                outcome = self._outcome(attack, role, subject, before[role].after)
+                budget.learn(cost, outcome.seconds)
+                yield outcome
+
+    def _in_order(self) -> list[Attack]:
+        """The attacks, the cheapest first if time is limited."""
+        if self.seconds is None:
+            return self.attacks
+        return sorted(self.attacks, key=lambda attack: attack.cost(self.subject))
+
+    def check(self) -> None:
+        """Check models, attacks and the output, without loading a model.
+
+        Raises:
+            ValueError: as from :meth:`run`.
+        """
+        self._check(self._subjects())
 
     def _subjects(self) -> dict[str, Subject]:
         others = {role: folder for role, folder in self._others.items() if folder is not None}
@@ -82,23 +118,46 @@ class Audit:
                     "written to; choose another folder."
                 )
         check_writable(self.file.parent, "output")
-        for attack in self.attacks:
-            attack.check(self.subject)
+        for role in ATTACKED:
+            for attack in self.attacks:
+                if role in subjects:
+                    attack.check(subjects[role])
+
+    def _fingerprint(self, subject: Subject) -> str:
+        if subject.model not in self._fingerprints:
+            self._fingerprints[subject.model] = weights_fingerprint(subject.build())
+        return self._fingerprints[subject.model]
+
+    def _known(self, attack: Attack, role: str, subject: Subject) -> Outcome | None:
+        """The saved outcome of an attack, if there is one."""
+        key = (config_hash(configuration(attack, subject)), self._fingerprint(subject), role)
+        known = {(config_hash(upgraded(kept.config)), kept.weights_fingerprint, kept.role): kept for kept in self._kept}
+        return known.get(key)
+
+    def _found(
+        self, attack: Attack, role: str, subject: Subject, unattacked: Mapping[str, float] | None
+    ) -> tuple[Findings, float]:
+        """What an attack finds, and the seconds that it took; of a sweep, from the outcomes of its settings."""
+        if isinstance(attack, Sweep):
+            outcomes = [self._outcome(setting, role, subject, unattacked) for setting in attack.settings]
+            found = [Findings(each.after, each.before, each.curve, each.rows) for each in outcomes]
+            return attack.combine(found), sum(each.seconds for each in outcomes)
+        if self._on_start is not None:
+            self._on_start(attack.name, role)
+        start = time.monotonic()
+        try:
+            return attack.run(subject), time.monotonic() - start
+        except Exception as error:
+            error.add_note(f"Raised by {attack.name}, on the {role} model {subject.model!r}.")
+            raise
 
     def _outcome(
         self, attack: Attack, role: str, subject: Subject, unattacked: Mapping[str, float] | None = None
     ) -> Outcome:
-        if subject.model not in self._fingerprints:
-            self._fingerprints[subject.model] = weights_fingerprint(subject.build())
-        config, fingerprint = configuration(attack, subject), self._fingerprints[subject.model]
-        known = {(config_hash(upgraded(kept.config)), kept.weights_fingerprint, kept.role): kept for kept in self._kept}
-        key = (config_hash(config), fingerprint, role)
-        if key in known:
-            return known[key]
-        if self._on_start is not None:
-            self._on_start(attack.name, role)
-        start = time.monotonic()
-        found = attack.run(subject)
+        if (known := self._known(attack, role, subject)) is not None:
+            return known
+        config, fingerprint = configuration(attack, subject), self._fingerprint(subject)
+        found, seconds = self._found(attack, role, subject, unattacked)
         before = found.before or {name: value for name, value in (unattacked or {}).items() if name in found.after}
         outcome = Outcome(
             attack=attack.name,
@@ -109,9 +168,10 @@ class Audit:
             curve=found.curve,
             seed=subject.seed,
             config=config,
-            config_hash=key[0],
+            config_hash=config_hash(config),
             weights_fingerprint=fingerprint,
-            seconds=time.monotonic() - start,
+            seconds=seconds,
+            rows=found.rows,
         )
         self._kept.append(outcome)
         write_outcomes(self.file, self._kept)

@@ -1,5 +1,6 @@
 """Summary statistics of relearning curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 Curve = Mapping[str, Sequence[float]]
@@ -41,3 +42,27 @@ def steps_to_level(steps: Sequence[float], values: Sequence[float], level: float
         if y >= level:
             return a + (b - a) * (level - x) / (y - x)
     return None
+
+
+def best_within(leakage: Sequence[float], losses: Sequence[float], bound: float) -> int:
+    """The position with the largest leakage among those whose loss is at most ``bound``; the first one of several.
+
+    Values that are not finite, of a model that an attack has destroyed, never count.
+
+    Args:
+        leakage: one value per point of a curve.
+        losses: losses of utility at the same points.
+        bound: largest loss.
+
+    Raises:
+        ValueError: if no point is within the bound.
+
+    Example:
+        >>> best_within([0.1, 0.4, 0.9], [0.0, 0.05, 0.5], 0.1)
+        1
+    """
+    pairs = zip(leakage, losses, strict=True)
+    within = [i for i, (value, loss) in enumerate(pairs) if loss <= bound and math.isfinite(value)]
+    if not within:
+        raise ValueError(f"No point has a loss of at most {bound}: the losses are {list(losses)}.")
+    return max(within, key=lambda i: (leakage[i], -i))

@@ -30,13 +30,13 @@ class LeakageEvaluation(QAEvaluation):
         super().__init__()
         self.metrics: dict[str, float] = {}
         self.per_example: PerExample = {}
-        self._steps: list[tuple[int, dict[str, float]]] = []
+        self._steps: list[tuple[int, dict[str, float], PerExample]] = []
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Store the metrics and their step on the curve."""
         self._keep()
         shown = trainer.fit_loop.epoch_loop.batch_progress.total.completed  # optimizer steps, skipped ones included
-        self._steps.append((shown, self.metrics))
+        self._steps.append((shown, self.metrics, self.per_example))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Store the metrics."""
@@ -45,9 +45,23 @@ class LeakageEvaluation(QAEvaluation):
     @property
     def curve(self) -> Curve:
         """The metrics of all validations so far; the later one of two at the same step."""
-        points = dict(self._steps)
+        points = {step: metrics for step, metrics, _ in self._steps}
         names = list(self.metrics) if points else []
         return {"step": [float(s) for s in points], **{name: [m[name] for m in points.values()] for name in names}}
 
+    def rows(self, split: str) -> dict[str, list[float]]:
+        """``{split}_{score}`` to the scores of the rows of ``split``, in their order, of the last evaluation."""
+        return _rows(self.per_example, split)
+
+    def traced_rows(self, split: str) -> list[dict[str, list[float]]]:
+        """The same at every point of the curve."""
+        points = {step: per_example for step, _, per_example in self._steps}
+        return [_rows(per_example, split) for per_example in points.values()]
+
     def _keep(self) -> None:
         self.metrics, self.per_example = self.summarize(self._collected)
+
+
+def _rows(per_example: PerExample, split: str) -> dict[str, list[float]]:
+    tables = per_example.get(split, {})
+    return {f"{split}_{score}": [table[i] for i in sorted(table)] for score, table in tables.items()}

@@ -29,6 +29,7 @@ class Outcome:
         config_hash: :func:`~unlearn_pl.results.config_hash` of ``config``.
         weights_fingerprint: :func:`~unlearn_pl.results.weights_fingerprint` of the model before the attack.
         seconds: wall-clock time of the attack.
+        rows: leakage of every forget row under attack, by the names of ``after``.
         versions: package to version.
         created: time of the attack, ISO 8601 in UTC.
     """
@@ -44,6 +45,7 @@ class Outcome:
     config_hash: str
     weights_fingerprint: str
     seconds: float
+    rows: Mapping[str, Sequence[float]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=software_versions)
     created: str = field(default_factory=utc_now)
 
@@ -69,7 +71,7 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
     for item in content["outcomes"]:
         if not isinstance(item, dict):
             raise ValueError(f"{str(path)!r} has the outcome {str(item)[:60]!r}; an outcome is a JSON object.")
-        if item.keys() != names:
+        if item.keys() | {"rows"} != names:  # earlier versions wrote no rows
             raise ValueError(f"{str(path)!r} has an outcome with {sorted(item)}; an attacks.json has {sorted(names)}.")
     try:
         return [Outcome(**{**item, **_numbers(item)}) for item in content["outcomes"]]
@@ -83,4 +85,5 @@ def _numbers(item: dict[str, Any]) -> dict[str, object]:
         "before": {name: float(value) for name, value in item["before"].items()},
         "after": {name: float(value) for name, value in item["after"].items()},
         "curve": {name: [float(value) for value in values] for name, values in item["curve"].items()},
+        "rows": {name: [float(value) for value in values] for name, values in item.get("rows", {}).items()},
     }

@@ -1,7 +1,7 @@
 """The audited model and its forget and retain evaluation data."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
@@ -176,6 +177,19 @@ class Subject:
             callbacks=[*callbacks, *([ProgressBar()] if self.progress else [])],
             **options,  # type: ignore[arg-type]
         )
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device of an attack that calls the model itself."""
+        return self.trainer().strategy.root_device
+
+    def forward_context(self) -> AbstractContextManager[None]:
+        """The precision of an attack that calls the model itself."""
+        return self._precision_plugin.forward_context()
+
+    @cached_property
+    def _precision_plugin(self) -> PrecisionPlugin:
+        return self.trainer().precision_plugin
 
     @contextmanager
     def drawing(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import torch
 
 from tests.families import make
 from tests.robustness.subjects import authors, subject
-from unlearn_pl.models import save_pretrained
+from unlearn_pl.models import save_pretrained, tiny_llama
 from unlearn_pl.models.weight_layout import layer_weights, weight_matrices
 from unlearn_pl.robustness import BitsAndBytes, IntegerRounding, NormalFloat4, Quantization
 from unlearn_pl.robustness.quantizers.normal_float4 import LEVELS
@@ -149,3 +149,19 @@ def test_a_missing_backend_is_named(folder, monkeypatch):
 def test_impossible_sizes_are_refused(construct, message):
     with pytest.raises(ValueError, match=message):
         construct()
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("quantizer", [IntegerRounding(3, embeddings=True), NormalFloat4(16, embeddings=True)])
+def test_embeddings_and_head_are_rounded_on_demand_and_once(tmp_path, tie, quantizer):
+    given = save(tiny_llama(len(authors().tokenizer), 16, 1, 2, tie=tie), tmp_path / "model")
+    before, after = given.build(), quantizer.build(given)
+    names = {"model.embed_tokens.weight"} | (set() if tie else {"lm_head.weight"})
+    for name, weight in after.named_parameters():
+        if weight.dim() == 2:
+            torch.testing.assert_close(weight, quantizer.round(dict(before.named_parameters())[name]))
+            names.discard(name)
+    assert not names
+    plain = dict(type(quantizer)().build(given).named_parameters())["model.embed_tokens.weight"]
+    assert torch.equal(plain, before.get_input_embeddings().weight)
+    assert quantizer.name.endswith(", embeddings")

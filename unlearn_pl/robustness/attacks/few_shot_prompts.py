@@ -42,10 +42,16 @@ class FewShotPrompts(PromptAttack):
         if len(shown) < self.shots:
             raise ValueError(f"shots={self.shots}, but the retain split has {len(shown)} questions.")
         draw = random.Random(subject.seed)
-        return [Question(_after(draw.sample(shown, self.shots), row)) for row in asked]
+        return [Question(after_shots(draw.sample(shown, self.shots), row)) for row in asked]
 
 
-def _after(shots: Sequence[Row], row: Row) -> Row:
+def after_shots(shots: Sequence[Row], row: Row) -> Row:
+    """``row`` as the last turn of a conversation.
+
+    Args:
+        shots: questions with answers, the earlier turns.
+        row: the question that is asked.
+    """
     turns = [turn for shot in (*shots, row) for turn in _turns(shot)]
     return Row(question=turns[:-1], answer=row["answer"])
 

@@ -26,4 +26,4 @@ class PromptAttack(Attack):
     def run(self, subject: Subject) -> Findings:
         """Evaluate the model on the rows."""
         rows = {FORGET: subject.limited(self.rows(subject))}
-        return Findings(subject.score(subject.pretrained(), rows).metrics)
+        return Findings.scored(subject.score(subject.pretrained(), rows))

@@ -27,6 +27,11 @@ class PruningAttack(Attack):
         """The attack, the kind of pruning and its ratio."""
         return f"PruningAttack ({self.pruner.name}, {self.pruner.ratio:.0%})"
 
+    @property
+    def changes_weights(self) -> bool:
+        """True."""
+        return True
+
     def check(self, subject: Subject) -> None:
         """Check that the pruner has the data that it needs."""
         self.pruner.check(subject)
@@ -34,4 +39,4 @@ class PruningAttack(Attack):
     def run(self, subject: Subject) -> Findings:
         """Prune a copy of the weights, and evaluate both splits."""
         module = subject.pretrained(self.pruner.build(subject))
-        return Findings(subject.score(module, subject.splits).metrics)
+        return Findings.scored(subject.score(module, subject.splits))

@@ -27,6 +27,11 @@ class Quantization(Attack):
         """The attack and the kind of rounding."""
         return f"Quantization ({self.quantizer.name})"
 
+    @property
+    def changes_weights(self) -> bool:
+        """True."""
+        return True
+
     def check(self, subject: Subject) -> None:
         """Check that the backend is installed."""
         self.quantizer.check()
@@ -34,4 +39,4 @@ class Quantization(Attack):
     def run(self, subject: Subject) -> Findings:
         """Round a copy of the weights, and evaluate both splits."""
         module = subject.pretrained(self.quantizer.build(subject))
-        return Findings(subject.score(module, subject.splits).metrics)
+        return Findings.scored(subject.score(module, subject.splits))

@@ -38,6 +38,10 @@ class SampledAnswers(Attack):
         """The attack, the number of answers and the temperature."""
         return f"SampledAnswers ({self.samples} at {self.sampling.temperature:g})"
 
+    def cost(self, subject: Subject) -> float:
+        """See :meth:`Attack.cost`: one evaluation per sample, of the forget split alone."""
+        return self.samples / 2
+
     def check(self, subject: Subject) -> None:
         """Check that the forget split has rows with generated answers."""
         if all(row.prompt(subject.encoder) is None for row in subject.splits[FORGET]):
@@ -52,8 +56,10 @@ class SampledAnswers(Attack):
         asked = subject.splits[FORGET]
         module = SamplingModule(CausalLM(subject.model), self.sampling, subject.max_new_tokens)
         repeated = {FORGET: [row for row in asked for _ in range(self.samples)]}
-        rouge = subject.score(module, repeated).per_example[FORGET]["rouge"]
-        return Findings(sample_statistics([rouge[i] for i in sorted(rouge)], self.samples))
+        scores = subject.score(module, repeated).rows(FORGET)["forget_rouge"]
+        groups = [scores[i : i + self.samples] for i in range(0, len(scores), self.samples)]
+        rows = {"forget_rouge": list(map(mean, groups)), "forget_rouge_best": list(map(max, groups))}
+        return Findings(sample_statistics(scores, self.samples), rows=rows)
 
 
 def sample_statistics(scores: list[float], samples: int) -> dict[str, float]:

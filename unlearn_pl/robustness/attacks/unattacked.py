@@ -9,4 +9,4 @@ class Unattacked(Attack):
 
     def run(self, subject: Subject) -> Findings:
         """Evaluate both splits."""
-        return Findings(subject.score(subject.pretrained(), subject.splits).metrics)
+        return Findings.scored(subject.score(subject.pretrained(), subject.splits))

@@ -77,6 +77,10 @@ class ViewAttack(Attack):
         """The attack, the views, their number and the search."""
         return f"ViewAttack ({self.views.name}, {self.candidates} {self.search})"
 
+    def cost(self, subject: Subject) -> float:
+        """See :meth:`Attack.cost`: a view is scored without an answer."""
+        return (1 + self.candidates * (self.steps if self.search == "greedy" else 1)) / 16
+
     def check(self, subject: Subject) -> None:
         """Check that the rows are of a kind that has views, and that one has a view."""
         rows = _rows(subject)
@@ -93,7 +97,7 @@ class ViewAttack(Attack):
         found |= {f"{FORGET}_{SCORE}_mean": mean(tried), f"{FORGET}_rows_without_views": float(unchanged)}
         for name, alone in self._alone().items():
             found[f"{FORGET}_{SCORE}.{name}"] = mean(self._worst(subject, alone, before, 1)[0])
-        return Findings(found)
+        return Findings(found, rows={f"{FORGET}_{SCORE}": worst})
 
     def _alone(self) -> Mapping[str, RowViews]:
         if not self.each or not isinstance(self.views, CodeViews) or len(self.views.transforms) == 1:
@@ -121,7 +125,7 @@ class ViewAttack(Attack):
     ) -> list[list[EvaluationRow]]:
         if self._gradient is None or views is not self.views:
             return [self._drawn(views, row, index, step, subject.seed) for index, row in enumerate(rows)]
-        device = subject.trainer().strategy.root_device
+        device = subject.device
         model, encoder = subject.build().to(device).eval(), subject.encoder
         rngs = [random.Random(stable_hash("attack", subject.seed, index)) for index in range(len(rows))]
         programs = [row for row in rows if isinstance(row, CodeCompletion)]

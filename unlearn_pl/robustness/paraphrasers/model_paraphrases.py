@@ -61,7 +61,7 @@ class ModelParaphrases(Paraphraser):
 
     def _write(self, asked: Sequence[str], subject: Subject) -> list[str]:
         tokenizer = load_tokenizer(self.model)
-        template, device = default_template(tokenizer), subject.trainer().strategy.root_device
+        template, device = default_template(tokenizer), subject.device
         model = CausalLM(self.model).build().to(device)  # type: ignore[arg-type]
         prompts = [
             Prompt(template.prompt(tokenizer, self.instruction.replace("{}", question)), i, "")

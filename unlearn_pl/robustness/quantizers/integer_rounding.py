@@ -14,6 +14,7 @@ class IntegerRounding(RoundingQuantizer):
     Args:
         bits: 2 to 8.
         group_size: number of weights that share a scale; None for a whole row. The last group may be smaller.
+        embeddings: round embeddings and the output head as well.
 
     Raises:
         ValueError: if ``bits`` or ``group_size`` is out of range.
@@ -23,18 +24,20 @@ class IntegerRounding(RoundingQuantizer):
         arXiv 2208.07339, section 2.1 (absmax, vector-wise). Activations are not rounded.
     """
 
-    def __init__(self, bits: int = 8, group_size: int | None = None) -> None:
+    def __init__(self, bits: int = 8, group_size: int | None = None, embeddings: bool = False) -> None:
         if not 2 <= bits <= 8:
             raise ValueError(f"bits={bits}; accepted are 2 to 8.")
         if group_size is not None and group_size < 1:
             raise ValueError(f"group_size={group_size}; accepted is a positive number, or None for a whole row.")
         self.bits = bits
         self.group_size = group_size
+        self.embeddings = embeddings
 
     @property
     def name(self) -> str:
-        """``int8``, ``int4, groups of 128``."""
-        return f"int{self.bits}" + ("" if self.group_size is None else f", groups of {self.group_size}")
+        """``int8``, ``int4, groups of 128``, ``int8, embeddings``."""
+        groups = "" if self.group_size is None else f", groups of {self.group_size}"
+        return f"int{self.bits}{groups}{', embeddings' if self.embeddings else ''}"
 
     def round(self, weight: Tensor) -> Tensor:
         """``[m, n]``, each group rounded by its own scale."""

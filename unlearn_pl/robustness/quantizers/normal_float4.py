@@ -21,6 +21,7 @@ class NormalFloat4(RoundingQuantizer):
 
     Args:
         block_size: number of weights, in memory order, that share a scale.
+        embeddings: round embeddings and the output head as well.
 
     Raises:
         ValueError: if ``block_size`` is not positive.
@@ -29,15 +30,16 @@ class NormalFloat4(RoundingQuantizer):
         Dettmers et al., QLoRA: Efficient Finetuning of Quantized LLMs, NeurIPS 2023, arXiv 2305.14314, appendix E.
     """
 
-    def __init__(self, block_size: int = 64) -> None:
+    def __init__(self, block_size: int = 64, embeddings: bool = False) -> None:
         if block_size < 1:
             raise ValueError(f"block_size={block_size}; accepted is a positive number.")
         self.block_size = block_size
+        self.embeddings = embeddings
 
     @property
     def name(self) -> str:
-        """``NF4``."""
-        return "NF4"
+        """``NF4``, ``NF4, embeddings``."""
+        return "NF4, embeddings" if self.embeddings else "NF4"
 
     def round(self, weight: Tensor) -> Tensor:
         """``[m, n]``, each block rounded by its own scale."""

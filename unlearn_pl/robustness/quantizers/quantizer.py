@@ -34,12 +34,17 @@ class RoundingQuantizer(Quantizer):
     """Rounds weights to the values that few bits can represent, and stores these in the model's own dtype.
 
     The matrices of all layers are rounded, as inference libraries do: linear layers, GPT-2's, and those of experts, one
-    by one; neither embeddings nor the output head. Activations are not rounded. The share of the layers' weights that
-    are rounded is logged where it is not all of them.
+    by one; with ``embeddings``, embeddings and the output head as well, as in GGUF files. Activations are not rounded.
+    The share of the layers' weights that are rounded is logged where it is not all of them.
+
+    Attributes:
+        embeddings: whether embeddings and the output head are rounded, too.
 
     Raises:
         ValueError: from ``build``, if less than three quarters of the weights in the model's layers can be rounded.
     """
+
+    embeddings: bool = False
 
     @abstractmethod
     def round(self, weight: Tensor) -> Tensor:
@@ -55,4 +60,14 @@ class RoundingQuantizer(Quantizer):
         for stack in rounded:
             for matrix in stack.matrices(stack.parameter):
                 matrix.copy_(self.round(matrix.float().contiguous()))
+        if self.embeddings:
+            for parameter in outside_layers(model):
+                parameter.copy_(self.round(parameter.float()))
         return model
+
+
+def outside_layers(model: nn.Module) -> list[nn.Parameter]:
+    """The matrices of embeddings and output head, each once also where both share one."""
+    tables = [p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()]
+    found = {id(p): p for p in (*tables, *head_parameters(model)) if p.dim() == 2}
+    return list(found.values())

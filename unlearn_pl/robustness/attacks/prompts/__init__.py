@@ -1,0 +1,1 @@
+"""Attacks that ask forgotten knowledge in other ways."""

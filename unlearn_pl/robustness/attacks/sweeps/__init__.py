@@ -1,0 +1,1 @@
+"""Attacks that are run in several settings."""
