@@ -14,6 +14,10 @@ from unlearn_pl.data.benchmarks.synthetic.authors import SyntheticAuthors
 from unlearn_pl.data.benchmarks.synthetic.data_module import SyntheticAuthorsDataModule
 from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
 from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
+from unlearn_pl.data.canvas.canvas import Canvas
+from unlearn_pl.data.canvas.concepts import ConceptRequest, ForgetObject, ForgetPair, ForgetStyle
+from unlearn_pl.data.canvas.mini import MiniCanvasDataModule
+from unlearn_pl.data.canvas.module import CanvasDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
 from unlearn_pl.data.evaluation.code_completion import CodeCompletion
 from unlearn_pl.data.evaluation.completion import Completion
@@ -79,6 +83,8 @@ from unlearn_pl.data.views.staggered_views import StaggeredViews
 __all__ = [
     "REFUSALS",
     "CandidateDataset",
+    "Canvas",
+    "CanvasDataModule",
     "ChatTemplate",
     "Chats",
     "ChoiceQuestions",
@@ -90,6 +96,7 @@ __all__ = [
     "CodeViews",
     "Completion",
     "Completions",
+    "ConceptRequest",
     "DataOptions",
     "Documents",
     "Draw",
@@ -101,9 +108,12 @@ __all__ = [
     "FeatureMapping",
     "ForgetClass",
     "ForgetMislabeled",
+    "ForgetObject",
+    "ForgetPair",
     "ForgetRandom",
     "ForgetRequest",
     "ForgetRows",
+    "ForgetStyle",
     "GradientNorm",
     "HiddenStates",
     "HubDataset",
@@ -119,6 +129,7 @@ __all__ = [
     "MUSEDataModule",
     "Message",
     "MinKLoss",
+    "MiniCanvasDataModule",
     "Moderate",
     "MultipleChoice",
     "NearestRows",

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.types import Batch, Detail, MeanOver, Needs, Reads, View
+from unlearn_pl.types import Batch, Detail, LanguageView, MeanOver, Needs, Reads, View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,8 +63,10 @@ class ModelSpec(Recorded, ABC):
     Attributes:
         name: name or path that the model is loaded from; None if there is none.
         saved_parts: substrings of the names of the weights that a checkpoint keeps; empty for all of them.
+        view: the kind of view that :meth:`forward` returns, by which methods choose their losses.
     """
 
+    view: ClassVar[type[View]] = LanguageView
     name: str | None = None
     saved_parts: Sequence[str] = ()
 
