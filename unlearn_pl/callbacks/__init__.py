@@ -2,6 +2,7 @@
 
 from unlearn_pl.callbacks.audit_trail import AuditTrail
 from unlearn_pl.callbacks.averaged_weights import AveragedWeights
+from unlearn_pl.callbacks.canvas.evaluation import CanvasEvaluation
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
@@ -23,6 +24,7 @@ __all__ = [
     "AuditTrail",
     "AveragedWeights",
     "Budget",
+    "CanvasEvaluation",
     "ClassificationEvaluation",
     "ConflictMonitor",
     "EvaluationCallback",

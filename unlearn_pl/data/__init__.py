@@ -16,8 +16,10 @@ from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
 from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
 from unlearn_pl.data.canvas.canvas import Canvas
 from unlearn_pl.data.canvas.concepts import ConceptRequest, ForgetObject, ForgetPair, ForgetStyle
+from unlearn_pl.data.canvas.image_prompts import ImagePromptDataModule
 from unlearn_pl.data.canvas.mini import MiniCanvasDataModule
 from unlearn_pl.data.canvas.module import CanvasDataModule
+from unlearn_pl.data.canvas.unlearn_canvas import UnlearnCanvasDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
 from unlearn_pl.data.evaluation.code_completion import CodeCompletion
 from unlearn_pl.data.evaluation.completion import Completion
@@ -121,6 +123,7 @@ __all__ = [
     "ImageDataModule",
     "ImageFile",
     "ImageFolder",
+    "ImagePromptDataModule",
     "ImageRows",
     "ImageSource",
     "Joined",
@@ -171,6 +174,7 @@ __all__ = [
     "Template",
     "TextDataModule",
     "TrainingDataset",
+    "UnlearnCanvasDataModule",
     "UnlearningDataModule",
     "WMDPDataModule",
     "collate_examples",

@@ -6,6 +6,7 @@ from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
 from unlearn_pl.models.diffusion.sampling import DDIM
 from unlearn_pl.models.diffusion.spec import DiffusionSpec
 from unlearn_pl.models.diffusion.tiny import TinyUNet
+from unlearn_pl.models.diffusion.unet import UNet
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained
 from unlearn_pl.models.images.classifier import ImageClassifier
 from unlearn_pl.models.images.networks import MLP, ConvNet
@@ -44,6 +45,7 @@ __all__ = [
     "QLoRA",
     "Sampling",
     "TinyUNet",
+    "UNet",
     "check_export_directory",
     "class_view",
     "decoder_layers",

@@ -167,10 +167,13 @@ class NoiseSchedule(Recorded):
         alpha_bar = self.alpha_bars[timestep].to(noisy.device)
         last = torch.ones_like(alpha_bar) if self.set_alpha_to_one else self.alpha_bars[0].to(noisy.device)
         alpha_bar_before = self.alpha_bars[before].to(noisy.device) if before >= 0 else last
-        noise = prediction
-        if self.prediction_type == "v_prediction":
-            noise = alpha_bar.sqrt() * prediction + (1 - alpha_bar).sqrt() * noisy
-        return ddim_step(noisy, noise, alpha_bar, alpha_bar_before, 1.0 if self.clip_sample else None).to(noisy.dtype)
+        clip = 1.0 if self.clip_sample else None
+        if self.prediction_type == "epsilon":
+            return ddim_step(noisy, prediction, alpha_bar, alpha_bar_before, clip).to(noisy.dtype)
+        signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        clean = signal * noisy - spread * prediction  # not by way of the noise: a division by signal would lose digits
+        clean = clean if clip is None else clean.clamp(-clip, clip)
+        return q_sample(clean, signal * prediction + spread * noisy, alpha_bar_before).to(noisy.dtype)
 
     def _betas(self) -> Tensor:
         """``[T]`` fp64."""
