@@ -28,8 +28,9 @@ LAYERS = [
 
 REST = "all other files of the folder"
 ORDERS = {
+    "objectives": [{REST}, {"diffusion"}],
     "functional": [{REST}, {"losses", "solvers", "evaluation"}],
-    "models": [{REST}, {"language", "images"}, {"arithmetic"}],
+    "models": [{REST}, {"language", "images"}, {"arithmetic", "diffusion"}],
     "data": [
         {"text"},
         {"sampling", "collate", "arguments"},
@@ -45,10 +46,11 @@ ORDERS = {
         {"stream_module"},
         {"module"},
         {"benchmarks", "images"},
+        {"canvas"},
         {"requests"},
     ],
     "data/selection": [{REST}, {"selectors"}],
-    "callbacks": [{"export", "goals", "leaks", "sparsity"}, {REST}, {"benchmarks", "depth", "images"}],
+    "callbacks": [{"export", "goals", "leaks", "sparsity"}, {REST}, {"benchmarks", "canvas", "depth", "images"}],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"zeroth_order"}, {"sources"}],
     "metrics": [{REST}, {"proof", "tofu"}],
@@ -70,7 +72,7 @@ ORDERS = {
 }
 """The same inside folders that have folders. Files of one set may import each other, folders may not."""
 
-LAZY = {"wandb", "peft", "torchjd", "matplotlib", "lm_eval", "bitsandbytes", "gguf", "sklearn"}
+LAZY = {"wandb", "peft", "diffusers", "torchjd", "matplotlib", "lm_eval", "bitsandbytes", "gguf", "sklearn"}
 NEVER = {"pytorch_lightning"}
 LINES, FILES = 400, 16
 MAY_BE_FLAT = {"objectives", "combiners", "modules/presets"}  # one file per loss, rule or method

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unlearn_pl.views import (  # noqa: F401 - they are names of this module, too
     IGNORE_INDEX,
     AnswerView,
+    DenoisingView,
     LanguageView,
     MeanOver,
     Need,
@@ -63,6 +64,24 @@ class ImageBatch(TypedDict):
     image: Tensor
     label: Tensor
     index: Tensor
+
+
+class PromptedBatch(TypedDict):
+    """One stream of one micro-batch of images with texts that describe them, for text-to-image models.
+
+    Attributes:
+        image: ``[B, C, H, W]`` in [0, 1].
+        prompt: B texts.
+        pseudo_prompt: B texts that describe something else instead, for objectives that replace a concept.
+        index: ``[B]`` position of each image in its dataset.
+        seeds: ``[B]`` int64, seeds of the noise and the timestep of each example.
+    """
+
+    image: Tensor
+    prompt: list[str]
+    pseudo_prompt: NotRequired[list[str]]
+    index: Tensor
+    seeds: NotRequired[Tensor]
 
 
 class PromptBatch(TypedDict):

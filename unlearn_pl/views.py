@@ -133,6 +133,42 @@ StreamView = LanguageView
 """Former name of :class:`LanguageView`, from before there were views of other models."""
 
 
+@dataclass
+class DenoisingView:
+    """The view of a diffusion model: its prediction for noisy images at random timesteps, under several prompts.
+
+    A prediction is of the noise or of the velocity, as the model's schedule says. All predictions are ``[B, C, H, W]``
+    and of the same noisy images; those that are not ``prediction`` have no gradient.
+
+    Attributes:
+        index: ``[B]`` position of each example in its dataset.
+        prediction: under the example's own prompt.
+        target: what the prediction was trained towards.
+        timestep: ``[B]`` int64.
+        null_prediction: under the empty prompt, if an objective needs it.
+        pseudo_prediction: under the example's pseudo prompt, if an objective needs it.
+        uniform_noise: uniform numbers in [0, 1), if an objective needs them.
+        ref_prediction: as ``prediction``, of the reference model.
+        ref_null_prediction: as ``null_prediction``, of the reference model.
+        ref_pseudo_prediction: as ``pseudo_prediction``, of the reference model.
+    """
+
+    index: Tensor
+    prediction: Tensor
+    target: Tensor
+    timestep: Tensor
+    null_prediction: Tensor | None = None
+    pseudo_prediction: Tensor | None = None
+    uniform_noise: Tensor | None = None
+    ref_prediction: Tensor | None = None
+    ref_null_prediction: Tensor | None = None
+    ref_pseudo_prediction: Tensor | None = None
+
+    def count(self, mean_over: MeanOver) -> Tensor:
+        """Number of images, ``[]`` fp64."""
+        return self.index.new_tensor(len(self.index), dtype=torch.float64)
+
+
 def label_mask(labels: Tensor) -> Tensor:
     """True where ``labels [B, T]`` are scored, shifted to the positions that predict them: ``[B, T-1]``.
 

@@ -15,7 +15,7 @@ from unlearn_pl.combiners import MinNorm
 from unlearn_pl.gradients import Row, RowObserver, local
 from unlearn_pl.models.weight_layout import weight_matrices
 from unlearn_pl.modules import UnlearningModule
-from unlearn_pl.objectives import CausalLMLoss
+from unlearn_pl.modules.kind_losses import losses_of
 from unlearn_pl.optim import Constant
 from unlearn_pl.results import weights_fingerprint
 
@@ -94,7 +94,7 @@ def placed(norms: Tensor | None, parameter: Tensor) -> Tensor | None:
 
 
 def measuring_module(module: UnlearningModule, attribution: Attribution) -> UnlearningModule:
-    """A module with the model of ``module`` that descends the cross-entropy of its data at a learning rate of 0.
+    """A module with the model of ``module`` that descends the training loss of its data at a learning rate of 0.
 
     A row per loss is computed at every step, and no weight moves.
 
@@ -105,7 +105,7 @@ def measuring_module(module: UnlearningModule, attribution: Attribution) -> Unle
     streams = attribution.streams or {"forget": attribution.forget_stream}
     measured = UnlearningModule(
         module.spec,
-        {data: CausalLMLoss(stream=stream) for data, stream in streams.items()},
+        {data: losses_of(module.spec).learn(stream=stream) for data, stream in streams.items()},
         MinNorm(),
         optimizer=functools.partial(torch.optim.SGD, lr=0.0),
         schedule=Constant(),

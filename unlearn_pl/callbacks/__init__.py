@@ -4,6 +4,7 @@ from unlearn_pl.callbacks.audit_trail import AuditTrail
 from unlearn_pl.callbacks.averaged_weights import AveragedWeights
 from unlearn_pl.callbacks.benchmarks.lume import LUMEEvaluation
 from unlearn_pl.callbacks.benchmarks.rwku import RWKUEvaluation
+from unlearn_pl.callbacks.canvas.evaluation import CanvasEvaluation
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.depth.uds import UDSEvaluation
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
@@ -27,6 +28,7 @@ __all__ = [
     "AuditTrail",
     "AveragedWeights",
     "Budget",
+    "CanvasEvaluation",
     "ClassificationEvaluation",
     "ConflictMonitor",
     "EvaluationCallback",

@@ -18,6 +18,12 @@ from unlearn_pl.data.benchmarks.synthetic.contracts_module import SyntheticContr
 from unlearn_pl.data.benchmarks.synthetic.data_module import SyntheticAuthorsDataModule
 from unlearn_pl.data.benchmarks.tofu import TOFUDataModule
 from unlearn_pl.data.benchmarks.wmdp import WMDPDataModule
+from unlearn_pl.data.canvas.canvas import Canvas
+from unlearn_pl.data.canvas.concepts import ConceptRequest, ForgetObject, ForgetPair, ForgetStyle
+from unlearn_pl.data.canvas.image_prompts import ImagePromptDataModule
+from unlearn_pl.data.canvas.mini import MiniCanvasDataModule
+from unlearn_pl.data.canvas.module import CanvasDataModule
+from unlearn_pl.data.canvas.unlearn_canvas import UnlearnCanvasDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
 from unlearn_pl.data.evaluation.cloze_choice import ClozeChoice
 from unlearn_pl.data.evaluation.code_completion import CodeCompletion
@@ -87,6 +93,8 @@ __all__ = [
     "REFUSALS",
     "AugmentedQuestions",
     "CandidateDataset",
+    "Canvas",
+    "CanvasDataModule",
     "ChatTemplate",
     "Chats",
     "ChoiceQuestions",
@@ -99,6 +107,7 @@ __all__ = [
     "CodeViews",
     "Completion",
     "Completions",
+    "ConceptRequest",
     "DataOptions",
     "Documents",
     "Draw",
@@ -110,9 +119,12 @@ __all__ = [
     "FeatureMapping",
     "ForgetClass",
     "ForgetMislabeled",
+    "ForgetObject",
+    "ForgetPair",
     "ForgetRandom",
     "ForgetRequest",
     "ForgetRows",
+    "ForgetStyle",
     "GradientNorm",
     "HiddenStates",
     "HubDataset",
@@ -120,6 +132,7 @@ __all__ = [
     "ImageDataModule",
     "ImageFile",
     "ImageFolder",
+    "ImagePromptDataModule",
     "ImageRows",
     "ImageSource",
     "Joined",
@@ -129,6 +142,7 @@ __all__ = [
     "MUSEDataModule",
     "Message",
     "MinKLoss",
+    "MiniCanvasDataModule",
     "MixedPrompts",
     "Moderate",
     "MultipleChoice",
@@ -174,6 +188,7 @@ __all__ = [
     "Template",
     "TextDataModule",
     "TrainingDataset",
+    "UnlearnCanvasDataModule",
     "UnlearningDataModule",
     "WMDPDataModule",
     "collate_examples",

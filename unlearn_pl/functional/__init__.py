@@ -1,5 +1,6 @@
 """Pure tensor functions: log-probabilities, losses, metrics, and the solvers that combine gradients."""
 
+from unlearn_pl.functional.diffusion import ddim_step, denoising_error, esd_target, q_sample
 from unlearn_pl.functional.evaluation.aggregate import (
     auc_closeness,
     harmonic_mean,
@@ -92,10 +93,13 @@ __all__ = [
     "core_span",
     "corpus_perplexity",
     "cycled_labels",
+    "ddim_step",
+    "denoising_error",
     "dpo_loss",
     "dual_basis_weights",
     "dual_cone_projection",
     "entropy",
+    "esd_target",
     "exact_match",
     "exact_memorization",
     "expected_maximum",
@@ -140,6 +144,7 @@ __all__ = [
     "priv_leak",
     "privacy_score",
     "probability_with_options",
+    "q_sample",
     "reference_attack",
     "repeats_span",
     "repetition_rate",

@@ -38,3 +38,8 @@ class ExampleRandom:
         """Integers from 0 to ``high - 1``, ``[B]``."""
         drawn = [torch.randint(high, (), generator=g) for g in self._generators]
         return torch.stack(drawn).to(self._device, non_blocking=True)
+
+    def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Uniform numbers in [0, 1), ``[B, *shape]``."""
+        drawn = [torch.rand(tuple(shape), generator=g, dtype=torch.float64) for g in self._generators]
+        return torch.stack(drawn).to(self._device, dtype, non_blocking=True)

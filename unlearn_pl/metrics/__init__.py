@@ -3,6 +3,7 @@
 from unlearn_pl.metrics.answer_metric import AnswerMetric
 from unlearn_pl.metrics.base import PerExampleMetric
 from unlearn_pl.metrics.candidate_nll import CandidateNLL, CandidateTable, TokenCount
+from unlearn_pl.metrics.canvas import ConceptCorrect, OtherCorrect
 from unlearn_pl.metrics.choice_correct import ChoiceCorrect, ChoiceCorrectByLength
 from unlearn_pl.metrics.classification import (
     ClassConfidence,
@@ -13,6 +14,7 @@ from unlearn_pl.metrics.classification import (
 )
 from unlearn_pl.metrics.direction import Direction, direction_of
 from unlearn_pl.metrics.fluency import Fluency
+from unlearn_pl.metrics.kept_rows import KeptRows
 from unlearn_pl.metrics.membership import (
     membership_attacks,
     membership_intervals,
@@ -50,6 +52,7 @@ __all__ = [
     "ClassCorrect",
     "ClassEntropy",
     "ClassMetric",
+    "ConceptCorrect",
     "Core",
     "CoreDrops",
     "Direction",
@@ -59,11 +62,13 @@ __all__ = [
     "Fluency",
     "GradientNormAttack",
     "JudgedLeak",
+    "KeptRows",
     "LeakTest",
     "LossAttack",
     "MinKAttack",
     "MinKPlusPlusAttack",
     "ModifiedEntropy",
+    "OtherCorrect",
     "PerExampleMetric",
     "ReferenceAttack",
     "RefusalRate",

@@ -1,6 +1,12 @@
 """Models: loading, one forward of a stream, scoring, generation, sharding and export."""
 
 from unlearn_pl.models.class_view import class_view
+from unlearn_pl.models.diffusion.model import DiffusionModel
+from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
+from unlearn_pl.models.diffusion.sampling import DDIM
+from unlearn_pl.models.diffusion.spec import DiffusionSpec
+from unlearn_pl.models.diffusion.tiny import TinyUNet
+from unlearn_pl.models.diffusion.unet import UNet
 from unlearn_pl.models.export import check_export_directory, full_state_dict, save_pretrained
 from unlearn_pl.models.images.classifier import ImageClassifier
 from unlearn_pl.models.images.networks import MLP, ConvNet
@@ -21,9 +27,12 @@ from unlearn_pl.models.sharding import decoder_layers, shard
 from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSpec
 
 __all__ = [
+    "DDIM",
     "MLP",
     "CausalLM",
     "ConvNet",
+    "DiffusionModel",
+    "DiffusionSpec",
     "EvaluationRequest",
     "EvaluationSetting",
     "ImageClassifier",
@@ -32,8 +41,11 @@ __all__ = [
     "LoRA",
     "ModelLike",
     "ModelSpec",
+    "NoiseSchedule",
     "QLoRA",
     "Sampling",
+    "TinyUNet",
+    "UNet",
     "check_export_directory",
     "class_view",
     "decoder_layers",

@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, distributed, nn
@@ -20,6 +20,14 @@ from unlearn_pl.models.replaced_folder import replaced_folder
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@runtime_checkable
+class WritesFolder(Protocol):
+    """A model with a layout of its own, such as the folders of diffusers."""
+
+    def write_folder(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        """Write the model to an empty folder; ``weights`` are the whole weights on the CPU, by name."""
 
 
 def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
@@ -53,7 +61,8 @@ def save_pretrained(
     """Write ``model`` as a folder that ``from_pretrained`` reads; every rank must call it, and rank 0 writes.
 
     Of a network that is not of transformers, the folder holds the weights for
-    :class:`~unlearn_pl.models.ImageClassifier`, as ``model.safetensors``.
+    :class:`~unlearn_pl.models.ImageClassifier` or :class:`~unlearn_pl.models.TinyUNet`, as ``model.safetensors``. A
+    text-to-image model of diffusers is written in its layout.
 
     The folder appears when it is complete, and then replaces an earlier export.
 
@@ -99,11 +108,19 @@ def check_export_directory(directory: str | Path) -> None:
         return
     entries = list(path.iterdir()) if path.is_dir() else [path]
     is_export = any(entry.name in ("config.json", "adapter_config.json") for entry in entries)
-    if entries and not (is_export and path.is_dir() and all(entry.is_file() for entry in entries)):
+    flat = is_export and all(entry.is_file() for entry in entries)
+    if entries and not (path.is_dir() and (flat or _is_pipeline(entries))):
         raise ValueError(
             f"the model cannot be written to {str(directory)!r}: it exists and is not an earlier export "
             "(files only, config.json among them); name a new or an empty folder"
         )
+
+
+def _is_pipeline(entries: list[Path]) -> bool:
+    """Whether a folder holds an export of diffusers: its index, a card, and folders of parts."""
+    parts = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"}
+    names = {entry.name for entry in entries}
+    return "model_index.json" in names and names <= {*parts, "model_index.json", "README.md"}
 
 
 def _check_base_remains(model: "PeftModel", directory: str | Path) -> None:
@@ -154,6 +171,9 @@ def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> "PreTrainedModel"
 
 
 def _save(model: nn.Module, weights: dict[str, Tensor], folder: str, **options: object) -> None:
+    if isinstance(model, WritesFolder):
+        model.write_folder(Path(folder), weights)
+        return
     if not hasattr(model, "save_pretrained"):
         _save_network(model, weights, Path(folder))
         return

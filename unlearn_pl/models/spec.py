@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_pl.recording import Recorded
-from unlearn_pl.types import Batch, Detail, MeanOver, Needs, Reads, View
+from unlearn_pl.types import Batch, Detail, LanguageView, MeanOver, Needs, Reads, View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -65,8 +65,10 @@ class ModelSpec(Recorded, ABC):
         saved_parts: substrings of the names of the weights that a checkpoint keeps; empty for all of them.
         compared: field of the view, ``[B, ...]``, in which an exported model is compared with the trained one; None
             for no comparison.
+        view: the kind of view that :meth:`forward` returns, by which methods choose their losses.
     """
 
+    view: ClassVar[type[View]] = LanguageView
     name: str | None = None
     saved_parts: Sequence[str] = ()
     compared: ClassVar[str | None] = None

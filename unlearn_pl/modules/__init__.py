@@ -5,6 +5,8 @@ from unlearn_pl.modules.model_module import ModelModule
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.presets.altpo import AltPO
 from unlearn_pl.modules.presets.ceu import CEU
+from unlearn_pl.modules.presets.erase_diff import EraseDiff
+from unlearn_pl.modules.presets.esd import ESD
 from unlearn_pl.modules.presets.fine_tuning import FineTuning
 from unlearn_pl.modules.presets.flat import FLAT
 from unlearn_pl.modules.presets.grad_ascent import GradAscent
@@ -20,6 +22,7 @@ from unlearn_pl.modules.presets.npo import NPO
 from unlearn_pl.modules.presets.pdu import PDU
 from unlearn_pl.modules.presets.raul import RAUL
 from unlearn_pl.modules.presets.rmu import RMU
+from unlearn_pl.modules.presets.salun import SalUn
 from unlearn_pl.modules.presets.satimp import SatImp
 from unlearn_pl.modules.presets.simnpo import SimNPO
 from unlearn_pl.modules.presets.undial import UNDIAL
@@ -34,6 +37,7 @@ LanguageModule = ModelModule
 
 __all__ = [
     "CEU",
+    "ESD",
     "FLAT",
     "KTO",
     "MOLLM",
@@ -44,6 +48,7 @@ __all__ = [
     "UNDIAL",
     "WGA",
     "AltPO",
+    "EraseDiff",
     "FSDP2Strategy",
     "FineTuning",
     "GradAscent",
@@ -57,6 +62,7 @@ __all__ = [
     "ModelModule",
     "ModuleOptions",
     "PretrainedModule",
+    "SalUn",
     "SatImp",
     "SimNPO",
     "UnlearningModule",

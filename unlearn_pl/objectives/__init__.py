@@ -6,6 +6,12 @@ from unlearn_pl.objectives.bounded_kl_loss import BoundedKLLoss
 from unlearn_pl.objectives.causal_lm_loss import CausalLMLoss
 from unlearn_pl.objectives.ceu_loss import CEULoss
 from unlearn_pl.objectives.contrastive_loss import ContrastiveLoss
+from unlearn_pl.objectives.diffusion.denoising_ascent_loss import DenoisingAscentLoss
+from unlearn_pl.objectives.diffusion.denoising_loss import DenoisingLoss
+from unlearn_pl.objectives.diffusion.esd_loss import ESDLoss
+from unlearn_pl.objectives.diffusion.misalign_loss import MisalignLoss
+from unlearn_pl.objectives.diffusion.prediction_consistency_loss import PredictionConsistencyLoss
+from unlearn_pl.objectives.diffusion.uniform_noise_loss import UniformNoiseLoss
 from unlearn_pl.objectives.dpo_loss import DPOLoss
 from unlearn_pl.objectives.flat_loss import FLATLoss
 from unlearn_pl.objectives.gradient_ascent_loss import GradientAscentLoss
@@ -39,6 +45,9 @@ __all__ = [
     "CausalLMLoss",
     "ContrastiveLoss",
     "DPOLoss",
+    "DenoisingAscentLoss",
+    "DenoisingLoss",
+    "ESDLoss",
     "FLATLoss",
     "GradientAscentLoss",
     "HiddenDistanceLoss",
@@ -49,8 +58,10 @@ __all__ = [
     "KTOLoss",
     "LogitMarginLoss",
     "MaxEntropyLoss",
+    "MisalignLoss",
     "NPOLoss",
     "Objective",
+    "PredictionConsistencyLoss",
     "RMULoss",
     "RandomLabelLoss",
     "RefusalJensenShannonLoss",
@@ -61,6 +72,7 @@ __all__ = [
     "TNPOLoss",
     "UNDIALLoss",
     "UniformKLLoss",
+    "UniformNoiseLoss",
     "UnilogitLoss",
     "UnlearningCrossEntropyLoss",
     "WGALoss",

@@ -4,13 +4,13 @@ from typing import Unpack
 
 from unlearn_pl.combiners import Scalarization
 from unlearn_pl.models import ModelLike
+from unlearn_pl.modules.kind_losses import losses_of
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.unlearning import UnlearningModule
-from unlearn_pl.objectives import CausalLMLoss
 
 
 class FineTuning(UnlearningModule):
-    """Minimize ``NLL`` on one stream.
+    """Minimize ``NLL`` on one stream; of a diffusion model, the error of the predicted noise.
 
     Args:
         model: what to train.
@@ -19,4 +19,4 @@ class FineTuning(UnlearningModule):
     """
 
     def __init__(self, model: ModelLike, stream: str = "train", **options: Unpack[ModuleOptions]) -> None:
-        super().__init__(model, {"nll": CausalLMLoss(stream=stream)}, Scalarization(), **options)
+        super().__init__(model, {"nll": losses_of(model).learn(stream=stream)}, Scalarization(), **options)

@@ -4,9 +4,9 @@ from typing import Unpack
 
 from unlearn_pl.combiners import Combiner, Scalarization
 from unlearn_pl.models import ModelLike
+from unlearn_pl.modules.kind_losses import losses_of
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.unlearning import UnlearningModule
-from unlearn_pl.objectives import GradientAscentLoss
 
 
 class GradAscent(UnlearningModule):
@@ -29,4 +29,4 @@ class GradAscent(UnlearningModule):
         combiner: Combiner | None = None,
         **options: Unpack[ModuleOptions],
     ) -> None:
-        super().__init__(model, {"forget": GradientAscentLoss()}, combiner or Scalarization(), **options)
+        super().__init__(model, {"forget": losses_of(model).ascend()}, combiner or Scalarization(), **options)

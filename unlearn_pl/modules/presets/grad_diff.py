@@ -4,9 +4,9 @@ from typing import Unpack
 
 from unlearn_pl.combiners import Combiner, Scalarization
 from unlearn_pl.models import ModelLike
+from unlearn_pl.modules.kind_losses import losses_of
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.unlearning import UnlearningModule
-from unlearn_pl.objectives import CausalLMLoss, GradientAscentLoss
 
 
 class GradDiff(UnlearningModule):
@@ -31,6 +31,7 @@ class GradDiff(UnlearningModule):
         combiner: Combiner | None = None,
         **options: Unpack[ModuleOptions],
     ) -> None:
-        objectives = {"forget": GradientAscentLoss(), "retain": CausalLMLoss()}
+        losses = losses_of(model)
+        objectives = {"forget": losses.ascend(), "retain": losses.learn()}
         weighted = Scalarization({"forget": forget_weight, "retain": retain_weight})
         super().__init__(model, objectives, combiner or weighted, **options)

@@ -4,9 +4,9 @@ from typing import Unpack
 
 from unlearn_pl.combiners import Combiner, Scalarization
 from unlearn_pl.models import ModelLike
+from unlearn_pl.modules.kind_losses import losses_of
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.unlearning import UnlearningModule
-from unlearn_pl.objectives import GradientAscentLoss, KLDivergenceLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
@@ -34,6 +34,7 @@ class KLMin(UnlearningModule):
         reference: Reference | None = None,
         **options: Unpack[ModuleOptions],
     ) -> None:
-        objectives = {"forget": GradientAscentLoss(), "retain": KLDivergenceLoss()}
+        losses = losses_of(model)
+        objectives = {"forget": losses.ascend(), "retain": losses.keep()}
         weighted = Scalarization({"forget": forget_weight, "retain": retain_weight})
         super().__init__(model, objectives, combiner or weighted, reference or FrozenReference(), **options)

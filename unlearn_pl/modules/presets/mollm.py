@@ -6,9 +6,10 @@ from typing import Unpack
 from unlearn_pl.combiners import Combiner, GoalBarrier, MinNorm
 from unlearn_pl.goals import Goal
 from unlearn_pl.models import ModelLike
+from unlearn_pl.modules.kind_losses import losses_of
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.unlearning import UnlearningModule
-from unlearn_pl.objectives import CausalLMLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
+from unlearn_pl.objectives import Objective, UnlearningCrossEntropyLoss
 from unlearn_pl.references import FrozenReference, Reference
 
 
@@ -18,6 +19,10 @@ class MOLLM(UnlearningModule):
     This is our reading of the paper, whose code was not released: forward KL to the reference model, and exact
     min-norm weights on the Gramian of normalized gradients. :class:`~unlearn_pl.combiners.DualBasis` is our reading
     of its "dual space" direction.
+
+    Of a diffusion model, the three losses are :class:`~unlearn_pl.objectives.MisalignLoss`,
+    :class:`~unlearn_pl.objectives.PredictionConsistencyLoss` and :class:`~unlearn_pl.objectives.DenoisingLoss`, and
+    no loss counts as satisfied.
 
     Args:
         model: what to unlearn from.
@@ -48,22 +53,25 @@ class MOLLM(UnlearningModule):
         **options: Unpack[ModuleOptions],
     ) -> None:
         self.normal_stream = normal_stream
+        losses = losses_of(model)
         objectives = {
-            "forget": UnlearningCrossEntropyLoss(),
-            "normal": KLDivergenceLoss(stream=normal_stream or "retain"),
-            "retain": CausalLMLoss(),
+            "forget": losses.forget(),
+            "normal": losses.keep(stream=normal_stream or "retain"),
+            "retain": losses.learn(),
         }
         super().__init__(
             model,
             objectives,
-            combiner or self._default_combiner(options.get("goals")),
+            combiner or self._default_combiner(options.get("goals"), objectives["forget"]),
             reference or FrozenReference(),
             **options,
         )
 
     @staticmethod
-    def _default_combiner(goals: Mapping[str, Goal] | None) -> Combiner:
-        return GoalBarrier() if "forget" in (goals or {}) else MinNorm(satisfied={"forget": 0.1})
+    def _default_combiner(goals: Mapping[str, Goal] | None, forget: Objective) -> Combiner:
+        if "forget" in (goals or {}):
+            return GoalBarrier()
+        return MinNorm(satisfied={"forget": 0.1} if isinstance(forget, UnlearningCrossEntropyLoss) else None)
 
     def streams_to_load(self, available: Sequence[str]) -> list[str]:
         """Read the KL objective from the ``normal`` stream when the data has one and none was named."""

@@ -1,0 +1,1 @@
+"""Evaluation of models that make images of styles and objects."""

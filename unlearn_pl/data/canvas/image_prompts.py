@@ -1,0 +1,137 @@
+"""Data module of a user's own images with captions."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from unlearn_pl.data.arguments import check_names
+from unlearn_pl.data.canvas.dataset import PromptedImages, PromptsToSample
+from unlearn_pl.data.canvas.module import SEEDS
+from unlearn_pl.data.canvas.prompted_module import PromptedDataModule
+from unlearn_pl.data.images.folder import ImageFiles, check_size
+from unlearn_pl.data.io.contained import check_contained
+
+CAPTIONS = "metadata.jsonl"
+
+
+class ImagePromptDataModule(PromptedDataModule):
+    """Folders of images with captions: ``metadata.jsonl`` beside them, a line ``{"file_name": ..., "text": ...}`` each.
+
+    Training streams are ``forget``, ``retain`` and ``train`` (both); evaluation splits are the captions of ``forget``
+    and ``retain``, each once, of which images are made.
+
+    Args:
+        forget: folder of images to be forgotten; None for none.
+        retain: folder of images to be retained.
+        pseudo_prompt: what the forgotten captions are to mean instead; a line may have its own, as ``pseudo_text``.
+        size: height and width that images are resized to; None if all have the same size.
+        sample_seeds: seeds of the noise of the images that are made of each caption.
+        splits: names of the evaluation splits to load; by default all that there are.
+        streams: see :class:`~unlearn_pl.data.StreamDataModule`, like all further arguments.
+        batch_size: examples per stream and optimizer step, over all devices.
+        micro_batch_size: examples per device and forward.
+        eval_batch_size: prompts per device in evaluation.
+        num_workers: worker processes per data loader.
+        seed: seed of the order of the examples, and of their noise and timesteps.
+
+    Raises:
+        ValueError: from ``setup``, if a folder or its captions are missing, or a line is broken.
+    """
+
+    def __init__(
+        self,
+        forget: str | None = None,
+        retain: str | None = None,
+        *,
+        pseudo_prompt: str = "",
+        size: Sequence[int] | None = None,
+        sample_seeds: Sequence[int] = SEEDS[:1],
+        splits: Sequence[str] | None = None,
+        streams: Sequence[str] | None = None,
+        batch_size: int = 4,
+        micro_batch_size: int = 1,
+        eval_batch_size: int = 4,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            streams=streams,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        check_names(splits=splits)
+        check_size(size)
+        if forget is None and retain is None:
+            raise ValueError("There are no images; give a folder as forget, as retain, or both.")
+        if not sample_seeds or min(sample_seeds) < 0:
+            raise ValueError(f"sample_seeds={list(sample_seeds)}; accepted: at least one, none of them negative.")
+        self.forget = forget
+        self.retain = retain
+        self.pseudo_prompt = pseudo_prompt
+        self.size = size
+        self.sample_seeds = sample_seeds
+        self.splits = splits
+
+    def load_streams(self) -> Mapping[str, PromptedImages]:
+        """``forget``, ``retain`` and ``train``."""
+        return self._streams
+
+    @cached_property
+    def _streams(self) -> Mapping[str, PromptedImages]:
+        given = {"forget": self.forget, "retain": self.retain}
+        lines = {name: self._lines(Path(folder)) for name, folder in given.items() if folder is not None}
+        lines["train"] = [line for own in lines.values() for line in own]
+        return {name: self._prompted(own) for name, own in lines.items()}
+
+    def load_splits(self) -> Mapping[str, PromptsToSample]:
+        """The captions of each folder."""
+        found = {}
+        for name in ("forget", "retain"):
+            if name in self._streams:
+                prompts = list(dict.fromkeys(self._streams[name].prompts))
+                repeated = [prompt for prompt in prompts for _ in self.sample_seeds]
+                found[name] = PromptsToSample(repeated, torch.tensor(self.sample_seeds).repeat(len(prompts)))
+        return found
+
+    def _prompted(self, lines: Sequence[tuple[Path, str, str]]) -> PromptedImages:
+        files, prompts, pseudo = (list(column) for column in zip(*lines, strict=True))
+        images = ImageFiles(files, torch.zeros(len(files), dtype=torch.int64), (), self.size, False)  # type: ignore[arg-type]
+        return PromptedImages(images, prompts, pseudo)  # type: ignore[arg-type]
+
+    def _lines(self, folder: Path) -> list[tuple[Path, str, str]]:
+        """File, caption and pseudo prompt of each line."""
+        captions = folder / CAPTIONS
+        if not captions.is_file():
+            raise ValueError(
+                f"There is no file {str(captions)!r}; accepted: a folder with images and {CAPTIONS}, a line "
+                '{"file_name": "1.jpg", "text": "A red bridge."} for each.'
+            )
+        found = []
+        for number, line in enumerate(captions.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.strip():
+                found.append(self._line(line, folder, f"{captions}, line {number}"))
+        if not found:
+            raise ValueError(f"{str(captions)!r} is empty; accepted: a line for each image.")
+        return found
+
+    def _line(self, line: str, folder: Path, where: str) -> tuple[Path, str, str]:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{where} is no JSON: {error}") from error
+        texts = [row.get(name) for name in ("file_name", "text")] if isinstance(row, dict) else [None]
+        if not all(isinstance(text, str) and text for text in texts):
+            raise ValueError(f"{where} is {line[:80]!r}; accepted: an object with the texts file_name and text.")
+        pseudo = row.get("pseudo_text", self.pseudo_prompt)
+        if not isinstance(pseudo, str):
+            raise ValueError(f"{where} has a pseudo_text that is no text.")
+        file = check_contained(folder / texts[0], folder)  # type: ignore[operator]
+        if not file.is_file():
+            raise ValueError(f"{where} names {texts[0]!r}, and there is no such file in {str(folder)!r}.")
+        return file, str(texts[1]), pseudo

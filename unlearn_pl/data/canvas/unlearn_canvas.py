@@ -1,0 +1,139 @@
+"""UnlearnCanvas: 20 objects in 50 styles, and photos of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from unlearn_pl.data.canvas.canvas import PROMPT, Canvas
+from unlearn_pl.data.canvas.concepts import ConceptRequest
+from unlearn_pl.data.canvas.module import SEEDS, CanvasDataModule
+from unlearn_pl.data.images.folder import ENDINGS, ImageFiles, check_size, opened
+from unlearn_pl.data.io.contained import check_contained
+
+PHOTOS = "Seed_Images"
+
+
+class UnlearnCanvasDataModule(CanvasDataModule):
+    """Files of the benchmark, ``<path>/<style>/<object>/<number>.jpg``, with the prompts and seeds of its authors.
+
+    A folder of your own in this layout works as well. Images are read on demand with Pillow (the extra ``vision``);
+    they may be resized, but are not cropped.
+
+    Args:
+        path: the folder with a folder per style.
+        forget: what is to be forgotten; None for nothing.
+        size: height and width that images are resized to; None to leave them.
+        photo: the folder of photos, the style that stands for none.
+        styles: names of the styles to read; by default all folders. The photos are always read.
+        images_per_pair: images of each pair that are read, the first by number; None for all.
+        prompt: with the placeholders ``{object}`` and ``{style}``.
+        sample_seeds: seeds of the noise of the images that are made of each prompt.
+        real_per_pair: images of each pair in the split ``real``.
+        splits: names of the evaluation splits to load; by default all that there are.
+        streams: see :class:`~unlearn_pl.data.StreamDataModule`, like all further arguments.
+        batch_size: examples per stream and optimizer step, over all devices.
+        micro_batch_size: examples per device and forward.
+        eval_batch_size: prompts per device in evaluation.
+        num_workers: worker processes per data loader.
+        seed: see :class:`~unlearn_pl.data.CanvasDataModule`.
+
+    Raises:
+        ValueError: as :class:`~unlearn_pl.data.CanvasDataModule`; from ``setup``, if a folder is missing, an object is
+            missing in a style, or a file is no image.
+
+    References:
+        Zhang et al., UnlearnCanvas, NeurIPS 2024, arXiv 2402.11846.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        forget: ConceptRequest | None = None,
+        *,
+        size: Sequence[int] | None = (512, 512),
+        photo: str = PHOTOS,
+        styles: Sequence[str] | None = None,
+        images_per_pair: int | None = None,
+        prompt: str = PROMPT,
+        sample_seeds: Sequence[int] = SEEDS,
+        real_per_pair: int = 5,
+        splits: Sequence[str] | None = None,
+        streams: Sequence[str] | None = None,
+        batch_size: int = 4,
+        micro_batch_size: int = 1,
+        eval_batch_size: int = 4,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            forget,
+            prompt=prompt,
+            photo=photo,
+            sample_seeds=sample_seeds,
+            real_per_pair=real_per_pair,
+            splits=splits,
+            streams=streams,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        check_size(size)
+        if images_per_pair is not None and images_per_pair < 1:
+            raise ValueError(f"images_per_pair={images_per_pair}; accepted: at least 1, or None for all.")
+        self.path = path
+        self.size = size
+        self.styles = styles
+        self.images_per_pair = images_per_pair
+
+    def load_canvas(self) -> Canvas:
+        """See :meth:`CanvasDataModule.load_canvas`; reads the headers of all files."""
+        root = Path(self.path)
+        styles = self._styles(root)
+        objects = _folders(root / styles[0])
+        files: list[Path] = []
+        labels: list[int] = []
+        for i, style in enumerate(styles):
+            found = _folders(root / style)
+            if found != objects:
+                differing = sorted({*found} ^ {*objects})
+                raise ValueError(
+                    f"The style {style!r} has other objects than {styles[0]!r}: {differing[:5]} are not in both. "
+                    "Accepted: the same folders of objects in every style."
+                )
+            for j, thing in enumerate(objects):
+                own = _images(root / style / thing)[: self.images_per_pair]
+                files += [check_contained(file, root) for file in own]
+                labels += [i * len(objects) + j] * len(own)
+        for file in files:
+            opened(file).close()  # what is no image is named before training
+        return Canvas(ImageFiles(files, torch.tensor(labels), (), self.size, False), styles, objects)
+
+    def _styles(self, root: Path) -> list[str]:
+        if not root.is_dir():
+            raise ValueError(f"There is no folder {self.path!r}; accepted: one with <style>/<object>/<number>.jpg.")
+        found = _folders(root)
+        if self.photo not in found:
+            raise ValueError(
+                f"The folder {self.path!r} has no style {self.photo!r}, which stands for none; it has {found[:60]}. "
+                "Accepted: one of these as photo."
+            )
+        if self.styles is None:
+            return found
+        if missing := [style for style in self.styles if style not in found]:
+            raise ValueError(f"The folder {self.path!r} has no style {missing[0]!r}; it has {found[:60]}.")
+        return [style for style in found if style in self.styles or style == self.photo]
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images in a folder, in the order of their numbers."""
+    found = [file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and not file.name.startswith(".")]
+    if not found:
+        raise ValueError(f"The folder {str(folder)!r} has no images; accepted endings: {ENDINGS}.")
+    return sorted(found, key=lambda file: (not file.stem.isdecimal(), file.stem.zfill(12), file.name))

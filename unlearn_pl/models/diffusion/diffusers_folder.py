@@ -1,0 +1,172 @@
+"""Text-to-image models in folders of diffusers, in the layout of Stable Diffusion: safetensors and JSON only."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from unlearn_pl.models.diffusion.model import DiffusionModel
+from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
+from unlearn_pl.models.modes import evaluation_mode
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+UNET_WEIGHTS = "diffusion_pytorch_model.safetensors"
+PARTS = {
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+"""The parts of Stable Diffusion that are read; what else a folder has, such as a safety checker, is not."""
+
+
+class ClipEncoder(nn.Module):
+    """The text encoder of Stable Diffusion with its tokenizer.
+
+    Args:
+        model: the text encoder of CLIP.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, model: "CLIPTextModel", tokenizer: "CLIPTokenizer") -> None:
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+
+    @torch.no_grad()
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """``[B, T, D]``.
+
+        Raises:
+            ValueError: if a prompt is too long.
+        """
+        longest = self.tokenizer.model_max_length
+        encoded = self.tokenizer(list(prompts), padding="max_length", max_length=longest)["input_ids"]
+        for prompt, ids in zip(prompts, encoded, strict=True):
+            if len(ids) > longest:
+                raise ValueError(f"The prompt {prompt[:80]!r} has {len(ids)} tokens; accepted: up to {longest}.")
+        ids = torch.tensor(encoded, device=next(self.model.parameters()).device)
+        with evaluation_mode(self.model):  # it is frozen: dropout would only be noise
+            return self.model(ids).last_hidden_state
+
+
+class StableDiffusionModel(DiffusionModel):
+    """A network, a text encoder and an autoencoder of diffusers and transformers, of which the network is trained.
+
+    Args:
+        unet: a ``UNet2DConditionModel``.
+        text_encoder: of prompts; frozen.
+        autoencoder: an ``AutoencoderKL``; frozen.
+        schedule: written to exports.
+    """
+
+    def __init__(self, unet: Any, text_encoder: ClipEncoder, autoencoder: Any, schedule: NoiseSchedule) -> None:
+        size = unet.config.sample_size
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        super().__init__(unet, text_encoder, (unet.config.in_channels, height, width), autoencoder)
+        self.schedule = schedule
+        for part in (text_encoder, autoencoder):
+            part.requires_grad_(False)
+
+    def write_folder(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write a folder that ``StableDiffusionPipeline.from_pretrained`` reads.
+
+        Args:
+            folder: an empty folder.
+            weights: name to the whole weights of the model, on the CPU.
+        """
+        from diffusers import __version__
+        from safetensors.torch import save_file
+
+        own = {name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")}
+        self.unet.save_config(folder / "unet")  # type: ignore[operator]
+        contiguous = {name: value.clone(memory_format=torch.contiguous_format) for name, value in own.items()}
+        save_file(contiguous, folder / "unet" / UNET_WEIGHTS, metadata={"format": "pt"})
+        encoder = self.text_encoder
+        assert isinstance(encoder, ClipEncoder)
+        encoder.model.save_pretrained(folder / "text_encoder")
+        encoder.tokenizer.save_pretrained(folder / "tokenizer")
+        self.autoencoder.save_pretrained(folder / "vae")  # type: ignore[union-attr, operator]
+        (folder / "scheduler").mkdir()
+        versions = {"_diffusers_version": __version__}
+        scheduler = {"_class_name": "DDIMScheduler", **versions, **self.schedule.config()}
+        _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+        absent = {"feature_extractor": [None, None], "safety_checker": [None, None], "requires_safety_checker": False}
+        _write_json(
+            folder / "model_index.json", {"_class_name": "StableDiffusionPipeline", **versions, **PARTS, **absent}
+        )
+
+
+def read_folder(name: str, dtype: torch.dtype) -> StableDiffusionModel:
+    """The model in a folder, or on the hub.
+
+    Args:
+        name: of the folder, or of the repository.
+        dtype: of the weights.
+
+    Raises:
+        ImportError: without diffusers.
+        ValueError: if there is no such folder, a part is missing or of another kind, or weights are not in safetensors.
+    """
+    check_diffusers()
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    schedule = read_schedule(name)
+    options = {"torch_dtype": dtype, "use_safetensors": True}
+    try:
+        unet = UNet2DConditionModel.from_pretrained(name, subfolder="unet", **options)
+        autoencoder = AutoencoderKL.from_pretrained(name, subfolder="vae", **options)
+        encoder = CLIPTextModel.from_pretrained(name, subfolder="text_encoder", dtype=dtype, use_safetensors=True)
+        tokenizer = CLIPTokenizer.from_pretrained(name, subfolder="tokenizer")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name!r} holds no text-to-image model in safetensors: {_first_line(error)}") from error
+    return StableDiffusionModel(unet, ClipEncoder(encoder, tokenizer), autoencoder, schedule)
+
+
+def read_schedule(name: str) -> NoiseSchedule:
+    """The noise schedule of the model in a folder, or on the hub; see :func:`read_folder`."""
+    check_diffusers()
+    from diffusers import DDIMScheduler, DiffusionPipeline
+
+    try:
+        index = dict(DiffusionPipeline.load_config(name))
+        config = DDIMScheduler.load_config(name, subfolder="scheduler")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{name!r} is no folder of diffusers with a model_index.json, nor such a repository on the hub: "
+            f"{_first_line(error)}"
+        ) from error
+    for part, expected in PARTS.items():
+        found = index.get(part)
+        if found is None or (part != "scheduler" and list(found)[-1] != expected[-1]):
+            raise ValueError(
+                f"{name!r} has {found} as {part}; accepted: {expected[-1]}, as in Stable Diffusion 1 and 2."
+            )
+    return NoiseSchedule.from_config(dict(config))
+
+
+def check_diffusers() -> None:
+    """Check that diffusers is installed.
+
+    Raises:
+        ImportError: naming the extra.
+    """
+    try:
+        import diffusers  # noqa: F401
+    except ImportError as error:
+        raise ImportError("UNet needs the package diffusers: pip install 'unlearn_pl[diffusion]'.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

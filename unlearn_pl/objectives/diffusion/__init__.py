@@ -1,0 +1,1 @@
+"""Losses on the predictions of diffusion models."""
