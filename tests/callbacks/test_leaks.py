@@ -7,7 +7,10 @@ import pytest
 
 from tests import kit
 from tests.callbacks.evaluated import Splits
+from tests.command_line import parser
 from unlearn_pl.callbacks import Leaks, QAEvaluation, TOFUEvaluation
+from unlearn_pl.callbacks.leaks.asked import asked_of
+from unlearn_pl.data import QuestionAnswers, TextDataModule
 from unlearn_pl.metrics import JudgedLeak, RougeLeak
 from unlearn_pl.modules import PretrainedModule
 from unlearn_pl.report import compare_results
@@ -96,3 +99,46 @@ def test_a_named_span_must_be_in_the_answer():
 
     with pytest.raises(ValueError, match="row 0 of the split 'forget': The span 'Atlantis' is no part"):
         run(QAEvaluation(leaks=Leaks(samples=1)), Marked())
+
+
+def own_file(**columns) -> TextDataModule:
+    rows = [{"q": "Who keeps the mill?", "a": "It is Maud of Tarn.", "entity": "Maud"}]
+    source = QuestionAnswers(rows, question="q", answer="a", **columns)
+    data = TextDataModule(kit.tokenizer(), forget=source, splits=["forget"])
+    data.setup("test")
+    return data
+
+
+def test_spans_come_from_a_column_of_your_own_files():
+    spans = [asked_of(own_file(**c).evaluation_rows("forget"), "forget")[0].span for c in ({"span": "entity"}, {})]
+    assert spans == ["Maud", "Tarn"]  # by rule, the last of two runs that a function word divides
+    with pytest.raises(ValueError, match="no column 'name'"):
+        own_file(span="name")
+
+
+YAML = """
+trainer:
+  callbacks:
+    - class_path: QAEvaluation
+      init_args:
+        leaks:
+          class_path: Leaks
+          init_args:
+            samples: 3
+            test: {class_path: JudgedLeak, init_args: {judge: tests.callbacks.test_leaks.overhear}}
+    - class_path: UDSEvaluation
+      init_args: {full: runs/full, retain: {class_path: CausalLM, init_args: {name: runs/retain}}, splits: [forget]}
+model: {class_path: PretrainedModule, init_args: {model: runs/unlearned}}
+data: {class_path: SyntheticAuthorsDataModule}
+"""
+
+
+def test_yaml_names_tests_and_judges(tmp_path):
+    (tmp_path / "proof.yaml").write_text(YAML)
+    built = parser()
+    config = built.parse_args(["test", "-c", str(tmp_path / "proof.yaml")], _skip_validation=True)
+    questions, depth = built.instantiate_classes(config)["test"].trainer.callbacks
+    assert isinstance(questions, QAEvaluation)
+    assert questions.leaks.test.judge is overhear
+    assert questions.leaks.ks == [1, 2, 3]
+    assert (depth.full, depth.retain.name, depth.splits) == ("runs/full", "runs/retain", ["forget"])

@@ -161,3 +161,14 @@ def test_bad_arguments(options, says):
 def test_a_split_that_is_not_loaded_raises(folders, tmp_path):
     with pytest.raises(ValueError, match="idiosyncrasies"):
         run(folders, folders["unlearned"], tmp_path / "r.json", splits=["idiosyncrasies"])
+
+
+def test_a_trial_run_writes_nothing(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evaluation = UDSEvaluation(folders["full"], folders["retain"], cache="drops.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = kit.trainer(callbacks=[evaluation], fast_dev_run=True)
+        trainer.test(PretrainedModule(folders["unlearned"]), kit.Questions(), verbose=False)
+    assert evaluation.results.metrics
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

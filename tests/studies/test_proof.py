@@ -1,9 +1,11 @@
 """The table of the study of proof, on results that were made up."""
 
 import json
+from statistics import fmean
 
 import pytest
 
+from experiments.studies.proof.study import RETAIN, TARGET, ProofWorld
 from experiments.studies.proof.table import COLUMNS, added_columns, cell, draw, print_table, values_of
 from unlearn_pl.results import Results, write_results
 
@@ -44,3 +46,15 @@ def test_columns_of_all_seeds_and_of_others(root, capsys):
 def test_the_picture_has_what_was_measured(root):
     draw(root, ["retain model", "NPO", "RMU"], str(root / "picture.png"))
     assert (root / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_method_lies_between_the_two_ends(tmp_path):
+    world = ProofWorld(tmp_path / "seed0", 0, num_layers=4)
+    for arm in (TARGET, RETAIN, "GradDiff"):
+        world.measure(arm)
+    arms, columns = (TARGET, RETAIN, "GradDiff"), ("UDS", "leak@16")
+    depth, leaks = ({arm: fmean(values_of(tmp_path, arm, column)) for arm in arms} for column in columns)
+    assert depth[TARGET] == 0 < depth["GradDiff"] < depth[RETAIN] == 1
+    assert leaks["GradDiff"] < leaks[TARGET]
+    assert (tmp_path / "seed0/GradDiff/hf/model.safetensors").exists()

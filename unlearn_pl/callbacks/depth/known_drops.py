@@ -27,6 +27,7 @@ class KnownDrops:
         self.path = path
         self.facts = dict(facts)
         self._cache: ReferenceCache | None = None
+        self._is_new = False
         if path is not None and path.exists():
             self._cache, found = ReferenceCache.read(path)
             if changed := sorted(name for name in self.facts if found.get(name) != self.facts[name]):
@@ -56,13 +57,14 @@ class KnownDrops:
         new = {key: row for found in parts for key, row in sorted(found.items())}
         if not new:
             return
+        self._is_new = True
         keys = torch.tensor(list(new), dtype=torch.int64)
         made = ReferenceCache(keys, torch.ones(len(new), dtype=torch.int64), {DROPS: torch.stack(list(new.values()))})
         self._cache = made if self._cache is None else ReferenceCache.joined([self._without(new), made])
 
     def write(self) -> None:
-        """Write the file, on one rank."""
-        if self.path is not None and self._cache is not None:
+        """Write the file, on one rank, if there is something new in it."""
+        if self.path is not None and self._cache is not None and self._is_new:
             self._cache.write(self.path, self.facts)
 
     def _without(self, new: Mapping[tuple[int, int], Tensor]) -> ReferenceCache:

@@ -30,6 +30,7 @@ def plot_depth(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     ordered = sorted(scores, key=lambda index: (scores[index], index))
     columns = [[_share(r, u, threshold) for r, u in zip(retain_drops[i], drops[i], strict=True)] for i in ordered]
@@ -43,7 +44,7 @@ def plot_depth(
         rows, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="viridis", interpolation="nearest", extent=extent
     )
     for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+        axis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="examples, from shallow to deep", ylabel="layer", title=figure_text(title))
     figure.colorbar(image, label="share of the retain model's drop")
     with atomic_file(path) as unfinished:

@@ -164,10 +164,10 @@ class UDSEvaluation(EvaluationCallback):
         assert self._known is not None
         measured = [metrics[RETAIN_DROP] for metrics in self._measures.values()]
         self._known.keep([part for metric in measured if isinstance(metric, CoreDrops) for part in metric.measured])
-        if trainer.is_global_zero and any(isinstance(metric, CoreDrops) and metric.measured for metric in measured):
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._known.write()
         super().on_test_epoch_end(trainer, pl_module)
-        self._measures = {}
+        self._measures, self._collected, self._known = {}, {}, None  # they hold the two models
         if self.results is None:
             return
         for split, table in self.results.per_example.items():

@@ -23,6 +23,8 @@ class QuestionAnswers(PairSource):
         question: column of the question; of several columns, the texts that are not empty are joined by an empty line.
         answer: column of the answer, or of a list of several answers, of which every round of training draws one; also
             of a mapping with such a list as ``text``, as SQuAD has it.
+        span: column of the part of the answer that must not be known, as it is written there, for evaluations that
+            measure it (:class:`~unlearn_pl.callbacks.UDSEvaluation`); None for none.
         encoding: encoding of text files.
         on_bad_row: ``error`` raises at a row that cannot be read, has no question or answer, or is too long; ``skip``
             skips such rows and counts them in the log.
@@ -38,6 +40,7 @@ class QuestionAnswers(PairSource):
         question: str | Sequence[str] = "question",
         answer: str = "answer",
         *,
+        span: str | None = None,
         encoding: str = "utf-8",
         on_bad_row: OnBadRow = "error",
     ) -> None:
@@ -46,6 +49,7 @@ class QuestionAnswers(PairSource):
             raise ValueError(f"question={question!r} names no column; accepted is a name, or a list of names.")
         self.question = question if isinstance(question, str) else list(question)
         self.answer = answer
+        self.span = span
 
     def parse(self, row: Record) -> list[Row]:
         """The question and its answers."""
@@ -53,10 +57,13 @@ class QuestionAnswers(PairSource):
         answers = given.get("text") if isinstance(given, Mapping) else given
         if not isinstance(answers, list):
             alone = text_of({"text": answers}, "text") if isinstance(given, Mapping) else text_of(row, self.answer)
-            return [Row(question=question, answer=alone)]
+            return [self._marked(Row(question=question, answer=alone), row)]
         if not answers or not all(isinstance(answer, str) and answer.strip() for answer in answers):
             raise BadRowError(f"the column {self.answer!r} has {given!r}; accepted is text, or a list of texts")
-        return [Row(question=question, answer=answers)]
+        return [self._marked(Row(question=question, answer=answers), row)]
+
+    def _marked(self, made: Row, row: Record) -> Row:
+        return made if self.span is None else Row(**made, span=text_of(row, self.span))
 
     def _asked(self, row: Record) -> str:
         if isinstance(self.question, str):

@@ -123,7 +123,7 @@ def core_batch(batch: TokenBatch, cores: Mapping[int, Core], tokenizer: "PreTrai
     for row, index in enumerate(batch["index"].tolist()):
         places = (batch["labels"][row] != IGNORE_INDEX).nonzero().flatten()
         inside = core_tokens(batch["labels"][row][places].tolist(), cores[index], tokenizer)
-        kept = places[torch.tensor(inside, device=places.device)]
+        kept = places[torch.tensor(inside, dtype=torch.long, device=places.device)]
         labels[row, kept] = batch["labels"][row, kept]
     return {**batch, "labels": labels}
 
