@@ -124,7 +124,7 @@ def check_requests(found: dict) -> list[Check]:
         ),
         _linear("trail verified", short["milliseconds"], long["milliseconds"], "ms", long["lines"] / short["lines"]),
         Check(
-            f"{len(requests)} requests, {seconds:.2f} s each (median): longer by, for every earlier one",
+            f"{len(requests)} requests, {seconds:.2f} s of CPU time each (median): longer by, for every earlier one",
             f"{slower:+.1f} ms",
             f"{SLOWER_PER_REQUEST_MS:.0f} ms",
             slower <= SLOWER_PER_REQUEST_MS,
@@ -140,7 +140,7 @@ def check_requests(found: dict) -> list[Check]:
 
 def _linear(what: str, short: float, long: float, unit: str, times: float) -> Check:
     limit = TIMES_LINEAR * times
-    title = f"{what}: time for {times:.0f} times as many ({long:.3g} {unit}), over the time for a {times:.0f}th"
+    title = f"{what}: CPU time for {times:.0f} times as many ({long:.3g} {unit}), over the time for a {times:.0f}th"
     return Check(title, f"{long / short:.1f}", f"{limit:.0f}", long <= limit * short)
 
 

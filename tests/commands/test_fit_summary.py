@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,10 @@ def test_the_next_command_runs_and_results_of_two_models_stay_apart(printed, cap
     assert len(list(Path("mine").glob("results*.json"))) == 2
 
 
-def test_a_second_run_in_the_folder_is_noticed_and_moves_the_results(printed, capsys):
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # by the copy
+def test_a_second_run_in_the_folder_is_noticed_and_moves_the_results(printed, folder, tmp_path, monkeypatch, capsys):
+    shutil.copytree(folder, tmp_path / "user", symlinks=True)  # other tests read the weights of the first run
+    monkeypatch.chdir(tmp_path / "user")
     main(["test", *SMALL, "--ckpt_path=last"])
     old = read_results("mine/results.json")
     expected = r"mine holds an earlier run \(checkpoints/epoch.*ckpt, .*hf, results.json\).*results are renamed.*resume"

