@@ -62,7 +62,7 @@ BETAS: dict[str, tuple[float | None, ...]] = {
     "SimNPO": (2e-2, 1e-1, 7e-1),
 }
 RATES = (1e-3, 3e-3)
-"""At 3e-4, the sum and PCGrad leave the hazards at .7 to .8 in this many steps; the other rules were not tried there."""
+"""At 3e-4, the sum and PCGrad leave the hazards at .7 to .8 in this many steps; others were not tried there."""
 
 
 @dataclass(frozen=True)
