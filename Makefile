@@ -104,7 +104,7 @@ study-sparsity: $(INSTALLED)  ## sparsity and unlearning on 5,000 real digits, a
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study
 
-study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (25 minutes)
+study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (20 minutes)
 	$(RUN) -m experiments.studies.zeroth_order.study
 	$(RUN) -m experiments.studies.zeroth_order.language
 

@@ -5,7 +5,7 @@ largest `|theta g|` of the forget loss are trained, by SGD at one rate for all a
 probable as under the model retrained without the author, where a run ends, and 90 % of the retain probability. Then
 each model is trained on the forgotten answers again, and rounded to 4 bits.
 
-    python -m experiments.studies.zeroth_order.language                    # 3 seeds: 10 minutes
+    python -m experiments.studies.zeroth_order.language                    # 3 seeds: 6 minutes
     python -m experiments.studies.zeroth_order.language --table_only true  # the table of earlier runs
 
 Every run is kept in `language.jsonl`; what is there already is not run again.
