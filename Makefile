@@ -107,7 +107,7 @@ study-canvas: $(INSTALLED)  ## styles and objects that a tiny text-to-image mode
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study
 
-study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (25 minutes)
+study-zeroth-order: $(INSTALLED)  ## unlearning without backpropagation: cost, relearning, rounding (20 minutes)
 	$(RUN) -m experiments.studies.zeroth_order.study
 	$(RUN) -m experiments.studies.zeroth_order.language
 

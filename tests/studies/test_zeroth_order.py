@@ -62,14 +62,18 @@ def test_the_table_of_the_language_model_has_the_attacked_end_points(capsys):
     assert lines[-1] == "| one | 1 | 1 | 1,500 | 10 | 0.040 | 0.900 | 2.000 | 0.500 | 0.041 | 0.890 |"
 
 
-def test_the_hybrid_ends_in_zeroth_order():
+def test_runs_end_where_the_goals_were_measured_and_the_hybrid_in_zeroth_order():
     arm = language.ARMS["alternating 5 and 5"]
     assert not arm.source().at(arm.ends_every - 1).backpropagates
     assert arm.source().at(0).backpropagates
-    ended = []
-    for steps in (9, 10):
-        module = SimpleNamespace(windows_closed=steps, descent=SimpleNamespace(goals=SimpleNamespace(reached=True)))
+    for steps, ends in ((10, False), (11, True)):
+        weights = torch.nn.Parameter(torch.zeros(2))
+        descent = SimpleNamespace(goals=SimpleNamespace(reached=True))
+        module = SimpleNamespace(windows_closed=steps, descent=descent, trained_parameters=[weights])
         trainer = SimpleNamespace(should_stop=False)
-        language.Ends(arm.ends_every).on_train_batch_end(trainer, module, None, None, 0)
-        ended.append(trainer.should_stop)
-    assert ended == [False, True]
+        callback = language.Ends(arm.ends_every)
+        callback.on_train_batch_start(trainer, module, None, 0)
+        weights.data += 1
+        callback.on_train_batch_end(trainer, module, None, None, 0)
+        assert trainer.should_stop == ends
+        assert weights.tolist() == [float(not ends)] * 2  # the step after the look is undone
