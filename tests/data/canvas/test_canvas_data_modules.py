@@ -57,14 +57,11 @@ def test_splits_are_all_pairs_with_all_seeds(folder):
     splits = data.load_splits()
     assert {name: len(rows) for name, rows in splits.items()} == {"forget": 6, "retain": 6, "real": 3}
     rows = [splits["forget"][i] for i in range(6)]
-    assert [(row["prompt"].split()[-2], int(row["seeds"])) for row in rows[:3]] == [
-        ("Images", 3),
-        ("Images", 5),
-        ("Gogh", 3),
-    ]
+    first = [(row["prompt"].split()[-2], int(row["seeds"])) for row in rows[:3]]
+    assert first == [("Images", 3), ("Images", 5), ("Gogh", 3)]
     assert {int(row["object"]) for row in rows} == {1}
     assert {int(row["kind"]) for row in rows} == {1}
-    [batch] = [b for b in data.val_dataloader()["retain"]][:1]
+    batch = next(iter(data.val_dataloader()["retain"]))
     assert batch["prompt"][0] == "A Cats image in Seed Images style."
     assert torch.equal(batch["index"], torch.arange(4))
     assert {len(hashes) for hashes in data.question_hashes().values()} == {6, 3}
@@ -181,7 +178,8 @@ def test_own_images_with_captions(tmp_path):
         "forget": ["A bridge.", "A cat."],
         "retain": ["A house."],
     }
-    [batch] = [window["forget"] for window, _, _ in data.train_dataloader()][0]
+    window, _, _ = next(iter(data.train_dataloader()))
+    [batch] = window["forget"]
     assert sorted(batch) == ["image", "index", "prompt", "pseudo_prompt", "seeds"]
 
 

@@ -1,6 +1,7 @@
 """Specification of a tiny text-to-image model, for demos and tests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -13,8 +14,15 @@ from unlearn_pl.models.images.loading import load_weights
 
 
 def short_schedule() -> NoiseSchedule:
-    """50 timesteps, for models of pixels."""
-    return NoiseSchedule(50, 0.002, 0.4, "linear", steps_offset=0, set_alpha_to_one=True, clip_sample=True)
+    """50 timesteps and the velocity as the target, from which small models learn objects in half of the steps."""
+    return NoiseSchedule(
+        50,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        steps_offset=0,
+        set_alpha_to_one=True,
+        clip_sample=True,
+    )
 
 
 class TinyUNet(DiffusionSpec):
@@ -68,7 +76,7 @@ class TinyUNet(DiffusionSpec):
         Raises:
             ValueError: if there is no such file, or the weights do not fit.
         """
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), _single_precision():
             torch.manual_seed(self.seed)
             unet = ConditionalUNet(self.num_channels, self.width, self.width, self.image_size)
             encoder = WordEncoder(self.words, self.width)
@@ -76,3 +84,14 @@ class TinyUNet(DiffusionSpec):
         if self.weights is not None:
             load_weights(model, self.weights)
         return model.to(precision_dtype or torch.float32).train()
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """The same random weights whatever the Trainer's precision."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
