@@ -8,7 +8,7 @@ import torch
 from tests import kit
 from unlearn_pl.combiners import MinNorm
 from unlearn_pl.data import ForgetStyle, MiniCanvasDataModule
-from unlearn_pl.models import DDIM, TinyUNet
+from unlearn_pl.models import DDIM, ModelSpec, TinyUNet
 from unlearn_pl.modules import ESD, MOLLM, EraseDiff, GradAscent, GradDiff, KLMin, SalUn, UnlearningModule
 from unlearn_pl.objectives import DenoisingLoss, ESDLoss
 from unlearn_pl.optim import Constant
@@ -63,7 +63,7 @@ def sampled_on_ranks() -> tuple[dict, dict]:
     return evaluated(devices=2, strategy="ddp")
 
 
-def evaluated(**trainer_options) -> tuple[dict, dict]:
+def evaluated(model: ModelSpec | None = None, **trainer_options) -> tuple[dict, dict]:
     """Metrics and scores of the random model, with random classifiers."""
     from unlearn_pl.callbacks import CanvasEvaluation
     from unlearn_pl.models import MLP, ImageClassifier
@@ -75,5 +75,5 @@ def evaluated(**trainer_options) -> tuple[dict, dict]:
     ]
     evaluation = CanvasEvaluation(*judges)
     trainer = kit.trainer(callbacks=[evaluation], **trainer_options)
-    trainer.test(PretrainedModule(unet()), canvas(eval_batch_size=5), verbose=False)
+    trainer.test(PretrainedModule(model or unet()), canvas(eval_batch_size=5), verbose=False)
     return dict(evaluation.results.metrics), dict(evaluation.results.per_example)

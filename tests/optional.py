@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-PACKAGES = ("peft", "torchjd", "nbformat", "nbclient", "gguf", "bitsandbytes", "lm_eval")
+PACKAGES = ("peft", "diffusers", "torchjd", "nbformat", "nbclient", "gguf", "bitsandbytes", "lm_eval")
 """What the extras of ``pyproject.toml`` bring, by the name that is imported."""
 
 

@@ -31,7 +31,7 @@ class Peek(torch.nn.Module):
     def forward(self, image):
         seen = (image[:, self.channel, 0, 0] * 10).round().long()
         self.linear(image.flatten(1)[:, :1])
-        return torch.nn.functional.one_hot(seen.clamp(max=self.classes - 1), self.classes).float()
+        return torch.nn.functional.one_hot(seen.clamp(0, self.classes - 1), self.classes).float()
 
 
 class Painter(PretrainedModule):
@@ -139,7 +139,7 @@ def test_images_that_are_not_finite_have_no_class():
 
 
 def test_other_data_raises():
-    with pytest.raises(ValueError, match="CanvasEvaluation needs a CanvasDataModule.*Questions"):
+    with pytest.raises(ValueError, match=r"CanvasEvaluation needs a CanvasDataModule.*Questions"):
         kit.trainer(callbacks=[CanvasEvaluation(*judges())]).test(PretrainedModule(kit.model()), kit.Questions())
 
 

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from tests import kit
-from tests.canvas import METHODS, ON_RANKS, OPTIONS, canvas, trained, unet
+from tests.canvas import METHODS, ON_RANKS, OPTIONS, canvas, on_ranks, trained, unet
 from unlearn_pl.attribution import SalUn as Salience
 from unlearn_pl.attribution import write_mask
 from unlearn_pl.combiners import MinNorm, Scalarization, UPGrad
 from unlearn_pl.masks import MaskFile, TrainableParameters
 from unlearn_pl.modules import NPO, FineTuning, SalUn, UnlearningModule
 from unlearn_pl.objectives import DenoisingLoss, MisalignLoss, PredictionConsistencyLoss
-from unlearn_pl.references import CachedReference
+from unlearn_pl.references import CachedReference, FrozenReference
+from unlearn_pl.types import parse_needs
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -24,16 +25,12 @@ def test_accumulation_changes_nothing(name):
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_ranks_train_as_one(pool, strategy):
-    from tests import canvas as cases
-
-    if strategy == "ddp":
-        alone = {name: trained(name) for name in ON_RANKS}
-        for of_rank in pool.run(cases.on_ranks):
-            for name, weights in of_rank.items():
-                for key, value in weights.items():
-                    torch.testing.assert_close(value, alone[name][key], rtol=1e-5, atol=1e-9)
+def test_two_ranks_train_as_one(pool):
+    alone = {name: trained(name) for name in ON_RANKS}
+    for of_rank in pool.run(on_ranks):
+        for name, weights in of_rank.items():
+            for key, value in weights.items():
+                torch.testing.assert_close(value, alone[name][key], rtol=1e-5, atol=1e-9)
 
 
 def test_esd_moves_cross_attention_alone():
@@ -47,8 +44,6 @@ def test_esd_moves_cross_attention_alone():
 def test_noise_is_a_function_of_the_example_and_the_step(combiner):
     """Against the reference, the loss is 0 at the start: both saw the same noise, timestep and dropped prompts."""
     objectives = {"forget": MisalignLoss(), "retain": PredictionConsistencyLoss()}
-    from unlearn_pl.references import FrozenReference
-
     module = UnlearningModule(unet(prompt_dropout=0.5), objectives, combiner(), FrozenReference(), **OPTIONS)
     kit.trainer(max_steps=1).fit(module, canvas(micro_batch_size=4, splits=["retain"]))
     forget, retain = module.descent.losses.tolist()
@@ -72,8 +67,6 @@ def test_dropped_prompts_are_those_of_the_empty_one():
     data.setup("fit")
     window, _, _ = next(iter(data.train_dataloader()))
     model = spec.build().eval()
-    from unlearn_pl.types import parse_needs
-
     view = spec.forward(model, window["forget"][0], parse_needs(["null_prediction"]))
     torch.testing.assert_close(view.prediction, view.null_prediction)
     assert not view.null_prediction.requires_grad

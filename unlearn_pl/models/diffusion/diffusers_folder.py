@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unlearn_pl.models.diffusion.model import DiffusionModel
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
+from unlearn_pl.models.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -51,7 +52,8 @@ class ClipEncoder(nn.Module):
             if len(ids) > longest:
                 raise ValueError(f"The prompt {prompt[:80]!r} has {len(ids)} tokens; accepted: up to {longest}.")
         ids = torch.tensor(encoded, device=next(self.model.parameters()).device)
-        return self.model(ids).last_hidden_state
+        with evaluation_mode(self.model):  # it is frozen: dropout would only be noise
+            return self.model(ids).last_hidden_state
 
 
 class StableDiffusionModel(DiffusionModel):

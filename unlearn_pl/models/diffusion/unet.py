@@ -42,7 +42,7 @@ class UNet(DiffusionSpec):
         return read_schedule(self.name)
 
     def build(self, precision_dtype: torch.dtype | None = None) -> StableDiffusionModel:
-        """A new model, with the network in training mode."""
+        """A new model, in training mode."""
         model = read_folder(self.name, precision_dtype or torch.float32)
-        model.unet.train()
+        model.train()
         return model

@@ -1,0 +1,1 @@
+"""Styles and objects that a text-to-image model forgets."""
