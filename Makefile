@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-code study-goals study-combiners study-markov study-masks study-refresh study-relearning study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-canvas study-code study-goals study-combiners study-markov study-masks study-refresh study-relearning study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -100,6 +100,9 @@ study-goals: $(INSTALLED)  ## one setting with goals against fixed weights, on o
 study-sparsity: $(INSTALLED)  ## sparsity and unlearning on 5,000 real digits, and on a tiny language model (minutes)
 	$(RUN) -m experiments.studies.sparsity.study
 	$(RUN) -m experiments.studies.sparsity.language
+
+study-canvas: $(INSTALLED)  ## styles and objects that a tiny text-to-image model forgets (minutes)
+	$(RUN) -m experiments.studies.canvas.study
 
 study-combiners: $(INSTALLED)  ## every combiner against a sweep of fixed weights (about an hour)
 	$(RUN) -m experiments.studies.combiners.study

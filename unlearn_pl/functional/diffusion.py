@@ -58,7 +58,7 @@ def esd_target(concept: Tensor, null: Tensor, eta: float = 1.0, anchor: Anchor =
             2025 starts; there ``eta = 2`` is what ``eta = 1`` is here.
 
     References:
-        Gandikota et al., Erasing Concepts from Diffusion Models, ICCV 2023, arXiv 2303.07345, equation 6.
+        Gandikota et al., Erasing Concepts from Diffusion Models, ICCV 2023, arXiv 2303.07345, section 4.
     """
     return (null if anchor == "null" else concept) - eta * (concept - null)
 

@@ -28,14 +28,14 @@ from unlearn_pl.optim import Constant
 REQUESTS: Mapping[str, ConceptRequest] = {"style": ForgetStyle("crimson"), "object": ForgetObject("3")}
 STEPS = 50
 RATE = 2e-3
-"""Learning rate of all arms; see the results for how it was chosen."""
+"""Learning rate of all arms that do not name another."""
 
 ArmFactory = Callable[[Problem, str], UnlearningModule]
 
 
-def options(mask: Mask | None = None) -> dict:
+def options(mask: Mask | None = None, rate: float = RATE) -> dict:
     """What all arms share."""
-    return {"mask": mask or TrainableParameters([ATTENTION]), "optimizer": adam(RATE), "schedule": Constant()}
+    return {"mask": mask or TrainableParameters([ATTENTION]), "optimizer": adam(rate), "schedule": Constant()}
 
 
 def weighted(forget_weight: float) -> ArmFactory:
@@ -56,6 +56,7 @@ ARMS: dict[str, ArmFactory] = {
     "MOLLM": lambda problem, request: MOLLM(problem.unet(), **options()),
     "SalUn": masked,
     "ESD-x": lambda problem, request: ESD(problem.unet(), **options()),
+    "ESD-x, rate .0005": lambda problem, request: ESD(problem.unet(), **options(rate=5e-4)),
     "ascent": lambda problem, request: GradAscent(problem.unet(), **options()),
 }
 COLUMNS = {

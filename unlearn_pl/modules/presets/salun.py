@@ -25,7 +25,7 @@ class SalUn(UnlearningModule):
 
     References:
         Fan et al., SalUn: Empowering Machine Unlearning via Gradient-based Weight Saliency, ICLR 2024,
-        arXiv 2310.12508, equation 7.
+        arXiv 2310.12508, section 4.
     """
 
     def __init__(

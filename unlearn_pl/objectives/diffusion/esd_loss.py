@@ -25,7 +25,7 @@ class ESDLoss(Objective):
         ValueError: for an unknown anchor.
 
     References:
-        Gandikota et al., Erasing Concepts from Diffusion Models, ICCV 2023, arXiv 2303.07345, equation 6. The authors'
+        Gandikota et al., Erasing Concepts from Diffusion Models, ICCV 2023, arXiv 2303.07345, section 4. The authors'
         ``x_t`` are partial samples of the model; here they are those of the stream's images.
     """
 

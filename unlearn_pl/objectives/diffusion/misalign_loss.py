@@ -16,9 +16,9 @@ class MisalignLoss(Objective):
         stream: overrides ``forget``.
 
     References:
-        Fan et al., SalUn, ICLR 2024, arXiv 2310.12508, equation 7, with the trained model's own prediction, as in
+        Fan et al., SalUn, ICLR 2024, arXiv 2310.12508, section 4, with the trained model's own prediction, as in
         the code of UnlearnCanvas; Kumari et al., Ablating Concepts in Text-to-Image Diffusion Models, ICCV 2023,
-        arXiv 2303.13516, equation 4.
+        arXiv 2303.13516.
     """
 
     stream = "forget"

@@ -16,7 +16,7 @@ class UniformNoiseLoss(Objective):
         stream: overrides ``forget``.
 
     References:
-        Wu et al., EraseDiff: Erasing Data Influence in Diffusion Models, arXiv 2401.05779, section 3.
+        Wu et al., EraseDiff: Erasing Data Influence in Diffusion Models, arXiv 2401.05779.
     """
 
     stream = "forget"
