@@ -1,6 +1,7 @@
 """What the tests of text-to-image models share: a very small one, and few images of digits in styles."""
 
 import functools
+import tempfile
 from collections.abc import Callable
 
 import torch
@@ -73,7 +74,8 @@ def evaluated(model: ModelSpec | None = None, **trainer_options) -> tuple[dict, 
         ImageClassifier(functools.partial(MLP, num_pixels=192, num_classes=classes, hidden_sizes=[4]))
         for classes in (4, 6)
     ]
-    evaluation = CanvasEvaluation(*judges)
-    trainer = kit.trainer(callbacks=[evaluation], **trainer_options)
-    trainer.test(PretrainedModule(model or unet()), canvas(eval_batch_size=5), verbose=False)
+    with tempfile.TemporaryDirectory() as folder:
+        evaluation = CanvasEvaluation(*judges)
+        trainer = kit.trainer(callbacks=[evaluation], default_root_dir=folder, **trainer_options)
+        trainer.test(PretrainedModule(model or unet()), canvas(eval_batch_size=5), verbose=False)
     return dict(evaluation.results.metrics), dict(evaluation.results.per_example)

@@ -22,7 +22,7 @@ def test_every_dependency_has_a_lower_bound(lowest_versions):
     found = dict(line.split("==") for line in lowest_versions(PROJECT))
     assert {"torch", "lightning", "transformers", "peft", "torchjd", "lm-eval", "nbformat"} <= found.keys()
     assert not {"pytest", "ruff"} & found.keys()
-    assert len(found) == len(PROJECT["dependencies"]) + 6
+    assert len(found) == len(PROJECT["dependencies"]) + 7
 
 
 def test_forms_of_requirements(lowest_versions):

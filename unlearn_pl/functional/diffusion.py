@@ -15,7 +15,7 @@ def q_sample(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     Args:
         clean: ``[B, C, H, W]``, x_0.
         noise: ``[B, C, H, W]``, e.
-        alpha_bar: the cumulated products of ``1 - beta``, broadcastable to ``clean``.
+        alpha_bar: ``[B, 1, 1, 1]`` or ``[]``, the cumulated product of ``1 - beta`` at t.
 
     Returns:
         ``[B, C, H, W]``, x_t.
@@ -34,9 +34,12 @@ def ddim_step(
     Args:
         noisy: ``[B, C, H, W]``, x_t.
         noise: ``[B, C, H, W]``, e, the predicted noise.
-        alpha_bar: a, the cumulated product at t.
-        alpha_bar_before: a', that at the timestep to step to.
+        alpha_bar: ``[]``, a, the cumulated product at t.
+        alpha_bar_before: ``[]``, a', that at the timestep to step to.
         clip: largest absolute value of x_0; None for no limit.
+
+    Returns:
+        ``[B, C, H, W]``.
 
     References:
         Song et al., Denoising Diffusion Implicit Models, ICLR 2021, arXiv 2010.02502, equation 12 with eta = 0.
@@ -56,6 +59,9 @@ def esd_target(concept: Tensor, null: Tensor, eta: float = 1.0, anchor: Anchor =
         eta: strength.
         anchor: ``null`` for the paper's ``e_null``, ``concept`` for ``e_concept``, from which the authors' code of
             2025 starts; there ``eta = 2`` is what ``eta = 1`` is here.
+
+    Returns:
+        ``[B, C, H, W]``.
 
     References:
         Gandikota et al., Erasing Concepts from Diffusion Models, ICCV 2023, arXiv 2303.07345, section 4.

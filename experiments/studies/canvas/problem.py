@@ -23,6 +23,7 @@ from unlearn_pl.results import Results
 
 TARGET_STEPS, CLASSIFIER_STEPS = 500, 300
 BATCH = 32
+SAMPLE_SEEDS = (188, 288, 588, 688, 888)
 ATTENTION = "attn2"
 
 
@@ -45,7 +46,8 @@ class Problem:
 
     def data(self, forget: ConceptRequest | None, **options: object) -> MiniCanvasDataModule:
         """Digits in styles."""
-        sizes = {"batch_size": BATCH, "micro_batch_size": BATCH, "seed": self.seed, "real_per_pair": 20}
+        sizes = {"batch_size": BATCH, "micro_batch_size": BATCH, "seed": self.seed}
+        sizes |= {"sample_seeds": SAMPLE_SEEDS, "real_per_pair": 20}  # type: ignore[dict-item]
         return MiniCanvasDataModule(forget, **{**sizes, **options})  # type: ignore[arg-type]
 
     @property

@@ -20,6 +20,11 @@ from unlearn_pl.results import read_results
 STYLES = torch.tensor([188, 288])
 
 
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # results are written to the working directory
+
+
 class Peek(torch.nn.Module):
     """Reads a class from a pixel: the gray level times ten, so that a test decides what is seen."""
 

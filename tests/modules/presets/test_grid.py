@@ -24,10 +24,12 @@ COMBINERS = {
 NEED_BOTH_ROLES = ("SAGO", "PrimalDual")
 FORGET_ONLY = ("GradAscent", "CEU", "FLAT", "UNDIAL")
 ARGUMENTS = {"RMU": {"layer": 1}}  # the tiny model has two layers
+OF_IMAGES = ("ESD", "EraseDiff", "SalUn")  # tests/models/diffusion/test_methods.py
 PRESETS = sorted(
     name
     for name in modules.__all__
-    if issubclass(getattr(modules, name), UnlearningModule) and name not in ("UnlearningModule", "FineTuning")
+    if issubclass(getattr(modules, name), UnlearningModule)
+    and name not in ("UnlearningModule", "FineTuning", *OF_IMAGES)
 )
 
 

@@ -162,6 +162,9 @@ class NoiseSchedule(Recorded):
             prediction: ``[B, C, H, W]`` of the model.
             timestep: one of :meth:`timesteps`.
             steps: number of steps.
+
+        Returns:
+            ``[B, C, H, W]``.
         """
         before = timestep - self.num_train_timesteps // steps
         alpha_bar = self.alpha_bars[timestep].to(noisy.device)

@@ -1,0 +1,40 @@
+"""The recipes for text-to-image models lead from one to the next, from the command line."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from unlearn_pl.cli import main
+from unlearn_pl.results import read_results
+
+ROOT = Path(__file__).parents[1] / "experiments"
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+
+
+def test_the_model_is_trained_and_forgets(tmp_path, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "mini_canvas.py"))["write_images"](Path("data/canvas"), images_per_pair=1)
+    short = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
+    few = ["--data.images_per_pair=2", "--data.batch_size=4", "--data.micro_batch_size=4"]
+    main(["fit", "-c", str(ROOT / "canvas" / "target.yaml"), *short, *few])
+    classifier = ["fit", "-c", str(ROOT / "canvas" / "classifier.yaml"), *short]
+    main(classifier)
+    main(
+        [
+            *classifier,
+            "--data.train=data/canvas/object.npz",
+            "--model.model.init_args.network.init_args.num_classes=6",
+            "--trainer.default_root_dir=runs/canvas/object",
+        ]
+    )
+    mini = ["-c", str(ROOT / "canvas" / "mini.yaml"), *few, "--data.sample_seeds=[188]", "--data.real_per_pair=1"]
+    main(["fit", *mini, *short])
+    assert Path("runs/canvas/mini/hf/model.safetensors").exists()
+    main(["test", *mini, "--ckpt_path=last"])
+    results = read_results("runs/canvas/mini/results.json")
+    assert 0 <= results.metrics["unlearning_accuracy"] <= 1
+    assert results.config["data"]["init_args"]["forget"]["class_path"] == "unlearn_pl.data.ForgetStyle"
+    assert Path("runs/canvas/mini/results.png").exists()
