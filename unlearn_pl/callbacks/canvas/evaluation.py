@@ -146,7 +146,8 @@ class CanvasEvaluation(EvaluationCallback):
     def _keep(self, loader: str, index: Tensor, image: Tensor, features: Tensor) -> None:
         if self.stage != "test":
             return
-        small = nn.functional.adaptive_avg_pool2d(image, [min(side, 64) for side in image.shape[2:]])
+        height, width = (min(side, 64) for side in image.shape[2:])
+        small = nn.functional.adaptive_avg_pool2d(image, (height, width))
         for name, rows in {"features": features, "small": small}.items():
             if name not in self._kept[loader]:
                 self._kept[loader][name] = KeptRows(*rows.shape[1:]).to(index.device)

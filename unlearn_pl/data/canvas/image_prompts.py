@@ -100,9 +100,9 @@ class ImagePromptDataModule(PromptedDataModule):
         return found
 
     def _prompted(self, lines: Sequence[tuple[Path, str, str]]) -> PromptedImages:
-        files, prompts, pseudo = (list(column) for column in zip(*lines, strict=True))
-        images = ImageFiles(files, torch.zeros(len(files), dtype=torch.int64), (), self.size, False)  # type: ignore[arg-type]
-        return PromptedImages(images, prompts, pseudo)  # type: ignore[arg-type]
+        files, prompts, pseudo = [line[0] for line in lines], [line[1] for line in lines], [line[2] for line in lines]
+        images = ImageFiles(files, torch.zeros(len(files), dtype=torch.int64), (), self.size, False)
+        return PromptedImages(images, prompts, pseudo)
 
     def _lines(self, folder: Path) -> list[tuple[Path, str, str]]:
         """File, caption and pseudo prompt of each line."""

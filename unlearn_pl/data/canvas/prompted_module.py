@@ -1,7 +1,7 @@
 """Base data module of images with prompts."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from torch.utils.data import DataLoader
@@ -22,7 +22,7 @@ class PromptedDataModule(StreamDataModule):
     def load_splits(self) -> Mapping[str, PromptsToSample | PromptedImages]:
         """All evaluation splits by name: prompts to make images of, or images to compare with."""
 
-    splits = None
+    splits: Sequence[str] | None = None
 
     def question_hashes(self) -> dict[str, dict[int, str]]:
         """Evaluation split to number of the row to a hash of it."""

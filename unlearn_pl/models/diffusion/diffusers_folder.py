@@ -92,7 +92,7 @@ class StableDiffusionModel(DiffusionModel):
         assert isinstance(encoder, ClipEncoder)
         encoder.model.save_pretrained(folder / "text_encoder")
         encoder.tokenizer.save_pretrained(folder / "tokenizer")
-        self.autoencoder.save_pretrained(folder / "vae")  # type: ignore[union-attr, operator]
+        self.autoencoder.save_pretrained(folder / "vae")  # type: ignore[union-attr]
         (folder / "scheduler").mkdir()
         versions = {"_diffusers_version": __version__}
         scheduler = {"_class_name": "DDIMScheduler", **versions, **self.schedule.config()}

@@ -28,6 +28,7 @@ class UNet(DiffusionSpec):
         ImportError: from ``build``, without diffusers.
     """
 
+    name: str
     saved_parts: Sequence[str] = ("model.unet.",)
 
     def __init__(self, name: str, sampler: DDIM | None = None, prompt_dropout: float = 0.0) -> None:

@@ -8,7 +8,7 @@ from unlearn_pl.masks import TrainableParameters
 from unlearn_pl.models import ModelLike
 from unlearn_pl.modules.options import ModuleOptions
 from unlearn_pl.modules.unlearning import UnlearningModule
-from unlearn_pl.objectives import ESDLoss
+from unlearn_pl.objectives import ESDLoss, Objective
 from unlearn_pl.references import FrozenReference, Reference
 
 
@@ -40,5 +40,5 @@ class ESD(UnlearningModule):
         **options: Unpack[ModuleOptions],
     ) -> None:
         options.setdefault("mask", TrainableParameters(["attn2"]))
-        objectives = {"forget": ESDLoss(eta, anchor)}
+        objectives: dict[str, Objective] = {"forget": ESDLoss(eta, anchor)}
         super().__init__(model, objectives, combiner or Scalarization(), reference or FrozenReference(), **options)
