@@ -27,6 +27,7 @@ SPLITS = {
     "rwku": ("forget_level1", "neighbor_level2"),
     "lume": ("forget_task1_completion", "retain_task3_qa"),
     "classification": ("forget", "retain", "test", "test_forgotten"),
+    "canvas": ("same_style", "same_object", "retain"),
 }
 FILLED = {
     "attack": (*ATTACKS, *MORE_ATTACKS),
@@ -43,7 +44,7 @@ def documented(benchmark: str) -> list[str]:
     names = [name for name in re.findall(r"`([^`]+)`", row) if "_" in name or name.isalpha()]
     for field, values in {**FILLED, "split": SPLITS.get(benchmark, ("",))}.items():
         names = [name.replace(f"{{{field}}}", value) for name in names for value in values]
-    return sorted(set(names) - {*SPLITS["tofu"], *SPLITS["preference"], "retain_results"})
+    return sorted(set(names) - {*SPLITS["tofu"], *SPLITS["preference"], *SPLITS["canvas"], "retain_results"})
 
 
 @pytest.mark.parametrize("benchmark", EVALUATIONS)

@@ -19,7 +19,9 @@ from unlearn_pl.references import FrozenReference
 CLASSES = {
     case.cls.__name__: case
     for case in cases(objectives, Objective)
-    if not case.arguments and not case.cls.compares_rows  # they depend on micro-batches; see test_views.py
+    if not case.arguments
+    and not case.cls.compares_rows  # they depend on micro-batches; see test_views.py
+    and ".diffusion." not in case.cls.__module__  # on images; see tests/models/diffusion/test_methods.py
 }
 SGD = functools.partial(torch.optim.SGD, lr=0.02)
 
@@ -27,8 +29,9 @@ SGD = functools.partial(torch.optim.SGD, lr=0.02)
 def module_of(name: str) -> UnlearningModule:
     """The objective beside a plain one of the other role, weighed by ``MinNorm``."""
     case = CLASSES[name]
-    inner = {"layer": 1} if "layer" in inspect.signature(case.cls).parameters else {}  # the tiny model has two
-    objective = case.make(**inner)
+    inner = {"layer": 1, "layers": [1]}  # the tiny model has two
+    accepted = inspect.signature(case.cls).parameters
+    objective = case.make(**{argument: value for argument, value in inner.items() if argument in accepted})
     other = CausalLMLoss() if objective.role == "forget" else UnlearningCrossEntropyLoss()
     reference = FrozenReference() if any(need.startswith("ref_") for need in objective.needs) else None
     options = OPTIONS | {"optimizer": SGD, "gradient_clip_val": None}

@@ -46,18 +46,14 @@ def attached_datamodule(trainer: pl.Trainer) -> pl.LightningDataModule | None:
     return getattr(trainer, "datamodule", None)  # the attribute is missing until there is one
 
 
-class TransferringModule(pl.LightningModule):
-    """A module that sees a batch on the host and on its device: hooks would be skipped where the data has its own."""
+def transfer_and_see(module: Any, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0) -> Any:
+    """Lightning's transfer of a batch; ``module.after_transfer(batch, moved)`` then sees it before and after.
 
-    def after_transfer(self, given: object, moved: object) -> None:
-        """Called with the batch ``given`` to the hooks of the transfer, and the one that they returned."""
-
-    def _apply_batch_transfer_handler(
-        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
-    ) -> Any:
-        moved = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
-        self.after_transfer(batch, moved)
-        return moved
+    Stands as ``_apply_batch_transfer_handler`` in a module: hooks would be skipped where the data has its own.
+    """
+    moved = pl.LightningModule._apply_batch_transfer_handler(module, batch, device, dataloader_idx)
+    module.after_transfer(batch, moved)
+    return moved
 
 
 def is_compiled(module: pl.LightningModule) -> bool:

@@ -15,13 +15,13 @@ from unlearn_pl.models import EvaluationRequest, EvaluationSetting, ModelLike, s
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules.checkpoints.guarding import announce_own_io, check_whole, guard_checkpoints
 from unlearn_pl.modules.lightning_internals import (
-    TransferringModule,
     attached_datamodule,
     attached_trainer,
     buffers_keep_their_type,
     end_on_all_ranks_together,
     is_compiled,
     load_checked,
+    transfer_and_see,
     written_record,
 )
 from unlearn_pl.modules.old_checkpoints import load_with_record
@@ -34,7 +34,7 @@ from unlearn_pl.types import Batch, Detail, InitialModel, Needs, Reads, Score, S
 from unlearn_pl.upgrading import upgraded
 
 
-class ModelModule(Recorded, StreamReader, TransferringModule):
+class ModelModule(Recorded, StreamReader, pl.LightningModule):
     """Owns a model of any kind and evaluates it; subclasses train it.
 
     Everything that depends on the kind of model is in its :class:`~unlearn_pl.models.ModelSpec`.
@@ -82,6 +82,8 @@ class ModelModule(Recorded, StreamReader, TransferringModule):
         if isinstance(trainer, pl.Trainer):
             guard_checkpoints(trainer)
             end_on_all_ranks_together(trainer)
+
+    _apply_batch_transfer_handler = transfer_and_see
 
     def after_transfer(self, given: object, moved: object) -> None:
         """Keep on the host what it knows of a batch, so that a step need not ask the device."""

@@ -102,7 +102,7 @@ print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_t
 
 
 def _library(module: pl.LightningModule) -> str:
-    model = cast(nn.Module, module.model)
+    model = cast(nn.Module, getattr(module, "model", None))
     return "transformers" if isinstance(model, PreTrainedModel) or has_adapter(model) else "unlearn_pl"
 
 
