@@ -118,8 +118,9 @@ study-code: $(INSTALLED)  ## do views of programs bring forgotten secrets back? 
 	$(RUN) -m experiments.studies.code.standard_library
 	$(RUN) -m experiments.studies.code.study
 
-study-proof: $(INSTALLED)  ## which method really forgets: unlearning depth and sampled answers (half an hour)
+study-proof: $(INSTALLED)  ## which method really forgets: unlearning depth, sampled answers and attacks (half an hour)
 	$(RUN) -m experiments.studies.proof.study
+	$(RUN) -m experiments.studies.proof.attacked
 
 study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost (minutes)
 	$(RUN) -m experiments.studies.refresh.study

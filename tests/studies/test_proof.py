@@ -1,12 +1,15 @@
 """The table of the study of proof, on results that were made up."""
 
 import json
+from functools import partial
 from statistics import fmean
 
 import pytest
 
+from experiments.studies.proof import attacked
 from experiments.studies.proof.study import RETAIN, TARGET, ProofWorld
 from experiments.studies.proof.table import COLUMNS, added_columns, cell, draw, print_table, values_of
+from unlearn_pl.models import save_pretrained, tiny_llama
 from unlearn_pl.results import Results, write_results
 
 
@@ -46,6 +49,22 @@ def test_columns_of_all_seeds_and_of_others(root, capsys):
 def test_the_picture_has_what_was_measured(root):
     draw(root, ["retain model", "NPO", "RMU"], str(root / "picture.png"))
     assert (root / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_models_are_attacked_once(tmp_path, monkeypatch):
+    few = {"forget_authors": 1, "retain_authors": 1}
+    monkeypatch.setattr(attacked, "ProofWorld", partial(ProofWorld, **few))
+    monkeypatch.setattr(attacked, "ARMS", ["NPO"])
+    world = ProofWorld(tmp_path / "seed0", 0, num_layers=4, **few)
+    tokenizer = world.data.tokenizer
+    save_pretrained(tiny_llama(len(tokenizer), num_layers=4), tmp_path / "seed0/NPO/hf", tokenizer)
+    attacked.study(str(tmp_path), seeds=1)
+    written = (tmp_path / "columns_attacked.jsonl").read_text()
+    (row,) = map(json.loads, written.splitlines())
+    assert set(row) == {"arm", "seed", *attacked.SCORES}
+    assert all(0 <= row[title] <= 1 for title in attacked.SCORES)
+    attacked.study(str(tmp_path), seeds=1)
+    assert (tmp_path / "columns_attacked.jsonl").read_text() == written
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from experiments.studies.combiners.run import EPOCHS, World
 from experiments.studies.proof.table import draw, print_table
 from unlearn_pl.callbacks import Leaks, TOFUEvaluation, UDSEvaluation
 from unlearn_pl.commands.story import quiet
+from unlearn_pl.data import SyntheticAuthorsDataModule
 from unlearn_pl.metrics import SpanLeak
 from unlearn_pl.models import CausalLM, save_pretrained
 from unlearn_pl.modules import MOLLM, NPO, RMU, GradDiff, PretrainedModule, SimNPO, UnlearningModule
@@ -44,6 +45,11 @@ RATE, SAMPLES, MAX_NEW_TOKENS = 1e-3, 16, 24
 
 class ProofWorld(World):
     """A world of the study of combiners, of whose models more is measured than probabilities."""
+
+    @property
+    def data(self) -> SyntheticAuthorsDataModule:
+        """The authors, as all models are evaluated on them."""
+        return self._unlearning_data
 
     def model(self, arm: str) -> nn.Module:
         """The model of an arm, trained anew where it is none of the two that the world keeps."""
