@@ -51,8 +51,8 @@ def test_transformers_looks_at_the_padding_of_every_forward_once_or_twice():
         assert 2 * forwards <= sum(others) <= 4 * forwards, waits
 
 
-def test_a_cached_reference_finds_its_rows_without_the_device():
-    module = NPO(kit.model(), reference=CachedReference())
+def test_a_cached_reference_finds_its_rows_without_the_device(tmp_path):
+    module = NPO(kit.model(), reference=CachedReference(str(tmp_path)))
     assert own(waits_of(module, kit.Questions(batch_size=4, micro_batch_size=2))) == {READING: 1}
 
 
