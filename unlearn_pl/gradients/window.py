@@ -88,12 +88,12 @@ class Window:
             distributed.all_reduce(totals)
         return totals.view(2, -1)
 
-    @property
+    @cached_property
     def shares(self) -> Mapping[str, Tensor]:
         """Name to ``[M]``, the shares of the micro-batches of the objective's streams."""
         return dict(zip(self.objectives, self._shares[: len(self.objectives)], strict=True))
 
-    @property
+    @cached_property
     def sequence_shares(self) -> Mapping[str, Tensor]:
         """Name to ``[M]``, the shares of the sequences of the objective's ``progress_stream``."""
         return dict(zip(self.objectives, self._shares[len(self.objectives) :], strict=True))
