@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from unlearn_pl.recording import Recorded
+from unlearn_pl.recording import Recorded, arguments_of
 from unlearn_pl.types import Batch, Detail, LanguageView, MeanOver, Needs, Reads, View
 
 if TYPE_CHECKING:
@@ -110,16 +110,15 @@ class ModelSpec(Recorded, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no evaluation: write its method `evaluate`.")
 
-    def exported(self, folder: str) -> "ModelSpec":
+    def exported(self, folder: str) -> Self:
         """The specification that loads a model of this kind from the folder that it was exported to.
+
+        By default, the same one with ``weights=folder``.
 
         Args:
             folder: as written by :func:`~unlearn_pl.models.save_pretrained`, with :meth:`export_files`.
-
-        Raises:
-            NotImplementedError: for kinds of models that do not say how.
         """
-        raise NotImplementedError(f"{type(self).__name__} loads no exported model: write its method `exported`.")
+        return type(self)(**(arguments_of(self) | {"weights": folder}))
 
     def export_files(self) -> Mapping[str, str]:
         """Further files of an exported model, such as settings of its inputs: name to content; by default none."""

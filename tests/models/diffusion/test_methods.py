@@ -161,3 +161,24 @@ def test_samples_depend_on_prompt_and_seed_alone():
     torch.testing.assert_close(images[2:], spec.sample(model, prompts[2:], torch.tensor([288])), rtol=0, atol=1e-3)
     assert not torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
+
+
+def test_an_export_of_a_tiny_model_is_loaded_again(tmp_path, monkeypatch):
+    from unlearn_pl.callbacks import SavePretrained
+    from unlearn_pl.callbacks import save_pretrained as module
+
+    def exported():
+        save = SavePretrained(str(tmp_path / "hf"))
+        data = canvas(micro_batch_size=8, splits=["retain"])
+        kit.trainer(max_steps=1, callbacks=[save]).fit(SalUn(unet(), **OPTIONS), data)
+        return save.reload
+
+    assert exported().agrees
+
+    def other_weights(model, *arguments, **options):
+        save_pretrained(unet(seed=5).build(), *arguments, **options)
+
+    save_pretrained = module.save_pretrained
+    monkeypatch.setattr(module, "save_pretrained", other_weights)
+    with pytest.warns(UserWarning, match="does NOT reload to the prediction of the trained model"):
+        assert exported().agrees is False

@@ -67,6 +67,8 @@ def test_it_is_fitted_exported_and_reloads_to_the_same_prediction(folder, tmp_pa
     module = SalUn(spec(folder), **cases.OPTIONS)
     export = SavePretrained(str(tmp_path / "hf"))
     kit.trainer(max_steps=1, callbacks=[export]).fit(module, cases.canvas(micro_batch_size=8, splits=["retain"]))
+    assert export.reload.agrees
+    assert "reloads to the prediction" in export.reload.sentence
     start, found = spec(folder).build(), module.model
     moved = {n for n, p in found.named_parameters() if not torch.equal(p, dict(start.named_parameters())[n])}
     assert moved

@@ -30,6 +30,7 @@ class DiffusionSpec(ModelSpec):
     """
 
     view: ClassVar[type[View]] = DenoisingView
+    compared = "prediction"
     schedule: NoiseSchedule
     sampler: DDIM
     prompt_dropout: float = 0.0

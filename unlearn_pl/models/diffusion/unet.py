@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Self
 
 import torch
 
@@ -9,6 +10,7 @@ from unlearn_pl.models.diffusion.diffusers_folder import StableDiffusionModel, r
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
 from unlearn_pl.models.diffusion.sampling import DDIM
 from unlearn_pl.models.diffusion.spec import DiffusionSpec, check_share
+from unlearn_pl.recording import arguments_of
 
 
 class UNet(DiffusionSpec):
@@ -47,3 +49,7 @@ class UNet(DiffusionSpec):
         model = read_folder(self.name, precision_dtype or torch.float32)
         model.train()
         return model
+
+    def exported(self, folder: str) -> Self:
+        """See :meth:`ModelSpec.exported`; the folder holds the whole model."""
+        return type(self)(**(arguments_of(self) | {"name": folder}))

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -14,6 +14,7 @@ from unlearn_pl.functional import greedy_matches, log_prob_moments
 from unlearn_pl.models.class_view import class_view
 from unlearn_pl.models.images.loading import PREPROCESSING, load_pretrained, load_weights, normalization_of
 from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSpec
+from unlearn_pl.recording import arguments_of
 from unlearn_pl.types import Batch, LanguageView, MeanOver, Needs
 
 Network = Callable[[], nn.Module] | str
@@ -108,14 +109,11 @@ class ImageClassifier(ModelSpec):
         """
         return class_view(self._logits(model, batch), batch["label"], batch["index"])
 
-    def exported(self, folder: str) -> "ImageClassifier":
-        """The classifier in an exported folder."""
-        of_transformers = isinstance(self.network, str)
-        return ImageClassifier(
-            folder if of_transformers else self.network,
-            weights=None if of_transformers else folder,
-            freeze_statistics=self.freeze_statistics,
-        )
+    def exported(self, folder: str) -> Self:
+        """See :meth:`ModelSpec.exported`; of a model of transformers, the folder also says what the network is."""
+        if not isinstance(self.network, str):
+            return super().exported(folder)
+        return type(self)(**(arguments_of(self) | {"network": folder, "weights": None}))
 
     def export_files(self) -> Mapping[str, str]:
         """How images are normalized, as transformers writes it."""
