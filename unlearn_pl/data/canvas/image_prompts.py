@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 import torch
 
 from unlearn_pl.data.arguments import check_names
 from unlearn_pl.data.canvas.dataset import PromptedImages, PromptsToSample
 from unlearn_pl.data.canvas.module import SEEDS
+from unlearn_pl.data.canvas.options import StreamOptions
 from unlearn_pl.data.canvas.prompted_module import PromptedDataModule
 from unlearn_pl.data.images.folder import ImageFiles, check_size
 from unlearn_pl.data.io.contained import check_contained
@@ -30,12 +32,7 @@ class ImagePromptDataModule(PromptedDataModule):
         size: height and width that images are resized to; None if all have the same size.
         sample_seeds: seeds of the noise of the images that are made of each caption.
         splits: names of the evaluation splits to load; by default all that there are.
-        streams: see :class:`~unlearn_pl.data.StreamDataModule`, like all further arguments.
-        batch_size: examples per stream and optimizer step, over all devices.
-        micro_batch_size: examples per device and forward.
-        eval_batch_size: prompts per device in evaluation.
-        num_workers: worker processes per data loader.
-        seed: seed of the order of the examples, and of their noise and timesteps.
+        options: see :class:`~unlearn_pl.data.StreamDataModule`; batches have 4 examples by default, one per forward.
 
     Raises:
         ValueError: from ``setup``, if a folder or its captions are missing, or a line is broken.
@@ -50,21 +47,9 @@ class ImagePromptDataModule(PromptedDataModule):
         size: Sequence[int] | None = None,
         sample_seeds: Sequence[int] = SEEDS[:1],
         splits: Sequence[str] | None = None,
-        streams: Sequence[str] | None = None,
-        batch_size: int = 4,
-        micro_batch_size: int = 1,
-        eval_batch_size: int = 4,
-        num_workers: int = 0,
-        seed: int = 0,
+        **options: Unpack[StreamOptions],
     ) -> None:
-        super().__init__(
-            streams=streams,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(**({"batch_size": 4, "micro_batch_size": 1, "eval_batch_size": 4} | options))
         check_names(splits=splits)
         check_size(size)
         if forget is None and retain is None:

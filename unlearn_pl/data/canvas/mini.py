@@ -1,14 +1,15 @@
 """Real digits in procedural styles: a small UnlearnCanvas without a download."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
-from unlearn_pl.data.canvas.canvas import PROMPT, Canvas
+from unlearn_pl.data.canvas.canvas import Canvas
 from unlearn_pl.data.canvas.concepts import ConceptRequest
-from unlearn_pl.data.canvas.module import SEEDS, CanvasDataModule
+from unlearn_pl.data.canvas.module import CanvasDataModule
+from unlearn_pl.data.canvas.options import CanvasOptions
 from unlearn_pl.data.images.dataset import ImagesInMemory
 
 
@@ -54,16 +55,7 @@ class MiniCanvasDataModule(CanvasDataModule):
     Args:
         forget: what is to be forgotten; None for nothing.
         images_per_pair: images of each digit in each style, up to 177.
-        prompt: with the placeholders ``{object}`` and ``{style}``.
-        sample_seeds: seeds of the noise of the images that are made of each prompt.
-        real_per_pair: images of each pair in the split ``real``.
-        splits: names of the evaluation splits to load; by default all that there are.
-        streams: see :class:`~unlearn_pl.data.StreamDataModule`, like all further arguments.
-        batch_size: examples per stream and optimizer step, over all devices.
-        micro_batch_size: examples per device and forward.
-        eval_batch_size: prompts per device in evaluation.
-        num_workers: worker processes per data loader.
-        seed: see :class:`~unlearn_pl.data.CanvasDataModule`.
+        options: see :class:`~unlearn_pl.data.CanvasDataModule`; 25 real images of each pair by default.
 
     Raises:
         ValueError: as :class:`~unlearn_pl.data.CanvasDataModule`; for another number of images.
@@ -78,31 +70,9 @@ class MiniCanvasDataModule(CanvasDataModule):
         forget: ConceptRequest | None = None,
         *,
         images_per_pair: int = 100,
-        prompt: str = PROMPT,
-        sample_seeds: Sequence[int] = SEEDS,
-        real_per_pair: int = 25,
-        splits: Sequence[str] | None = None,
-        streams: Sequence[str] | None = None,
-        batch_size: int = 64,
-        micro_batch_size: int = 64,
-        eval_batch_size: int = 120,
-        num_workers: int = 0,
-        seed: int = 0,
+        **options: Unpack[CanvasOptions],
     ) -> None:
-        super().__init__(
-            forget,
-            prompt=prompt,
-            photo="photo",
-            sample_seeds=sample_seeds,
-            real_per_pair=real_per_pair,
-            splits=splits,
-            streams=streams,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(forget, photo="photo", **({"real_per_pair": 25} | options))
         if not 1 <= images_per_pair <= 177:
             raise ValueError(f"images_per_pair={images_per_pair}; accepted: 1 to 177.")
         self.images_per_pair = images_per_pair

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from random import Random
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from unlearn_pl.data.arguments import check_names
 from unlearn_pl.data.canvas.canvas import PROMPT, Canvas, check_prompt, described
 from unlearn_pl.data.canvas.concepts import KINDS, ConceptRequest, number_of
 from unlearn_pl.data.canvas.dataset import PromptedImages, PromptsToSample
+from unlearn_pl.data.canvas.options import StreamOptions
 from unlearn_pl.data.canvas.prompted_module import PromptedDataModule
 from unlearn_pl.data.images.dataset import Part
 
@@ -34,12 +36,8 @@ class CanvasDataModule(PromptedDataModule):
         sample_seeds: seeds of the noise of the images that are made of each prompt.
         real_per_pair: images of each pair in the split ``real``.
         splits: names of the evaluation splits to load; by default all that there are.
-        streams: see :class:`~unlearn_pl.data.StreamDataModule`, like all further arguments.
-        batch_size: examples per stream and optimizer step, over all devices.
-        micro_batch_size: examples per device and forward.
-        eval_batch_size: prompts per device in evaluation.
-        num_workers: worker processes per data loader.
-        seed: seed of the order of the examples, of their noise and timesteps, and of what stands for what is forgotten.
+        options: see :class:`~unlearn_pl.data.StreamDataModule`; batches have 64 examples by default, and 120 prompts in
+            evaluation. The seed also decides what stands for what is forgotten.
 
     Raises:
         ValueError: for a placeholder that is unknown; from ``setup``, for a style or object that there is not.
@@ -54,21 +52,9 @@ class CanvasDataModule(PromptedDataModule):
         sample_seeds: Sequence[int] = SEEDS,
         real_per_pair: int = 5,
         splits: Sequence[str] | None = None,
-        streams: Sequence[str] | None = None,
-        batch_size: int = 64,
-        micro_batch_size: int = 64,
-        eval_batch_size: int = 120,
-        num_workers: int = 0,
-        seed: int = 0,
+        **options: Unpack[StreamOptions],
     ) -> None:
-        super().__init__(
-            streams=streams,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(**({"batch_size": 64, "micro_batch_size": 64, "eval_batch_size": 120} | options))
         check_prompt(prompt)
         check_names(splits=splits)
         if not sample_seeds or min(sample_seeds) < 0 or real_per_pair < 0:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import torch
 
-from unlearn_pl.data.canvas.canvas import PROMPT, Canvas
+from unlearn_pl.data.canvas.canvas import Canvas
 from unlearn_pl.data.canvas.concepts import ConceptRequest
-from unlearn_pl.data.canvas.module import SEEDS, CanvasDataModule
+from unlearn_pl.data.canvas.module import CanvasDataModule
+from unlearn_pl.data.canvas.options import CanvasOptions
 from unlearn_pl.data.images.folder import ENDINGS, ImageFiles, check_size, opened
 from unlearn_pl.data.io.contained import check_contained
 
@@ -27,16 +29,7 @@ class UnlearnCanvasDataModule(CanvasDataModule):
         photo: the folder of photos, the style that stands for none.
         styles: names of the styles to read; by default all folders. The photos are always read.
         images_per_pair: images of each pair that are read, the first by number; None for all.
-        prompt: with the placeholders ``{object}`` and ``{style}``.
-        sample_seeds: seeds of the noise of the images that are made of each prompt.
-        real_per_pair: images of each pair in the split ``real``.
-        splits: names of the evaluation splits to load; by default all that there are.
-        streams: see :class:`~unlearn_pl.data.StreamDataModule`, like all further arguments.
-        batch_size: examples per stream and optimizer step, over all devices.
-        micro_batch_size: examples per device and forward.
-        eval_batch_size: prompts per device in evaluation.
-        num_workers: worker processes per data loader.
-        seed: see :class:`~unlearn_pl.data.CanvasDataModule`.
+        options: see :class:`~unlearn_pl.data.CanvasDataModule`; batches have 4 examples by default, one per forward.
 
     Raises:
         ValueError: as :class:`~unlearn_pl.data.CanvasDataModule`; from ``setup``, if a folder is missing, an object is
@@ -55,31 +48,10 @@ class UnlearnCanvasDataModule(CanvasDataModule):
         photo: str = PHOTOS,
         styles: Sequence[str] | None = None,
         images_per_pair: int | None = None,
-        prompt: str = PROMPT,
-        sample_seeds: Sequence[int] = SEEDS,
-        real_per_pair: int = 5,
-        splits: Sequence[str] | None = None,
-        streams: Sequence[str] | None = None,
-        batch_size: int = 4,
-        micro_batch_size: int = 1,
-        eval_batch_size: int = 4,
-        num_workers: int = 0,
-        seed: int = 0,
+        **options: Unpack[CanvasOptions],
     ) -> None:
-        super().__init__(
-            forget,
-            prompt=prompt,
-            photo=photo,
-            sample_seeds=sample_seeds,
-            real_per_pair=real_per_pair,
-            splits=splits,
-            streams=streams,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        sizes: CanvasOptions = {"batch_size": 4, "micro_batch_size": 1, "eval_batch_size": 4}
+        super().__init__(forget, photo=photo, **(sizes | options))
         check_size(size)
         if images_per_pair is not None and images_per_pair < 1:
             raise ValueError(f"images_per_pair={images_per_pair}; accepted: at least 1, or None for all.")
