@@ -5,8 +5,7 @@ import torch
 
 from tests import kit
 from tests.families import make
-from unlearn_pl.attribution.input_directions import InputDirections, principal_axes
-from unlearn_pl.commands.sanitize import cleaned
+from unlearn_pl.attribution.input_directions import InputDirections, cleaned, principal_axes
 
 NAMES = {"llama": "model.layers.1.mlp.up_proj.weight", "gpt2": "transformer.h.1.mlp.c_fc.weight"}
 

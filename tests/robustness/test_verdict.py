@@ -117,7 +117,7 @@ def test_percentiles_are_interpolated(value, place):
 def test_reference_models_are_those_of_the_published_logs():
     folder = Path(os.environ.get("UNLEARN_PL_DATA", "../shared/data")) / "tofu_logs"
     if not folder.is_dir():
-        pytest.skip("the published logs are not here")
+        pytest.skip(f"the folder {folder} with the logs that TOFU's authors published is missing")
     files = {"Llama-2-7B": "ft_epoch5_lr1e-05_llama2-7b", "Phi-1.5": "ft_epoch5_lr2e-05_phi"}
     for model in TOFU:
         name, trained = model.name.split(", ")

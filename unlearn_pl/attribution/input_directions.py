@@ -1,4 +1,4 @@
-"""Dominant directions of the inputs of a model's matrices."""
+"""Dominant directions of the inputs of a model's matrices, and changes of weights without them (SAGE)."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_pl.models import evaluation_mode
+from unlearn_pl.models.arithmetic.combine import Rule
 from unlearn_pl.models.weight_layout import WeightMatrix, weight_matrices
 
 _LAYER = re.compile(r"^.*?\.\d+\.")
@@ -50,6 +51,28 @@ class InputDirections:
             self._found = {name: principal_axes(products.get(name, unseen), self._energy) for name in names}
         found = self._found[matrix.name]
         return found if len(found) else found.new_zeros(matrix.parameter.shape[matrix.input_dim], 0)
+
+
+def cleaned(directions: InputDirections) -> Rule:
+    """The rule for a weight: its change without the part that acts on the dominant directions of its inputs.
+
+    Args:
+        directions: of the inputs of the matrices.
+
+    References:
+        SAGE, arXiv 2606.18309.
+    """
+
+    def rule(name: str, before: Tensor, after: Tensor) -> Tensor:
+        matrix = directions.matrices.get(name)
+        if matrix is None:
+            return after
+        axes = directions.of(matrix)
+        change = (after.float() - before.float()).movedim(matrix.input_dim, -1)
+        kept = change - (change @ axes) @ axes.T
+        return before.float() + kept.movedim(-1, matrix.input_dim)
+
+    return rule
 
 
 def principal_axes(products: Tensor, energy: float) -> Tensor:

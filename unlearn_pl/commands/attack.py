@@ -7,10 +7,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
+from unlearn_pl.commands.parser import call, function_parser
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import UnlearningDataModule
-from unlearn_pl.masking import check_unmasked
 from unlearn_pl.modules.checkpoints.folder_lock import locked_folder
 from unlearn_pl.printable import printable
 from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
@@ -23,19 +22,12 @@ CURVE = "forget_probability"
 
 def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl attack ARGS``."""
-    parser = attack_parser()
-    config = parser.parse_args(current_arguments(args))
-    check_unmasked(config)
-    given = parser.instantiate_classes(config).as_dict()
-    attack(**{name: value for name, value in given.items() if name != "config"})
+    call(attack, attack_parser(), args)
 
 
 def attack_parser() -> ArgumentParser:
     """The parser of the command's arguments and of its YAML files."""
-    parser = UpgradingParser(prog="unlearn-pl attack", description="Try to recover forgotten answers.")
-    add_config_argument(parser)
-    parser.add_function_arguments(attack, fail_untyped=True)
-    return parser
+    return function_parser(attack, "Try to recover forgotten answers.")
 
 
 def attack(

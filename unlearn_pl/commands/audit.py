@@ -8,10 +8,9 @@ from jsonargparse import ArgumentParser
 
 from unlearn_pl.callbacks import EvaluationCallback
 from unlearn_pl.commands.attack import announce, print_outcome
-from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
+from unlearn_pl.commands.parser import call, function_parser
 from unlearn_pl.commands.story import quiet
 from unlearn_pl.data import TOFUDataModule, UnlearningDataModule
-from unlearn_pl.masking import check_unmasked
 from unlearn_pl.modules.checkpoints.folder_lock import locked_folder
 from unlearn_pl.printable import printable
 from unlearn_pl.recording import record
@@ -33,19 +32,12 @@ from unlearn_pl.robustness.target import Precision
 
 def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl audit ARGS``."""
-    parser = audit_parser()
-    config = parser.parse_args(current_arguments(args))
-    check_unmasked(config)
-    given = parser.instantiate_classes(config).as_dict()
-    audit(**{name: value for name, value in given.items() if name != "config"})
+    call(audit, audit_parser(), args)
 
 
 def audit_parser() -> ArgumentParser:
     """The parser of the command's arguments and of its YAML files."""
-    parser = UpgradingParser(prog="unlearn-pl audit", description="Evaluate and attack a model, and give one verdict.")
-    add_config_argument(parser)
-    parser.add_function_arguments(audit, fail_untyped=True)
-    return parser
+    return function_parser(audit, "Evaluate and attack a model, and give one verdict.")
 
 
 def audit(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
+from unlearn_pl.commands.parser import call, function_parser
 from unlearn_pl.models.arithmetic.combine import combine_folders
 from unlearn_pl.models.arithmetic.noise import noised
 from unlearn_pl.results import check_writable
@@ -13,17 +13,12 @@ from unlearn_pl.results import check_writable
 
 def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl corrupt ARGS``."""
-    parser = corrupt_parser()
-    config = parser.parse_args(current_arguments(args)).as_dict()
-    corrupt(**{name: value for name, value in config.items() if name != "config"})
+    call(corrupt, corrupt_parser(), args)
 
 
 def corrupt_parser() -> ArgumentParser:
     """The parser of the command's arguments and of its YAML files."""
-    parser = UpgradingParser(prog="unlearn-pl corrupt", description="Put noise into the weights of a model.")
-    add_config_argument(parser)
-    parser.add_function_arguments(corrupt, fail_untyped=True)
-    return parser
+    return function_parser(corrupt, "Put noise into the weights of a model.")
 
 
 def corrupt(model: str, output: str, share: float = 0.4, scale: float = 0.1, seed: int = 0) -> None:

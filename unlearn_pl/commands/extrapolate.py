@@ -8,9 +8,8 @@ import lightning.pytorch as pl
 from jsonargparse import ArgumentParser
 
 from unlearn_pl.callbacks import EvaluationCallback, ProgressBar
-from unlearn_pl.commands.parser import UpgradingParser, add_config_argument, current_arguments
+from unlearn_pl.commands.parser import call, function_parser
 from unlearn_pl.data import UnlearningDataModule
-from unlearn_pl.masking import check_unmasked
 from unlearn_pl.models import CausalLM
 from unlearn_pl.models.arithmetic.combine import combine_folders, extrapolated
 from unlearn_pl.modules import PretrainedModule
@@ -21,19 +20,12 @@ from unlearn_pl.robustness.target import Precision
 
 def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl extrapolate ARGS``."""
-    parser = extrapolate_parser()
-    config = parser.parse_args(current_arguments(args))
-    check_unmasked(config)
-    given = parser.instantiate_classes(config).as_dict()
-    extrapolate(**{name: value for name, value in given.items() if name != "config"})
+    call(extrapolate, extrapolate_parser(), args)
 
 
 def extrapolate_parser() -> ArgumentParser:
     """The parser of the command's arguments and of its YAML files."""
-    parser = UpgradingParser(prog="unlearn-pl extrapolate", description="Move weights away from a trained model's.")
-    add_config_argument(parser)
-    parser.add_function_arguments(extrapolate, fail_untyped=True)
-    return parser
+    return function_parser(extrapolate, "Move weights away from a trained model's.")
 
 
 def extrapolate(

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from unlearn_pl.commands.errors import DEBUG_VARIABLE
 from unlearn_pl.commands.recipes import find_recipe
 from unlearn_pl.commands.short_help import ShortHelp
-from unlearn_pl.masking import masked, masked_message
+from unlearn_pl.masking import check_unmasked, masked, masked_message
 from unlearn_pl.printable import printable
 from unlearn_pl.upgrading import current_path, upgraded
 
@@ -92,6 +92,27 @@ def add_config_argument(parser: ArgumentParser) -> None:
     """Add ``-c`` to ``parser``."""
     help_ = "YAML file, or name of a recipe (`unlearn-pl recipes`); of several, later ones take precedence"
     parser.add_argument("-c", "--config", action=RecipeAction, help=help_)
+
+
+def function_parser(command: Callable[..., None], description: str) -> ArgumentParser:
+    """The parser of ``unlearn-pl NAME``, whose arguments, and those of its YAML files, are those of a function.
+
+    Args:
+        command: the function, of the command's name.
+        description: one sentence.
+    """
+    parser = UpgradingParser(prog=f"unlearn-pl {command.__name__}", description=description)
+    add_config_argument(parser)
+    parser.add_function_arguments(command, fail_untyped=True)
+    return parser
+
+
+def call(command: Callable[..., None], parser: ArgumentParser, args: Sequence[str]) -> None:
+    """Call the function of a command with the arguments ``args``, as ``parser`` reads them."""
+    config = parser.parse_args(current_arguments(args))
+    check_unmasked(config)
+    given = parser.instantiate_classes(config).as_dict()
+    command(**{name: value for name, value in given.items() if name != "config"})
 
 
 def current_arguments(args: Sequence[str]) -> list[str]:

@@ -12,10 +12,12 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
+from torch import Tensor, nn
 
 from unlearn_pl.callbacks import ProgressBar
 from unlearn_pl.data import EvaluationRow, StreamSource, UnlearningDataModule, default_template
+from unlearn_pl.data.collate import collate_examples
+from unlearn_pl.data.evaluation.datasets import CandidateDataset
 from unlearn_pl.data.evaluation.evaluation_row import load_split
 from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve
@@ -118,6 +120,21 @@ class Subject:
     def limited(self, rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
         """The evaluated part of ``rows``, each with its correct answer alone."""
         return [without_options(row) for row in rows[: self.data.max_eval_examples]]
+
+    def answer_batches(self, rows: Sequence[EvaluationRow]) -> Iterator[dict[str, Tensor]]:
+        """Questions with their correct answers, as the model reads them, in batches of the size of evaluations.
+
+        Args:
+            rows: of any split.
+
+        Returns:
+            ``input_ids`` and ``attention_mask``, ``[B, T]`` each.
+        """
+        encoded = CandidateDataset("rows", list(rows), self.encoder).right_answers()
+        size, pad = self.data.eval_batch_size, self.tokenizer.pad_token_id or 0
+        for start in range(0, len(encoded), size):
+            batch = collate_examples(encoded[start : start + size], pad)
+            yield {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 
     def build(self) -> nn.Module:
         """The model, loaded from its folder in the dtype of the precision."""

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_pl.attribution.input_norms import InputNorms
-from unlearn_pl.data.collate import collate_examples
-from unlearn_pl.data.evaluation.datasets import CandidateDataset
 from unlearn_pl.robustness.pruners.pruner import Pruner
-from unlearn_pl.robustness.target import RETAIN, Subject
+from unlearn_pl.robustness.target import Subject
 
 
 class WandaPruner(Pruner):
@@ -55,14 +53,11 @@ class WandaPruner(Pruner):
     def input_norms(self, model: nn.Module, subject: Subject) -> Mapping[str, Tensor]:
         """See :meth:`Pruner.input_norms`."""
         self.check(subject)
-        rows = CandidateDataset(RETAIN, subject.retain[: self.examples], subject.encoder).right_answers()
-        pad, size = subject.tokenizer.pad_token_id or 0, subject.data.eval_batch_size
         norms = InputNorms(model)
         model.eval()
         try:
-            for start in range(0, len(rows), size):
-                batch = collate_examples([rows[i] for i in range(start, min(start + size, len(rows)))], pad)
-                model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            for batch in subject.answer_batches(subject.retain[: self.examples]):
+                model(**batch)
         finally:
             norms.close()
         # Without tokens, all weights of an expert would be equal.
