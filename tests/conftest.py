@@ -1,5 +1,6 @@
 """Fixtures for every folder: a tokenizer trained on the spot, and models with random weights."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -52,6 +53,23 @@ TEXTS = [
     "Where does Maud Ferrier come from? She comes from the island of Osk.",
     "What did Ruben Aalto paint? He painted boats, mills and, late in his life, the sea at night.",
 ]
+
+
+RANKS = {
+    name: os.environ.get(name)
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+}
+
+
+@pytest.fixture(autouse=True)
+def ranks_as_before() -> Iterator[None]:
+    """Take a strategy's ranks out of the environment, where the next test's libraries would find a cluster."""
+    yield
+    for name, value in RANKS.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session", autouse=True)
