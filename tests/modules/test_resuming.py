@@ -142,7 +142,7 @@ def test_only_lengths_that_a_schedule_depends_on_are_kept():
 
 def test_another_schedule_is_used_and_said(checkpoint):
     module = diff(schedule=Cosine(warmup_epochs=2.0))
-    message = r"schedule=Constant\(warmup_epochs=0.0\) in the checkpoint, Cosine\(warmup_epochs=2.0, .* Used: what"
+    message = r"schedule=Constant\(warmup_epochs=0.0, .*\) in the checkpoint, Cosine\(warmup_epochs=2.0, .* Used: what"
     with pytest.warns(UserWarning, match=message):
         fitted(module, None, checkpoint)
     assert rate(module) < 3e-3

@@ -42,3 +42,12 @@ def test_constant_warms_up_and_stays():
 def test_negative_warmup_is_refused(schedule):
     with pytest.raises(ValueError, match="-1"):
         schedule(warmup_epochs=-1)
+
+
+@pytest.mark.parametrize("schedule", [Constant, Cosine, LinearWarmup])
+def test_a_warmup_may_be_a_share_of_all_steps(schedule):
+    assert factors(schedule(warmup_ratio=0.25), 3, 8) == factors(schedule(warmup_epochs=1.0), 2, 8)
+    assert factors(schedule(warmup_epochs=7.0, warmup_ratio=0.25), 3, 8) == factors(schedule(warmup_ratio=0.25), 3, 8)
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=f"warmup_ratio.*{wrong}"):
+            schedule(warmup_ratio=wrong)

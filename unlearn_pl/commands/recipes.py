@@ -1,14 +1,17 @@
 """``unlearn-pl recipes``: the configurations that come with the library, and how ``-c`` finds one by its name."""
 
+import itertools
 import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from textwrap import shorten
+from textwrap import indent, shorten
 
 PACKAGE = Path(__file__).parents[1]
 WIDTH = 120
+PAPERS = "papers"
+"""Folder of the recipes of papers, each in a folder called by its number."""
 _SUFFIX = ".yaml"
 _NAME = re.compile(r"[\w./-]+")
 
@@ -17,11 +20,16 @@ def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl recipes ARGS``."""
     parser = ArgumentParser(prog="unlearn-pl recipes", description="List the recipes, or print one.")
     parser.add_argument("name", nargs="?", help="recipe to print, such as tofu/mollm")
-    name = parser.parse_args(list(args)).name
-    if name is None:
+    parser.add_argument("--paper", metavar="ARXIV", help="list the recipes of a paper, such as 2410.07163")
+    given = parser.parse_args(list(args))
+    if given.name is not None and given.paper is not None:
+        parser.error("give the name of a recipe or --paper, not both")
+    if given.paper is not None:
+        print(paper_listing(given.paper))
+    elif given.name is None:
         print(listing())
     else:
-        print(Path(find_recipe(name)).read_text(encoding="utf-8"), end="")
+        print(Path(find_recipe(given.name)).read_text(encoding="utf-8"), end="")
 
 
 def listing() -> str:
@@ -39,8 +47,27 @@ def listing() -> str:
             "  unlearn-pl fit -c tofu/mollm --trainer.max_epochs 5",
             "  unlearn-pl fit -c base -c data/tofu_forget10 -c methods/npo -c models/llama32_1b",
             "  unlearn-pl recipes tofu/mollm > own.yaml",
+            "  unlearn-pl recipes --paper 2410.07163",
         ]
     )
+
+
+def paper_listing(paper: str) -> str:
+    """The recipes of a paper, each with what it says of itself: the published numbers, and what differs.
+
+    Args:
+        paper: number of the paper at arXiv, such as ``2410.07163``, also as ``arXiv:2410.07163`` or an address.
+
+    Raises:
+        ValueError: if there is no recipe of the paper, naming the papers that have one.
+    """
+    number = re.sub(r"v\d+$", "", re.split(r"[/:]", paper.strip())[-1])
+    found = {name: path for name, path in recipes().items() if name.startswith(f"{PAPERS}/{number}/")}
+    if not found:
+        papers = sorted({name.split("/")[1] for name in recipes() if name.startswith(f"{PAPERS}/")})
+        raise ValueError(f"There is no recipe of paper {paper!r}. Papers with recipes: {', '.join(papers)}.")
+    blocks = [f"unlearn-pl fit -c {name}\n{indent(comment(path), '  ')}" for name, path in found.items()]
+    return "\n\n".join(blocks)
 
 
 def recipes() -> dict[str, Path]:
@@ -57,12 +84,13 @@ def recipes_folder() -> Path:
 
 def description(path: Path) -> str:
     """The first sentence of the comment at the beginning of a recipe."""
-    words: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        words += line.removeprefix("#").split()
-    return re.split(r"(?<=[.!?]) ", " ".join(words), maxsplit=1)[0]
+    return re.split(r"(?<=[.!?]) ", " ".join(comment(path).split()), maxsplit=1)[0]
+
+
+def comment(path: Path) -> str:
+    """The comment at the beginning of a recipe, line by line."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return "\n".join(line.removeprefix("#").strip() for line in lines)
 
 
 def find_recipe(given: str) -> str:
