@@ -57,11 +57,11 @@ def parse():
     return parse
 
 
-def test_the_paper_in_the_catalogue_is_that_of_the_recipe():
+def test_the_paper_in_the_catalog_is_that_of_the_recipe():
     """Every paper of a recipe stands in METHODS.md, or is that of a benchmark."""
-    catalogue = (ROOT.parent / "METHODS.md").read_text(encoding="utf-8")
+    catalog = (ROOT.parent / "METHODS.md").read_text(encoding="utf-8")
     benchmarks = {"2407.06460", "2506.12618"}  # MUSE, OpenUnlearning
-    assert {paper for paper in PAPERS if paper not in catalogue} <= benchmarks
+    assert {paper for paper in PAPERS if paper not in catalog} <= benchmarks
 
 
 @pytest.mark.parametrize("given", ["2410.07163", "arXiv:2410.07163", "https://arxiv.org/abs/2410.07163v2"])
