@@ -23,6 +23,7 @@ TRAINER_COMMANDS = {
 COMMANDS = {
     "demo": "Show everything offline on a laptop: train, unlearn, evaluate, report.",
     "attribute": "Score the weights and write a mask of those that may change.",
+    "sweep": "Run a recipe with several values and seeds, and show the Pareto front.",
     "compare": "Compare several results.json, with intervals.",
     "requests": "Carry out deletion requests one after another, with an audit trail.",
     "recipes": "List the recipes that -c finds by name, or print one.",

@@ -6,6 +6,7 @@ from unlearn_pl.callbacks.benchmarks.lume import LUMEEvaluation
 from unlearn_pl.callbacks.benchmarks.rwku import RWKUEvaluation
 from unlearn_pl.callbacks.canvas.evaluation import CanvasEvaluation
 from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
+from unlearn_pl.callbacks.cost.backward_passes import BackwardPasses
 from unlearn_pl.callbacks.depth.uds import UDSEvaluation
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
@@ -27,6 +28,7 @@ from unlearn_pl.callbacks.wmdp import WMDPEvaluation
 __all__ = [
     "AuditTrail",
     "AveragedWeights",
+    "BackwardPasses",
     "Budget",
     "CanvasEvaluation",
     "ClassificationEvaluation",

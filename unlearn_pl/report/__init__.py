@@ -3,13 +3,15 @@
 from unlearn_pl.report.comparison import Comparison, Estimate, check_same_evaluation, compare_results
 from unlearn_pl.report.comparison_table import comparison_csv, comparison_json, comparison_markdown, comparison_text
 from unlearn_pl.report.evaluation_class import FoundClass, evaluation_class
-from unlearn_pl.report.figures import plot_combination, plot_forgetting, plot_relearning
+from unlearn_pl.report.figures import plot_combination, plot_forgetting, plot_front, plot_relearning
+from unlearn_pl.report.front import Front, pareto_front
 from unlearn_pl.report.history import Series, read_history
 
 __all__ = [
     "Comparison",
     "Estimate",
     "FoundClass",
+    "Front",
     "Series",
     "check_same_evaluation",
     "compare_results",
@@ -18,8 +20,10 @@ __all__ = [
     "comparison_markdown",
     "comparison_text",
     "evaluation_class",
+    "pareto_front",
     "plot_combination",
     "plot_forgetting",
+    "plot_front",
     "plot_relearning",
     "read_history",
 ]

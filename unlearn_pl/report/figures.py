@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unlearn_pl.callbacks import TOFUEvaluation
 from unlearn_pl.printable import figure_text
+from unlearn_pl.report.front import Front
 from unlearn_pl.report.history import Series
 from unlearn_pl.results.atomic_file import atomic_file
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORGET = f"val/{TOFUEvaluation.benchmark}/forget_probability"
+LEGEND = 20
+"""Most settings of a sweep that a legend names."""
 RETAIN = f"val/{TOFUEvaluation.benchmark}/retain_probability"
 
 
@@ -116,6 +119,34 @@ def plot_relearning(
             ylim=(0, 1.08 * highest),
         )
         axis.legend(fontsize="x-small", loc="upper left")
+    _save(figure, path)
+
+
+def plot_front(front: Front, path: str | Path) -> None:
+    """The first two axes of a sweep's front: a point per setting with its intervals, and a line through the front.
+
+    Args:
+        front: with two axes or more.
+        path: PNG file to write.
+    """
+    figure, (axis,) = _figure(1)
+    horizontal, vertical = list(front.axes)[:2]
+    for setting, row in front.means.items():
+        if not {horizontal, vertical} <= row.keys():
+            continue
+        x, y = row[horizontal], row[vertical]
+        axis.errorbar(
+            x.value, y.value, xerr=x.half_width, yerr=y.half_width, marker="o", capsize=2, label=figure_text(setting)
+        )
+    best = [(front.means[name][horizontal].value, front.means[name][vertical].value) for name in front.best]
+    if best:
+        axis.plot(*zip(*sorted(best), strict=True), color="black", linewidth=0.8, zorder=0)
+    axis.set(
+        xlabel=figure_text(f"{horizontal} ({front.axes[horizontal]} is better)"),
+        ylabel=figure_text(f"{vertical} ({front.axes[vertical]} is better)"),
+    )
+    if len(front.means) <= LEGEND:
+        axis.legend(fontsize="x-small")
     _save(figure, path)
 
 

@@ -6,7 +6,7 @@ compared, tested and aggregated again without the model.
 
 from unlearn_pl.results.comparable import check_comparable
 from unlearn_pl.results.fingerprint import config_hash, weights_fingerprint
-from unlearn_pl.results.json_file import read_json, write_json
+from unlearn_pl.results.json_file import read_json, write_json, write_sealed_json
 from unlearn_pl.results.placement import free_path, set_aside
 from unlearn_pl.results.results import (
     PerExample,
@@ -40,4 +40,5 @@ __all__ = [
     "weights_fingerprint",
     "write_json",
     "write_results",
+    "write_sealed_json",
 ]
