@@ -14,6 +14,7 @@ from unlearn_pl.objectives.diffusion.prediction_consistency_loss import Predicti
 from unlearn_pl.objectives.diffusion.uniform_noise_loss import UniformNoiseLoss
 from unlearn_pl.objectives.dpo_loss import DPOLoss
 from unlearn_pl.objectives.flat_loss import FLATLoss
+from unlearn_pl.objectives.generic_prediction_loss import GenericPredictionLoss
 from unlearn_pl.objectives.gradient_ascent_loss import GradientAscentLoss
 from unlearn_pl.objectives.hidden_distance_loss import HiddenDistanceLoss
 from unlearn_pl.objectives.hidden_state_loss import HiddenStateLoss
@@ -49,6 +50,7 @@ __all__ = [
     "DenoisingLoss",
     "ESDLoss",
     "FLATLoss",
+    "GenericPredictionLoss",
     "GradientAscentLoss",
     "HiddenDistanceLoss",
     "HiddenStateLoss",

@@ -5,6 +5,7 @@ from unlearn_pl.references.base import Reference
 from unlearn_pl.references.cached import CachedReference
 from unlearn_pl.references.context import ReferenceContext, StreamExamples
 from unlearn_pl.references.frozen import FrozenReference
+from unlearn_pl.references.reinforced import ReinforcedReference
 
 __all__ = [
     "AdapterReference",
@@ -12,5 +13,6 @@ __all__ = [
     "FrozenReference",
     "Reference",
     "ReferenceContext",
+    "ReinforcedReference",
     "StreamExamples",
 ]
