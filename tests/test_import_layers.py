@@ -10,6 +10,7 @@ from tests.source_tree import cycles, edges, imported, read_tree
 
 LAYERS = [
     {"host_copies"},
+    {"token_weights"},
     {"text_arguments", "masking", "printable", "views"},
     {"types", "recording", "recorded_paths", "upgrading"},
     {"functional", "results", "code"},
