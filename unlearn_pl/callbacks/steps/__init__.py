@@ -1,0 +1,1 @@
+"""What callbacks change about the steps of the optimizer."""
