@@ -81,7 +81,7 @@ def test_shards_have_noise_of_their_own(pool):
 
 
 @pytest.mark.parametrize("distributed_checkpoint", [True, False])
-@pytest.mark.parametrize("variant", ["dual", "adam"])
+@pytest.mark.parametrize("variant", ["dual", "dual_plus", "adam", "collapse"])
 def test_moments_of_shards_are_resumed(pool, variant, distributed_checkpoint, tmp_path):
     (whole, parts), _ = pool.run(cases.resume, variant, str(tmp_path), distributed_checkpoint)
     for name, value in whole.items():
