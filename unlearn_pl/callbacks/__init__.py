@@ -21,7 +21,7 @@ from unlearn_pl.callbacks.requests import RequestEvaluation
 from unlearn_pl.callbacks.save_predictions import SavePredictions
 from unlearn_pl.callbacks.save_pretrained import SavePretrained
 from unlearn_pl.callbacks.sparsity.l1_sparse import L1Sparse
-from unlearn_pl.callbacks.steps.step_projection import StepProjection
+from unlearn_pl.callbacks.steps import StepProjection
 from unlearn_pl.callbacks.tofu import TOFUEvaluation
 from unlearn_pl.callbacks.wmdp import WMDPEvaluation
 
