@@ -20,8 +20,9 @@ def checked_loss(name: str, objective: Objective, views: Mapping[str, View]) -> 
     Raises:
         ValueError: if tokens of a stream have weights, and the loss does not read them.
     """
-    masks = {stream: getattr(views[stream], "mask", None) for stream in objective.streams}
-    before = {stream: times_read(mask) for stream, mask in masks.items() if isinstance(mask, Tensor)}
+    given = {stream: getattr(views[stream], "mask", None) for stream in objective.streams}
+    masks = {stream: mask for stream, mask in given.items() if isinstance(mask, Tensor)}
+    before = {stream: times_read(mask) for stream, mask in masks.items()}
     loss = objective.loss(*(views[stream] for stream in objective.streams))
     for stream, reads in before.items():
         if reads is not None and times_read(masks[stream]) == reads:

@@ -56,7 +56,7 @@ class WeightedAnswers(PairSource):
                 f"{name_of(self.weights)} has weights of {len(weights)} rows, and {self.source} has {len(rows)} rows; "
                 "accepted: one entry per row, in their order."
             )
-        return [Row(**{**row, "weights": given}) for row, given in zip(rows, weights, strict=True)]  # type: ignore[typeddict-item]
+        return [Row(**{**row, "weights": given}) for row, given in zip(rows, weights, strict=True)]
 
     def _read(self) -> list[Weights]:
         if isinstance(self.weights, str | Path) and str(self.weights).endswith(".safetensors"):

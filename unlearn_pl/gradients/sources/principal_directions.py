@@ -10,7 +10,7 @@ from torch import Tensor
 class PrincipalDirections:
     """The mean of vectors and their largest principal components, updated by batches.
 
-    What is kept are the mean and ``C [r, D]``, with ``C^T C`` the centered scatter matrix, as well as r rows can hold
+    What is kept, in fp32, are the mean and ``C [r, D]``, with ``C^T C`` the centered scatter matrix, as well as r rows can hold
     it: exact as long as there are at most r independent vectors, and close to it where the spectrum falls off.
 
     Args:
@@ -35,7 +35,8 @@ class PrincipalDirections:
             between = (self.count * len(vectors) / total) ** 0.5
             rows += [decay**0.5 * self._factor.to(vectors), between * (self._mean.to(vectors) - mean).unsqueeze(0)]
             mean = mean + (self.count / total) * (self._mean.to(vectors) - mean)
-        self._mean, self._factor, self.count = mean, _largest(torch.cat(rows), self.size), total
+        self._mean, self._factor = mean.float(), _largest(torch.cat(rows), self.size).float()
+        self.count = total
 
     def basis(self, number: int) -> Tensor:
         """An orthonormal basis of the mean and the ``number - 1`` largest components: ``[D, k]`` fp64, k at most that.
@@ -44,7 +45,7 @@ class PrincipalDirections:
         """
         assert self._mean is not None
         assert self._factor is not None
-        directions = torch.cat([self._mean.unsqueeze(0), self._factor[: number - 1]])
+        directions = torch.cat([self._mean.unsqueeze(0), self._factor[: number - 1]]).double()
         lengths = directions.norm(dim=1, keepdim=True)
         directions = (directions / lengths.clamp(min=torch.finfo(torch.float64).tiny))[lengths.squeeze(1) > 0]
         _, values, basis = torch.linalg.svd(directions, full_matrices=False)
