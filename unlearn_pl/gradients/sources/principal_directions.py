@@ -10,8 +10,8 @@ from torch import Tensor
 class PrincipalDirections:
     """The mean of vectors and their largest principal components, updated by batches.
 
-    What is kept, in fp32, are the mean and ``C [r, D]``, with ``C^T C`` the centered scatter matrix, as well as r rows can hold
-    it: exact as long as there are at most r independent vectors, and close to it where the spectrum falls off.
+    What is kept, in fp32, are the mean and ``C [r, D]``, with ``C^T C`` the centered scatter matrix, as well as r rows
+    can hold it: exact as long as there are at most r independent vectors, and close to it where the spectrum falls off.
 
     Args:
         size: r, the number of rows that are kept.
