@@ -184,11 +184,10 @@ def test_only_one_step_in_so_many_is_remembered():
         torch.testing.assert_close(row, torch.cat([g.flatten() for g in trained.history[step]["rows"]["retain"]]))
 
 
-@pytest.mark.parametrize("stop_at", [1, 3])
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, stop_at):
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
     class Save(pl.Callback):
         def on_train_batch_end(self, trainer, pl_module, *_):
-            if trainer.global_step == stop_at:
+            if trainer.global_step == 3:
                 trainer.save_checkpoint(tmp_path / "stopped.ckpt")
 
     whole, second = module(), module()
