@@ -148,8 +148,8 @@ def test_the_retain_loss_rises_without_and_not_with_the_projection():
 
 def test_a_step_that_climbs_nothing_is_left_as_it_is():
     plain, guarded = (module(optimizer=SGD, combiner=MinNorm()) for _ in range(2))
-    fit(plain)
-    fit(guarded, StepProjection(0))
+    fit(plain, steps=2)
+    fit(guarded, StepProjection(0), steps=2)
     assert torch.equal(plain.flat(), guarded.flat())
 
 
@@ -171,8 +171,8 @@ def test_it_comes_before_other_callbacks_and_logs_what_it_has_removed(tmp_path):
 
 def test_micro_batches_change_nothing():
     whole, parts = module(), module()
-    fit(whole, StepProjection(2), micro_batch_size=8)
-    fit(parts, StepProjection(2), micro_batch_size=2)
+    fit(whole, StepProjection(2), steps=3, micro_batch_size=8)
+    fit(parts, StepProjection(2), steps=3, micro_batch_size=2)
     torch.testing.assert_close(parts.flat(), whole.flat(), rtol=1e-7, atol=1e-9)
 
 
