@@ -18,7 +18,8 @@ FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "att
 PARTS = ("cluster", "data", "methods", "models")
 RECIPES = [path for path in FILES if path.parent != ROOT and path.parent.name not in PARTS]
 METHODS = sorted((ROOT / "methods").glob("*.yaml"))
-ADDED = [ROOT / "goals.yaml", ROOT / "zeroth_order.yaml"]
+STEPS = [ROOT / f"{name}.yaml" for name in ("collapse_irrelevant", "dual_optim_plus", "step_projection")]
+ADDED = [ROOT / "goals.yaml", ROOT / "zeroth_order.yaml", *STEPS]
 """Added to a method."""
 DEBUG = sorted((ROOT / "debug").glob("*.yaml"))
 
@@ -90,6 +91,17 @@ def test_every_method_runs_on_forward_passes(method, parse):
     assert options["optimizer"]["class_path"] == "torch.optim.SGD"
     assert options["optimizer"]["init_args"]["weight_decay"] == 0.0
     assert "betas" not in options["optimizer"]["init_args"]
+
+
+def test_what_is_added_to_a_method_composes_and_leaves_the_rest_as_it_is(parse):
+    recipe = ROOT / "tofu" / "mollm.yaml"
+    plain, changed = parse(recipe), parse(recipe, *STEPS)
+    assert changed["model"]["init_args"].pop("gradient")["class_path"].endswith("CollapseIrrelevant")
+    assert changed["model"]["init_args"].pop("optimizer")["init_args"]["shared"] is True
+    assert changed["trainer"]["callbacks"].pop()["class_path"].endswith("StepProjection")
+    for part in ("gradient", "optimizer"):
+        plain["model"]["init_args"].pop(part, None)
+    assert changed == plain
 
 
 def test_every_method_has_a_file():

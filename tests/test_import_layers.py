@@ -10,6 +10,7 @@ from tests.source_tree import cycles, edges, imported, read_tree
 
 LAYERS = [
     {"host_copies"},
+    {"token_weights"},
     {"text_arguments", "masking", "printable", "views"},
     {"types", "recording", "recorded_paths", "upgrading"},
     {"functional", "results", "code"},
@@ -50,7 +51,11 @@ ORDERS = {
         {"requests"},
     ],
     "data/selection": [{REST}, {"selectors"}],
-    "callbacks": [{"export", "goals", "leaks", "sparsity"}, {REST}, {"benchmarks", "canvas", "depth", "images"}],
+    "callbacks": [
+        {"export", "goals", "leaks", "sparsity", "steps"},
+        {REST},
+        {"benchmarks", "canvas", "depth", "images"},
+    ],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"zeroth_order"}, {"sources"}],
     "metrics": [{REST}, {"proof", "tofu"}],

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from unlearn_pl import attribution, combiners, data, gradients, masks, modules, objectives, optim
 from unlearn_pl.attribution import Attribution
-from unlearn_pl.callbacks import sparsity
+from unlearn_pl.callbacks import sparsity, steps
 from unlearn_pl.combiners import Combiner
 from unlearn_pl.data import Selector
 from unlearn_pl.gradients import GradientSource
@@ -28,7 +28,7 @@ SECTIONS: dict[str, list[tuple[ModuleType, type]]] = {
     "Weight attribution": [(attribution, Attribution)],
     "Data selection": [(data, Selector)],
     "Sparsity": [(sparsity, Callback), (masks, Pruned)],
-    "Gradient sources and optimizers": [(gradients, GradientSource), (optim, Optimizer)],
+    "Gradient sources and optimizers": [(gradients, GradientSource), (optim, Optimizer), (steps, Callback)],
 }
 """Heading of a table to the packages whose exports it lists, with the base class of these."""
 

@@ -24,6 +24,7 @@ from unlearn_pl.views import (  # noqa: F401 - they are names of this module, to
     label_mask,
     labeled_rows,
     parse_needs,
+    scored_mask,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class TokenBatch(TypedDict):
         index: ``[B]`` position of each example in its dataset.
         choice: ``[B]`` which candidate answer of the example a row holds (evaluation splits only).
         target: ``[B]`` which candidate answer is the correct one (multiple-choice questions only).
+        weight: ``[B, T]`` weight of each label in means over tokens, not negative and finite (training only); all 1
+            without it. Entries without a label are not read.
     """
 
     input_ids: Tensor
@@ -50,6 +53,7 @@ class TokenBatch(TypedDict):
     index: Tensor
     choice: NotRequired[Tensor]
     target: NotRequired[Tensor]
+    weight: NotRequired[Tensor]
 
 
 class ImageBatch(TypedDict):

@@ -3,7 +3,7 @@
 Shape letters as in :mod:`unlearn_pl.types`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, Protocol, Self, runtime_checkable
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearn_pl.host_copies import on_both, true_positions
+from unlearn_pl.token_weights import weigh, weights_of
 
 IGNORE_INDEX = -100
 """Label of a position that is not scored (prompt, padding)."""
@@ -113,8 +114,16 @@ class LanguageView:
     ref_hidden: dict[int, Tensor] = field(default_factory=dict)
     statistics: Tensor | None = None
 
+    @property
+    def weights(self) -> Tensor | None:
+        """``[B, T-1]`` weights of the scored tokens, 0 where none is scored; None if all tokens weigh the same.
+
+        They go with ``mask``: every mean that the library takes over it is weighted by them.
+        """
+        return weights_of(self.mask)
+
     def count(self, mean_over: MeanOver) -> Tensor:
-        """Number of scored tokens, or of sequences with at least one; ``[]`` fp64."""
+        """Number of scored tokens (the sum of their weights), or of sequences with at least one; ``[]`` fp64."""
         return count_labels(self.mask, mean_over)
 
     def probability(self) -> Tensor:
@@ -177,6 +186,12 @@ def label_mask(labels: Tensor) -> Tensor:
     return on_both(lambda given: given[:, 1:] != IGNORE_INDEX, labels)
 
 
+def scored_mask(batch: Mapping[str, Tensor]) -> Tensor:
+    """:func:`label_mask` of ``batch["labels"]``, with the weights of ``batch["weight"] [B, T]``, if it has them."""
+    mask, weights = label_mask(batch["labels"]), batch.get("weight")
+    return mask if weights is None else weigh(mask, weights[:, 1:])
+
+
 def labeled_rows(*masks: Tensor) -> Tensor:
     """Numbers ``[R]`` of the rows that have a True entry in each of ``masks [B, T-1]``."""
     return true_positions(on_both(_have_entries, *masks)).squeeze(-1)
@@ -187,8 +202,12 @@ def _have_entries(*masks: Tensor) -> Tensor:
 
 
 def count_labels(mask: Tensor, mean_over: MeanOver) -> Tensor:
-    """Number of True entries of ``mask [B, T-1]`` (tokens), or of rows that have one (sequences); ``[]`` fp64."""
-    counted = mask if mean_over == "tokens" else mask.any(dim=-1)
+    """Number of True entries of ``mask [B, T-1]`` (tokens), or of rows that have one (sequences); ``[]`` fp64.
+
+    If the mask has weights, the count of tokens is the sum of these.
+    """
+    weights = weights_of(mask) if mean_over == "tokens" else None
+    counted = mask.any(dim=-1) if mean_over == "sequences" else mask if weights is None else weights
     return counted.sum(dtype=torch.float64)
 
 

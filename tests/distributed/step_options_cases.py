@@ -11,6 +11,7 @@ from tests import kit
 from tests.distributed.cases import OPTIONS, Recorded, strategy
 from unlearn_pl.combiners import MinNorm, RowCombiner, Scalarization
 from unlearn_pl.gradients import (
+    CollapseIrrelevant,
     FirstOrder,
     RandomSmoothing,
     ScatteredRows,
@@ -48,7 +49,9 @@ VARIANTS = {
     "sam_sum": (Scalarization, {"gradient": SharpnessAware(0.3)}),
     "aware": (MinNorm, {"gradient": UnlearningAware(0.3)}),
     "rosu": (MinNorm, {"gradient": UnlearningAware(0.3, orthogonal=True)}),
+    "collapse": (MinNorm, {"gradient": CollapseIrrelevant(6, 9, measure_every=2)}),
     "dual": (MinNorm, {"optimizer": DUAL}),
+    "dual_plus": (MinNorm, {"optimizer": functools.partial(DUAL, shared=True)}),
     "dual_sum": (Scalarization, {"optimizer": DUAL}),
     "refresh": (MinNorm, {"refresh_every": 3}),
     "scattered": (MinNorm, {"gradient": FirstOrder(rows=ScatteredRows())}),

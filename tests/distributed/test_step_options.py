@@ -1,6 +1,7 @@
 """Blocks, metrics, element-wise rules, perturbed gradients and DualOptim do on 2 ranks what they do on one."""
 
 import functools
+import itertools
 
 import pytest
 import torch
@@ -80,8 +81,10 @@ def test_shards_have_noise_of_their_own(pool):
     assert all(value.isfinite().all() for value in first["state"].values())
 
 
-@pytest.mark.parametrize("distributed_checkpoint", [True, False])
-@pytest.mark.parametrize("variant", ["dual", "adam"])
+@pytest.mark.parametrize(
+    ("variant", "distributed_checkpoint"),
+    [*itertools.product(["dual", "adam"], [True, False]), ("dual_plus", True), ("collapse", False)],
+)
 def test_moments_of_shards_are_resumed(pool, variant, distributed_checkpoint, tmp_path):
     (whole, parts), _ = pool.run(cases.resume, variant, str(tmp_path), distributed_checkpoint)
     for name, value in whole.items():

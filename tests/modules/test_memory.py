@@ -46,6 +46,7 @@ def test_streams_that_an_objective_reads_together_are_held_together():
         (lambda p: torch.optim.SGD(p, lr=1), 0),
         (lambda p: torch.optim.SGD(p, lr=1, momentum=0.9), 4),
         (lambda p: DualOptim(p), 16),
+        (lambda p: DualOptim(p, shared=True), 24),
     ],
 )
 def test_bytes_of_the_state_are_those_of_the_state(optimizer, expected):

@@ -108,6 +108,48 @@ def test_steps_are_counted_exactly_after_a_reload_in_bf16():
     assert optimizer.state[weight]["step"].tolist() == [300, 0]
 
 
+def test_shared_moments_equal_the_recurrences_of_the_paper():
+    trained, (b1, b2) = weights(), (0.9, 0.95)
+    optimizer = DualOptim(trained, lr=0.1, betas=(b1, b2), weight_decay=0.05, forget_lr_ratio=0.5, shared=True)
+    expected = [p.detach().clone() for p in trained]
+    m, v, count = (dict.fromkeys("frb", 0.0) for _ in range(3))
+    for step in range(5):
+        rows = {"f": gradients(step, 10.0)} | ({"r": gradients(step, 0.1)} if step != 2 else {})
+        for role, row in rows.items():
+            optimizer.take({"f": "forget", "r": "retain"}[role], trained, row)
+        optimizer.step()
+        expected[0] = expected[0] * (1 - 0.1 * 0.05)
+        for role, row in rows.items():
+            g, count[role] = row[0], count[role] + 1
+            mb, vb = (m["b"] / (1 - b1 ** count["b"]), v["b"] / (1 - b2 ** count["b"])) if count["b"] else (0.0, 0.0)
+            m[role], v[role] = b1 * m[role] + (1 - b1) * (g - mb), b2 * v[role] + (1 - b2) * (g * g - vb)
+            mk, vk = m[role] / (1 - b1 ** count[role]), v[role] / (1 - b2 ** count[role])
+            rate = 0.05 if role == "f" else 0.1
+            expected[0] = expected[0] - rate * (mk + mb) / ((vk + vb).abs().sqrt() + 1e-8)
+            m["b"], v["b"], count["b"] = b1 * m["b"] + (1 - b1) * g, b2 * v["b"] + (1 - b2) * g * g, count["b"] + 1
+        torch.testing.assert_close(trained[0].detach(), expected[0], rtol=1e-9, atol=1e-12)
+    assert optimizer.state[trained[0]]["step"].tolist() == [5, 4, 9]
+
+
+def test_shared_moments_change_the_step_and_survive_a_reload():
+    def run(shared, reload_at=None):
+        trained = weights()
+        optimizer = DualOptim(trained, lr=0.1, shared=shared)
+        for step in range(4):
+            if step == reload_at:
+                state, optimizer = optimizer.state_dict(), DualOptim(trained, lr=0.1, shared=shared)
+                optimizer.load_state_dict(state)
+            optimizer.take("forget", trained, gradients(step, 1.0))
+            optimizer.take("retain", trained, gradients(step, 3.0))
+            optimizer.step()
+        return trained
+
+    whole, apart = run(True), run(False)
+    assert all(map(torch.equal, run(True, 2), whole))
+    assert not any(map(torch.allclose, whole, apart))
+    assert "shared" not in DualOptim(weights()).param_groups[0]
+
+
 @pytest.mark.parametrize("settings", [{"lr": -1.0}, {"eps": -1.0}, {"weight_decay": -0.1}, {"forget_lr_ratio": -1.0}])
 def test_negative_settings_are_refused(settings):
     with pytest.raises(ValueError, match=f"{next(iter(settings))}.*must not be negative"):

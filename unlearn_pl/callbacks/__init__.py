@@ -22,6 +22,7 @@ from unlearn_pl.callbacks.requests import RequestEvaluation
 from unlearn_pl.callbacks.save_predictions import SavePredictions
 from unlearn_pl.callbacks.save_pretrained import SavePretrained
 from unlearn_pl.callbacks.sparsity.l1_sparse import L1Sparse
+from unlearn_pl.callbacks.steps import StepProjection
 from unlearn_pl.callbacks.tofu import TOFUEvaluation
 from unlearn_pl.callbacks.wmdp import WMDPEvaluation
 
@@ -47,6 +48,7 @@ __all__ = [
     "RequestEvaluation",
     "SavePredictions",
     "SavePretrained",
+    "StepProjection",
     "StopAtGoals",
     "TOFUEvaluation",
     "UDSEvaluation",

@@ -70,6 +70,7 @@ from unlearn_pl.data.streams.pairs import PairSource
 from unlearn_pl.data.streams.question_answers import QuestionAnswers
 from unlearn_pl.data.streams.right_answers import RightAnswers
 from unlearn_pl.data.streams.source import Source, StreamSource
+from unlearn_pl.data.streams.weighted_answers import WeightedAnswers
 from unlearn_pl.data.text.alternates import with_alternates
 from unlearn_pl.data.text.encoder import Encoder, Row, Rows, RowSource
 from unlearn_pl.data.text.plain import encode_completion, encode_text
@@ -191,6 +192,7 @@ __all__ = [
     "UnlearnCanvasDataModule",
     "UnlearningDataModule",
     "WMDPDataModule",
+    "WeightedAnswers",
     "collate_examples",
     "collate_prompts",
     "default_template",

@@ -31,7 +31,10 @@ class Prompt:
 
 
 def collate_examples(examples: Sequence[Example], pad_id: int) -> TokenBatch:
-    """A right-padded batch; it has ``choice`` and ``target`` if the examples have them."""
+    """A right-padded batch; it has ``choice``, ``target`` and ``weight`` if the examples have them.
+
+    Weights that are all 1 are left out.
+    """
     batch = TokenBatch(
         input_ids=_pad_right([example.input_ids for example in examples], pad_id),
         attention_mask=_pad_right([[1] * len(example) for example in examples], 0),
@@ -44,6 +47,8 @@ def collate_examples(examples: Sequence[Example], pad_id: int) -> TokenBatch:
     targets = [example.target for example in examples if example.target is not None]
     if targets:
         batch["target"] = torch.tensor(targets)
+    if any(weight != 1 for example in examples for weight in example.weights or ()):
+        batch["weight"] = _padded_weights(examples, batch["labels"])
     return batch
 
 
@@ -57,6 +62,15 @@ def collate_prompts(prompts: Sequence[Prompt], pad_id: int) -> PromptBatch:
         draft_ids=_pad_right([prompt.draft for prompt in prompts], pad_id),
         draft_mask=_pad_right([[1] * len(prompt.draft) for prompt in prompts], 0),
     )
+
+
+def _padded_weights(examples: Sequence[Example], labels: Tensor) -> Tensor:
+    """``[B, T]`` fp32 weights of ``labels``; 1 where an example has none."""
+    weights = torch.ones(labels.shape)
+    for row, example in enumerate(examples):
+        if example.weights is not None:
+            weights[row, example.prompt_length : len(example)] = torch.tensor(example.weights)
+    return weights
 
 
 def _pad_right(rows: Sequence[list[int]], value: int) -> Tensor:

@@ -110,7 +110,7 @@ def backward_passes(objectives: Mapping[str, Objective], keeps_rows: bool, accum
 def optimizer_bytes(optimizer: Optimizer, element_size: int) -> float:
     """Bytes of state per trained weight; two moments unless the optimizer is known to keep a different state."""
     if isinstance(optimizer, DualOptim):
-        return 4 * element_size
+        return (6 if optimizer.defaults.get("shared") else 4) * element_size
     kind = type(optimizer)
     if "8bit" in kind.__name__ or getattr(getattr(optimizer, "args", None), "optim_bits", 32) == 8:
         return 2

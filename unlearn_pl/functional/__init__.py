@@ -67,7 +67,7 @@ from unlearn_pl.functional.losses.representation import (
     steering_target,
 )
 from unlearn_pl.functional.losses.token import kl_divergence, uce_loss
-from unlearn_pl.functional.losses.weighted_token import ceu_loss, satimp_loss, tnpo_loss, wga_loss
+from unlearn_pl.functional.losses.weighted_token import ceu_loss, satimp_loss, tnpo_loss, wga_loss, wtnpo_loss
 from unlearn_pl.functional.solvers.dual_basis import dual_basis_weights
 from unlearn_pl.functional.solvers.dual_cone import dual_cone_projection
 from unlearn_pl.functional.solvers.min_norm import min_norm_weights
@@ -169,5 +169,6 @@ __all__ = [
     "utility_truth_ratio",
     "wga_loss",
     "word_f1",
+    "wtnpo_loss",
     "zlib_attack",
 ]

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn_pl.functional.scored_rows import over_scored
+from unlearn_pl.host_copies import true_positions
+from unlearn_pl.token_weights import nonzero_or_one, weights_of
 from unlearn_pl.types import label_mask
 
 
@@ -78,6 +80,8 @@ def sequence_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``values`` where ``mask`` is True; all other entries, NaN included, are ignored.
 
+    If the mask has weights, ``sum w v / sum w``; entries of weight 0 are ignored as well.
+
     Args:
         values: ``[...]``.
         mask: ``[...]`` bool, of the same shape.
@@ -89,7 +93,48 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
         >>> masked_mean(torch.tensor([1.0, 3.0, torch.nan]), torch.tensor([True, True, False]))
         tensor(2.)
     """
-    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+    weights = weights_of(mask)
+    if weights is None:
+        return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+    return (values.masked_fill(weights == 0, 0.0) * weights.to(values.dtype)).sum() / total_weight(mask, values.dtype)
+
+
+def mean_of_scored(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``values``, those of the True entries of ``mask`` in their order; weighted if the mask has weights.
+
+    Args:
+        values: ``[N]``, as :func:`~unlearn_pl.functional.scored_rows.over_scored` returns them.
+        mask: ``[...]`` bool with N True entries.
+
+    Returns:
+        ``[]``; 0, with a gradient of 0, when ``mask`` has no True entry.
+
+    Example:
+        >>> mean_of_scored(torch.tensor([1.0, 3.0]), torch.tensor([True, False, True]))
+        tensor(2.)
+    """
+    weights = weights_of(mask)
+    if weights is None:
+        return mean_or_zero(values)
+    weights = weights[true_positions(mask).unbind(-1)].to(values.dtype)
+    return (values.masked_fill(weights == 0, 0.0) * weights).sum() / total_weight(mask, values.dtype)
+
+
+def total_weight(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The divisor of a mean over the True entries of ``mask``: their number or weight, ``[]``; 1 if that is 0."""
+    weights = weights_of(mask)
+    return mask.sum().clamp(min=1) if weights is None else nonzero_or_one(weights.sum(dtype=torch.float64)).to(dtype)
+
+
+def row_shares(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The share of every True entry of ``mask [B, T]`` in its row, by weight if it has weights: ``[B, T]``.
+
+    The shares of a row add up to 1, or to 0 where there is nothing.
+    """
+    weights = weights_of(mask)
+    if weights is None:
+        return mask.to(dtype) / mask.sum(dim=-1, keepdim=True).clamp(min=1)
+    return weights.to(dtype) / nonzero_or_one(weights.sum(dim=-1, keepdim=True, dtype=torch.float64)).to(dtype)
 
 
 def mean_or_zero(values: Tensor) -> Tensor:

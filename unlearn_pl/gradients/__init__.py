@@ -21,6 +21,7 @@ from unlearn_pl.gradients.rows import (
 from unlearn_pl.gradients.runtime import Runtime
 from unlearn_pl.gradients.sketch import CountSketch
 from unlearn_pl.gradients.sources.alternating import Alternating
+from unlearn_pl.gradients.sources.collapse_irrelevant import CollapseIrrelevant
 from unlearn_pl.gradients.sources.first_order import FirstOrder
 from unlearn_pl.gradients.sources.perturbation import shifted
 from unlearn_pl.gradients.sources.random_smoothing import RandomSmoothing
@@ -45,6 +46,7 @@ __all__ = [
     "AllCoordinates",
     "Alternating",
     "BFloat16Rows",
+    "CollapseIrrelevant",
     "CoordinateSet",
     "CoordinateWise",
     "CountSketch",

@@ -12,6 +12,7 @@ from unlearn_pl.gradients.runtime import Runtime
 from unlearn_pl.gradients.sketch import CountSketch
 from unlearn_pl.gradients.storage.row_storage import RowStorage
 from unlearn_pl.gradients.storage.whole_rows import WholeRows
+from unlearn_pl.gradients.weighted_loss import checked_loss
 from unlearn_pl.gradients.window import StreamGroup, Window
 from unlearn_pl.types import View
 
@@ -221,7 +222,7 @@ class Replay:
 
     def _loss(self, name: str, views: Mapping[str, View], micro_batch: int) -> Tensor:
         objective = self.window.objectives[name]
-        loss = objective.loss(*(views[stream] for stream in objective.streams))
+        loss = checked_loss(name, objective, views)
         return loss * self.window.shares[name][micro_batch].to(loss.dtype)
 
     @torch.no_grad()

@@ -15,6 +15,10 @@ class Runtime(Protocol):
     """The model, its optimizer and the other ranks, as one optimizer step sees them."""
 
     @property
+    def model(self) -> nn.Module:
+        """The trained model, for sources that look into its layers."""
+
+    @property
     def parameters(self) -> Sequence[nn.Parameter]:
         """The trained parameters."""
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from unlearn_pl.objectives import Objective
+from unlearn_pl.token_weights import nonzero_or_one
 from unlearn_pl.types import Batch, MeanOver, Role
 from unlearn_pl.types import Window as WindowData
 
@@ -100,7 +101,7 @@ class Window:
 
     @cached_property
     def _shares(self) -> list[Tensor]:
-        return [own / total.clamp(min=1) for own, total in zip(self.counts, self.totals.flatten(), strict=True)]
+        return [own / nonzero_or_one(total) for own, total in zip(self.counts, self.totals.flatten(), strict=True)]
 
     @property
     def groups(self) -> list[StreamGroup]:

@@ -29,6 +29,12 @@ class LightningRuntime:
         self._forward_only = False
 
     @property
+    def model(self) -> nn.Module:
+        """The module's model."""
+        assert self._module.model is not None
+        return self._module.model
+
+    @property
     def parameters(self) -> Sequence[nn.Parameter]:
         """The optimizer's parameters that require a gradient, in its order."""
         return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]

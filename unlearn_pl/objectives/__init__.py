@@ -38,6 +38,7 @@ from unlearn_pl.objectives.uniform_kl_loss import UniformKLLoss
 from unlearn_pl.objectives.unilogit_loss import UnilogitLoss
 from unlearn_pl.objectives.unlearning_cross_entropy_loss import UnlearningCrossEntropyLoss
 from unlearn_pl.objectives.wga_loss import WGALoss
+from unlearn_pl.objectives.wtnpo_loss import WTNPOLoss
 
 __all__ = [
     "AdaptiveRMULoss",
@@ -78,4 +79,5 @@ __all__ = [
     "UnilogitLoss",
     "UnlearningCrossEntropyLoss",
     "WGALoss",
+    "WTNPOLoss",
 ]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from unlearn_pl.functional import label_log_probs
-from unlearn_pl.functional.logprobs import mean_or_zero
+from unlearn_pl.functional.logprobs import mean_of_scored
 from unlearn_pl.objectives.base import Objective
 from unlearn_pl.types import LanguageView
 
@@ -41,7 +41,7 @@ class RandomLabelLoss(Objective):
         """The mean NLL of the random labels in nats, ``[]``."""
         assert view.logits is not None
         labels = random_labels(view.labels, view.index, view.logits.shape[-1], self.seed)
-        return -mean_or_zero(label_log_probs(view.logits, labels, view.mask))
+        return -mean_of_scored(label_log_probs(view.logits, labels, view.mask), view.mask)
 
 
 def random_labels(labels: Tensor, index: Tensor, num_classes: int, seed: int = 0) -> Tensor:

@@ -18,8 +18,10 @@ EXAMPLE = """example:
   unlearn-pl sweep -c synthetic/mollm --grid 'model.optimizer.init_args.lr=[1.0e-3, 3.0e-3]' --seeds 3
       --front forget_probability:lower retain_probability:higher --trainer.max_epochs 5
 
-Arguments that are not named here go to `unlearn-pl fit` and `unlearn-pl test`."""
+Arguments that are not named here go to `unlearn-pl fit` and `unlearn-pl test`; with --print_config, the configuration of
+the first run is printed, and nothing is run."""
 
+PRINT = "--print_config"
 FRONT = ("forget_probability:lower", "retain_probability:higher")
 
 
@@ -30,6 +32,9 @@ def main(args: Sequence[str]) -> None:
     axes = parsed_axes(given.front)
     output = Path(given.output)
     recipe = Recipe(passed, given.seeded, given.results)
+    if PRINT in passed:
+        _print_config(points[0], recipe)
+        return
     for point in points:
         check_same(point, output / point.name, recipe)
     check_writable(output, "--output")
@@ -101,6 +106,13 @@ def _shared(given: Namespace) -> list[str]:
         *("--seeds", str(given.seeds), "--output", given.output, "--results", given.results),
         *("--seeded", *given.seeded, "--front", *given.front),
     ]
+
+
+def _print_config(point: Point, recipe: Recipe) -> None:
+    """Print the configuration of a run."""
+    from unlearn_pl.commands.trainer import UnlearnCLI
+
+    UnlearnCLI(["fit", *recipe.of(point)])
 
 
 def _write(given: Namespace, arguments: Sequence[str], output: Path, points: int) -> None:

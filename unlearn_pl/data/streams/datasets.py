@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from unlearn_pl.data.overlap.hashes import Hashes, hashes_of
 from unlearn_pl.data.sampling import Draw, stable_hash
+from unlearn_pl.data.text.answer_weights import answer_weights
 from unlearn_pl.data.text.encoder import Encoder, Rows
 from unlearn_pl.data.text.template import Example
 
@@ -107,6 +108,7 @@ class StreamDataset(TrainingDataset):
         self._encoder = encoder
         self._questions = [row["question"] for row in rows]
         self._answers = [_as_list(row["answer"]) for row in rows]
+        self._weights = [row.get("weights") for row in rows]
         self._encoded: dict[tuple[int, int], Example] = {}
         self.longest_sequence = self._encode_longest()
 
@@ -135,7 +137,8 @@ class StreamDataset(TrainingDataset):
         for index, answers in enumerate(self._answers):
             longest = self._encode(index, _longest(answers))
             row = [self._questions[index], list(answers), longest.input_ids, longest.prompt_length]
-            digest.update(json.dumps(row).encode())
+            weights = [] if longest.weights is None else [longest.weights]
+            digest.update(json.dumps(row + weights).encode())
         return digest.hexdigest()
 
     def hashes(self) -> Hashes:
@@ -152,14 +155,25 @@ class StreamDataset(TrainingDataset):
         if (index, choice) not in self._encoded:
             where = f"row {index} of the stream {self.name!r}"
             example = self._encoder.example(self._questions[index], self._answers[index][choice], where)
-            self._encoded[index, choice] = replace(example, index=index)
+            self._encoded[index, choice] = replace(example, index=index, weights=self._weigh(index, choice, example))
         return self._encoded[index, choice]
+
+    def _weigh(self, index: int, choice: int, example: Example) -> list[float] | None:
+        """The weights of the scored tokens of ``example``; None if its row has none."""
+        given = self._weights[index]
+        if given is None:
+            return None
+        where = f"row {index} of the stream {self.name!r}"
+        tokens = example.input_ids[example.prompt_length :]
+        return answer_weights(tokens, self._answers[index][choice], given, self._encoder.tokenizer, where)
 
     def _encode_longest(self) -> int:
         # All pairs of a question and one of many answers would take long: each question gets its longest answer,
         # and the longest question all of them. Errors and the length are then known before training.
         for index, answers in enumerate(self._answers):
-            self._encode(index, _longest(answers))
+            # Weights name parts of the answers, which each of these must have.
+            for choice in [_longest(answers)] if self._weights[index] is None else range(len(answers)):
+                self._encode(index, choice)
         (longest, _), _ = max(self._encoded.items(), key=lambda item: item[1].prompt_length)
         for choice in range(len(self._answers[longest])):
             self._encode(longest, choice)

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -60,8 +61,9 @@ class PairSource(Source):
         return StreamDataset(name, self.rows_that_fit(encoder), encoder, seed)
 
     def evaluation_rows(self, encoder: Encoder, limit: int | None) -> list[Row]:
-        """The same rows, each with its answer as the only candidate."""
-        return self.rows_that_fit(encoder)[:limit]
+        """The same rows, each with its answer as the only candidate, without weights."""
+        rows = self.rows_that_fit(encoder)[:limit]
+        return [cast(Row, {name: value for name, value in row.items() if name != "weights"}) for row in rows]
 
     def rows_that_fit(self, encoder: Encoder) -> list[Row]:
         """The rows to train on: those of :meth:`rows`, with ``on_bad_row='skip'`` only those that are not too long.

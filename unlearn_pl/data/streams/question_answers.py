@@ -1,11 +1,13 @@
 """Questions with answers, from a user's own files."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from unlearn_pl.data.io.bad_rows import OnBadRow
 from unlearn_pl.data.io.entries import Table
 from unlearn_pl.data.io.record import BadRowError, Record, check_columns, text_of
 from unlearn_pl.data.streams.pairs import PairSource
+from unlearn_pl.data.text.answer_weights import Weights
 from unlearn_pl.data.text.encoder import Row
 
 
@@ -25,6 +27,10 @@ class QuestionAnswers(PairSource):
             of a mapping with such a list as ``text``, as SQuAD has it.
         span: column of the part of the answer that must not be known, as it is written there, for evaluations that
             measure it (:class:`~unlearn_pl.callbacks.UDSEvaluation`); None for none.
+        weights: column of the weights of the answer's tokens in means over tokens, a list of
+            ``{"span": "Osk", "weight": 2.0}``, or of numbers, one per scored token, the end of the turn included. All
+            other tokens, and rows in which the column is empty, have weight 1. None for none; weights in another file
+            are those of :class:`~unlearn_pl.data.WeightedAnswers`.
         encoding: encoding of text files.
         on_bad_row: ``error`` raises at a row that cannot be read, has no question or answer, or is too long; ``skip``
             skips such rows and counts them in the log.
@@ -41,6 +47,7 @@ class QuestionAnswers(PairSource):
         answer: str = "answer",
         *,
         span: str | None = None,
+        weights: str | None = None,
         encoding: str = "utf-8",
         on_bad_row: OnBadRow = "error",
     ) -> None:
@@ -50,6 +57,7 @@ class QuestionAnswers(PairSource):
         self.question = question if isinstance(question, str) else list(question)
         self.answer = answer
         self.span = span
+        self.weights = weights
 
     def parse(self, row: Record) -> list[Row]:
         """The question and its answers."""
@@ -63,7 +71,13 @@ class QuestionAnswers(PairSource):
         return [self._marked(Row(question=question, answer=answers), row)]
 
     def _marked(self, made: Row, row: Record) -> Row:
-        return made if self.span is None else Row(**made, span=text_of(row, self.span))
+        if self.span is not None:
+            made["span"] = text_of(row, self.span)
+        if self.weights is not None:
+            check_columns(row, (self.weights,))
+            if (given := row[self.weights]) is not None:
+                made["weights"] = cast(Weights, given)  # checked with the tokens that they belong to
+        return made
 
     def _asked(self, row: Record) -> str:
         if isinstance(self.question, str):

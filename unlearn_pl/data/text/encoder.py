@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 
 from transformers import PreTrainedTokenizerBase
 
+from unlearn_pl.data.text.answer_weights import Weights
 from unlearn_pl.data.text.plain import encode_completion, encode_prompt
 from unlearn_pl.data.text.template import Asked, Example, Template, encode
 from unlearn_pl.data.text.truncation import without_beginning
@@ -21,6 +22,7 @@ class Row(TypedDict):
         perturbed_answer: wrong answers of the same form (evaluation only).
         paraphrased_question: the question in other words (read by attacks only).
         span: the part of the answer that must not be known, as it is written there (read by evaluations only).
+        weights: weights of parts of the answer, or of its tokens (read in training only).
     """
 
     question: Asked
@@ -29,6 +31,7 @@ class Row(TypedDict):
     perturbed_answer: NotRequired[Sequence[str]]
     paraphrased_question: NotRequired[str]
     span: NotRequired[str]
+    weights: NotRequired[Weights]
 
 
 Rows = Sequence[Row]

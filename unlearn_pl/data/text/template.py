@@ -39,6 +39,7 @@ class Example:
         index: position of the example in its dataset.
         choice: which candidate answer, or which window of a text, it holds (evaluation splits only).
         target: which candidate is the correct one (multiple choice only).
+        weights: weight of every scored token in means over tokens; None if all are 1.
     """
 
     input_ids: list[int]
@@ -46,6 +47,7 @@ class Example:
     index: int = 0
     choice: int | None = None
     target: int | None = None
+    weights: list[float] | None = None
 
     @property
     def labels(self) -> list[int]:

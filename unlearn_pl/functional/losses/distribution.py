@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlearn_pl.functional.logprobs import entropy, expected_value, masked_mean, mean_or_zero, upcast
+from unlearn_pl.functional.logprobs import entropy, expected_value, masked_mean, mean_of_scored, upcast
 from unlearn_pl.functional.scored_rows import over_scored
 
 
@@ -29,7 +29,7 @@ def kl_to_uniform(logits: Tensor, mask: Tensor) -> Tensor:
         >>> kl_to_uniform(torch.tensor([[[0.0, 0.0], [1e4, 0.0]]]), torch.tensor([[False, True]]))
         tensor(0.6931)
     """
-    return mean_or_zero(math.log(logits.shape[-1]) - over_scored(entropy, mask, logits))
+    return mean_of_scored(math.log(logits.shape[-1]) - over_scored(entropy, mask, logits), mask)
 
 
 def kl_from_uniform(logits: Tensor, mask: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def kl_from_uniform(logits: Tensor, mask: Tensor) -> Tensor:
     def value(row: Tensor) -> Tensor:
         return -math.log(row.shape[-1]) - torch.log_softmax(upcast(row), dim=-1).mean(dim=-1)
 
-    return mean_or_zero(over_scored(value, mask, logits))
+    return mean_of_scored(over_scored(value, mask, logits), mask)
 
 
 def skewed_kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor, skew: float) -> Tensor:
@@ -84,7 +84,7 @@ def skewed_kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor, skew:
         log_mixtures = torch.logaddexp(kept, math.log(skew) + log_ratios)  # log of the mixture over q
         return -(ref_logps.exp() * log_mixtures).sum(dim=-1)
 
-    return mean_or_zero(over_scored(value, mask, logits, ref_logits))
+    return mean_of_scored(over_scored(value, mask, logits, ref_logits), mask)
 
 
 def js_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def js_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
         ref_to_mixture = ref_logps.exp() * (math.log(2) - F.softplus(-log_ratios))
         return (to_mixture + ref_to_mixture).sum(dim=-1) / 2
 
-    return mean_or_zero(over_scored(value, mask, logits, ref_logits))
+    return mean_of_scored(over_scored(value, mask, logits, ref_logits), mask)
 
 
 def one_hot_js_divergence(logps: Tensor, mask: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ def undial_loss(logits: Tensor, ref_logits: Tensor, labels: Tensor, mask: Tensor
         logps = torch.log_softmax(upcast(row), dim=-1)
         return -expected_value(torch.log_softmax(lowered, dim=-1), logps)
 
-    return mean_or_zero(over_scored(value, mask, logits, ref_logits, labels))
+    return mean_of_scored(over_scored(value, mask, logits, ref_logits, labels), mask)
 
 
 def unilogit_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
@@ -219,7 +219,7 @@ def unilogit_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         target = target.scatter(-1, index, -math.log(size))
         return -expected_value(target, logps)
 
-    return mean_or_zero(over_scored(value, mask, logits, labels))
+    return mean_of_scored(over_scored(value, mask, logits, labels), mask)
 
 
 def inverted_hinge_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
@@ -246,7 +246,7 @@ def inverted_hinge_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         others = probs.scatter(-1, index, -1.0).amax(dim=-1)
         return 1 + probs.gather(-1, index).squeeze(-1) - others
 
-    return mean_or_zero(over_scored(value, mask, logits, labels))
+    return mean_of_scored(over_scored(value, mask, logits, labels), mask)
 
 
 def logit_margin_loss(logits: Tensor, mask: Tensor) -> Tensor:
@@ -267,7 +267,7 @@ def logit_margin_loss(logits: Tensor, mask: Tensor) -> Tensor:
     def value(row: Tensor) -> Tensor:
         return (upcast(row).amax(dim=-1) - upcast(row).mean(dim=-1)).square()
 
-    return mean_or_zero(over_scored(value, mask, logits))
+    return mean_of_scored(over_scored(value, mask, logits), mask)
 
 
 def _log_probs(logits: Tensor) -> Tensor:

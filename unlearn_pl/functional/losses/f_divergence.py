@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn_pl.functional.logprobs import upcast
+from unlearn_pl.token_weights import nonzero_or_one, weights_of
 
 FDivergence = Literal["kl", "tv", "js", "pearson"]
 """Kullback-Leibler, total variation, Jensen-Shannon, Pearson chi-squared."""
@@ -15,6 +16,8 @@ FDivergence = Literal["kl", "tv", "js", "pearson"]
 
 def mean_probability(logps: Tensor, mask: Tensor) -> Tensor:
     """``P(x, y) = mean_t p(y_t | y_<t, x)`` of every sequence, over its scored tokens.
+
+    If the mask has weights, the mean is weighted by them.
 
     Args:
         logps: ``[B, T-1]`` log-probabilities of the labels.
@@ -28,7 +31,11 @@ def mean_probability(logps: Tensor, mask: Tensor) -> Tensor:
         tensor([0.5000])
     """
     probs = upcast(logps).exp().masked_fill(~mask, 0.0)
-    return probs.sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)
+    weights = weights_of(mask)
+    if weights is None:
+        return probs.sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)
+    weights = weights.to(probs.dtype)
+    return (probs * weights).sum(dim=-1) / nonzero_or_one(weights.sum(dim=-1))
 
 
 def variational(scores: Tensor, divergence: FDivergence) -> Tensor:

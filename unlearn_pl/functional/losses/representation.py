@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlearn_pl.functional.logprobs import mean_or_zero, upcast
+from unlearn_pl.functional.logprobs import mean_of_scored, row_shares, upcast
 from unlearn_pl.host_copies import true_positions
 
 
@@ -61,9 +61,7 @@ def hidden_state_error(hidden: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """
     scored = true_positions(mask).unbind(-1)
     errors = (upcast(hidden[scored]) - upcast(target.expand_as(hidden)[scored])).square().mean(dim=-1)
-    lengths = mask.sum(dim=-1, keepdim=True)
-    shares = (mask.to(errors.dtype) / lengths.clamp(min=1))[scored]
-    return (shares * errors).sum() / (lengths > 0).sum().clamp(min=1)
+    return (row_shares(mask, errors.dtype)[scored] * errors).sum() / mask.any(dim=-1).sum().clamp(min=1)
 
 
 def hidden_overlap(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
@@ -82,7 +80,8 @@ def hidden_overlap(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
         tensor(0.7071)
     """
     scored = true_positions(mask).unbind(-1)
-    return mean_or_zero(F.cosine_similarity(upcast(hidden[scored]), upcast(reference[scored]), dim=-1).relu())
+    overlaps = F.cosine_similarity(upcast(hidden[scored]), upcast(reference[scored]), dim=-1)
+    return mean_of_scored(overlaps.relu(), mask)
 
 
 def hidden_distance(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
@@ -102,4 +101,4 @@ def hidden_distance(hidden: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
         tensor(2.)
     """
     scored = true_positions(mask).unbind(-1)
-    return mean_or_zero(torch.linalg.vector_norm(upcast(hidden[scored]) - upcast(reference[scored]), dim=-1))
+    return mean_of_scored(torch.linalg.vector_norm(upcast(hidden[scored]) - upcast(reference[scored]), dim=-1), mask)

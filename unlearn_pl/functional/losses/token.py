@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unlearn_pl.functional.logprobs import expected_value, masked_mean, mean_or_zero, upcast
+from unlearn_pl.functional.logprobs import expected_value, masked_mean, mean_of_scored, upcast
 from unlearn_pl.functional.scored_rows import over_scored
 
 
@@ -57,4 +57,4 @@ def kl_divergence(logits: Tensor, ref_logits: Tensor, mask: Tensor) -> Tensor:
     def gradient(row: Tensor, ref_row: Tensor) -> Tensor:
         return torch.softmax(upcast(row), dim=-1) - torch.softmax(upcast(ref_row), dim=-1)
 
-    return mean_or_zero(over_scored(value, mask, logits, ref_logits, gradient=gradient))
+    return mean_of_scored(over_scored(value, mask, logits, ref_logits, gradient=gradient), mask)

@@ -6,8 +6,9 @@ Weights carry no gradient. Every loss is 0, with a gradient of 0, when nothing i
 import torch
 from torch import Tensor
 
-from unlearn_pl.functional.logprobs import expected_value, masked_mean, upcast
+from unlearn_pl.functional.logprobs import expected_value, masked_mean, total_weight, upcast
 from unlearn_pl.host_copies import on_both, true_positions
+from unlearn_pl.token_weights import weights_of
 
 
 def wga_loss(logps: Tensor, mask: Tensor, beta: float = 1.0) -> Tensor:
@@ -80,6 +81,34 @@ def tnpo_loss(logps: Tensor, ref_logps: Tensor, mask: Tensor, beta: float) -> Te
     return masked_mean(-2 / beta * torch.nn.functional.logsigmoid(-beta * (logps - ref_logps)), mask)
 
 
+def wtnpo_loss(logps: Tensor, ref_logps: Tensor, mask: Tensor, beta: float, alpha: float) -> Tensor:
+    """``[2 p^(beta + alpha) / (p^beta + p_ref^beta)] log p``, with ``[.]`` held constant; mean over the scored tokens.
+
+    The gradient of :func:`tnpo_loss` times ``p^alpha``, token by token: tokens that are forgotten already stop pulling,
+    also where the reference model never knew them.
+
+    Args:
+        logps: ``[...]`` log-probabilities of the labels.
+        ref_logps: ``[...]`` the same under the reference model.
+        mask: ``[...]`` True where a token is scored.
+        beta: inverse temperature, positive.
+        alpha: how fast a token stops pulling as it is forgotten; 0 leaves the gradient of :func:`tnpo_loss`.
+
+    Returns:
+        ``[]``, never positive.
+
+    Example:
+        >>> wtnpo_loss(torch.tensor([-1.0]), torch.tensor([-1.0]), torch.tensor([True]), beta=0.1, alpha=1.0)
+        tensor(-0.3679)
+
+    References:
+        Wang et al., Rethinking LLM Unlearning Objectives, ICLR 2025, arXiv 2502.19301.
+    """
+    constant = logps.detach()
+    weights = 2 * (alpha * constant).exp() * torch.sigmoid(beta * (constant - ref_logps.detach()))
+    return _weighted_ascent(logps, weights, mask)
+
+
 def ceu_loss(logits: Tensor, labels: Tensor, mask: Tensor, ignore_first_n: int = 1) -> Tensor:
     """``-sum_v q_v log p_v`` with ``q_y = 0`` at the label ``y``, else ``q_v = [p_v / (1 - p_y)]`` (held constant).
 
@@ -109,7 +138,10 @@ def ceu_loss(logits: Tensor, labels: Tensor, mask: Tensor, ignore_first_n: int =
     # From logits without the label, not by division by 1 - p, which is 0 where the model is certain of the label.
     others = logps.detach().scatter(-1, labels[used].unsqueeze(-1), -torch.inf)
     losses = -expected_value(torch.log_softmax(others, dim=-1), logps)
-    return losses.sum() / mask.sum().clamp(min=1)
+    weights = weights_of(mask)
+    if weights is not None:
+        losses = losses * weights[used].to(losses.dtype)
+    return losses.sum() / total_weight(mask, losses.dtype)
 
 
 def _weighted_ascent(logps: Tensor, weights: Tensor, mask: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unlearn_pl.data.text.span_tokens import span_tokens
 from unlearn_pl.metrics.base import PerExampleMetric
 from unlearn_pl.metrics.proof.patching import layer_states, log_probs, patched_log_probs
 from unlearn_pl.models import evaluation_mode
@@ -139,23 +140,4 @@ def core_tokens(tokens: list[int], core: Core, tokenizer: "PreTrainedTokenizerBa
     Raises:
         ValueError: if the tokens do not decode to the answer.
     """
-    ends = [len(tokenizer.decode(tokens[: n + 1])) for n in range(len(tokens))]
-    text = str(tokenizer.decode(tokens))
-    span = core.answer[core.first : core.end]
-    begin = text.find(core.answer.strip())
-    first = text.find(span) if begin < 0 else begin + core.first - _leading(core.answer)
-    if first < 0:
-        raise ValueError(
-            f"The core {span!r} of the answer {core.answer[:60]!r} is not in what its tokens decode to, {text[:60]!r}."
-        )
-    starts = [0, *ends[:-1]]
-    spaces = [_leading(text[start:end]) for start, end in zip(starts, ends, strict=True)]
-    end = first + len(span)
-    return [
-        n for n, (start, space, stop) in enumerate(zip(starts, spaces, ends, strict=True))
-        if start + space < end and stop > first
-    ]  # fmt: skip
-
-
-def _leading(text: str) -> int:
-    return len(text) - len(text.lstrip())
+    return span_tokens(tokens, core.answer, core.first, core.end, tokenizer, name="core")

@@ -5,7 +5,7 @@ therefore runs inside the model's own forward (where DDP and FSDP2 expect it), o
 and each chunk is immediately reduced to the log-probabilities of its labels.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unlearn_pl.functional import label_log_probs
 from unlearn_pl.host_copies import true_positions
-from unlearn_pl.types import LanguageView, Need, TokenBatch, label_mask, parse_needs
+from unlearn_pl.types import LanguageView, Need, TokenBatch, parse_needs, scored_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,7 +62,7 @@ def stream_forward(
         The view. ``logps [B, T-1]`` are fp32 or better, and depend on the model's parameters even without labels;
         ``logits [B, T-1, V]`` keep the model's dtype.
     """
-    labels, mask = batch["labels"][:, 1:], label_mask(batch["labels"])
+    labels, mask = batch["labels"][:, 1:], scored_mask(cast("Mapping[str, Tensor]", batch))
     own = {need for need in parse_needs(needs) if not need.reference}
     layers = sorted(need.layer for need in own if need.field == "hidden" and need.layer is not None)
     with_logits = Need("logits") in own

@@ -21,8 +21,8 @@ from unlearn_pl.types import (
     PromptBatch,
     TokenBatch,
     count_labels,
-    label_mask,
     right_answers,
+    scored_mask,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class LanguageSpec(ModelSpec):
         return stream_forward(model, cast(TokenBatch, batch), needs)
 
     def count(self, batch: Batch, mean_over: MeanOver) -> Tensor:
-        """Number of labeled tokens, or of sequences with at least one; ``[]`` fp64."""
-        return count_labels(label_mask(batch["labels"]), mean_over)
+        """Number of labeled tokens (the sum of their weights), or of sequences with at least one; ``[]`` fp64."""
+        return count_labels(scored_mask(batch), mean_over)
 
     def evaluate(
         self, model: nn.Module, batch: Batch, request: EvaluationRequest, setting: EvaluationSetting
