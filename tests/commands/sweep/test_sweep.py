@@ -69,8 +69,8 @@ def test_a_sweep_ends_with_the_front_of_its_results(called, tmp_path, capsys):
     assert "holds a run with other arguments (--trainer.max_epochs=2)" in capsys.readouterr().err
 
     with pytest.raises(SystemExit):
-        cli.main([*sweep, "--front", "utility:higher"])
-    assert "no run has utility" in capsys.readouterr().err
+        cli.main([*sweep, "--front", "beauty:higher"])
+    assert "no run has beauty" in capsys.readouterr().err
 
 
 def test_a_point_that_fails_is_named_and_the_others_go_on(called, tmp_path, capsys):

@@ -18,8 +18,8 @@ EXAMPLE = """example:
   unlearn-pl sweep -c synthetic/mollm --grid 'model.optimizer.init_args.lr=[1.0e-3, 3.0e-3]' --seeds 3
       --front forget_probability:lower retain_probability:higher --trainer.max_epochs 5
 
-Arguments that are not named here go to `unlearn-pl fit` and `unlearn-pl test`; with --print_config, the configuration of
-the first run is printed, and nothing is run."""
+Arguments that are not named here go to `unlearn-pl fit` and `unlearn-pl test`; with --print_config, nothing is run, and
+the configuration of the first run is printed."""
 
 PRINT = "--print_config"
 FRONT = ("forget_probability:lower", "retain_probability:higher")
