@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.models.diffusion.adapters import base_of, merged_network, save_adapter
 from unlearn_pl.models.diffusion.model import DiffusionModel
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
+from unlearn_pl.models.merging import merge_adapter
 from unlearn_pl.models.modes import evaluation_mode
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ class StableDiffusionModel(DiffusionModel):
             part.requires_grad_(False)
 
     def write_folder(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write a folder that ``StableDiffusionPipeline.from_pretrained`` reads.
+        """Write a folder that ``StableDiffusionPipeline.from_pretrained`` reads, with adapters merged.
 
         Args:
             folder: an empty folder.
@@ -84,8 +87,11 @@ class StableDiffusionModel(DiffusionModel):
         from diffusers import __version__
         from safetensors.torch import save_file
 
-        own = {name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")}
-        self.unet.save_config(folder / "unet")  # type: ignore[operator]
+        own, unet = _of_network(weights), self.unet
+        if has_adapter(unet):
+            unet = merged_network(unet, own)
+            own = unet.state_dict()
+        unet.save_config(folder / "unet")  # type: ignore[operator]
         contiguous = {name: value.clone(memory_format=torch.contiguous_format) for name, value in own.items()}
         save_file(contiguous, folder / "unet" / UNET_WEIGHTS, metadata={"format": "pt"})
         encoder = self.text_encoder
@@ -102,9 +108,19 @@ class StableDiffusionModel(DiffusionModel):
             folder / "model_index.json", {"_class_name": "StableDiffusionPipeline", **versions, **PARTS, **absent}
         )
 
+    def write_adapter(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the adapters of the network, which :class:`~unlearn_pl.models.UNet` merges into their base model.
+
+        Args:
+            folder: an empty folder.
+            weights: see :meth:`write_folder`.
+        """
+        assert has_adapter(self.unet)
+        save_adapter(self.unet, _of_network(weights), folder)
+
 
 def read_folder(name: str, dtype: torch.dtype) -> StableDiffusionModel:
-    """The model in a folder, or on the hub.
+    """The model in a folder, or on the hub; an adapter alone is merged into its base model.
 
     Args:
         name: of the folder, or of the repository.
@@ -112,12 +128,17 @@ def read_folder(name: str, dtype: torch.dtype) -> StableDiffusionModel:
 
     Raises:
         ImportError: without diffusers.
-        ValueError: if there is no such folder, a part is missing or of another kind, or weights are not in safetensors.
+        ValueError: if an adapter does not fit its base model; if there is no such folder, a part is missing or of another kind, or weights are not in safetensors.
     """
     check_diffusers()
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
+    if (base := base_of(name)) is not None:
+        model = read_folder(base, dtype)
+        model.unet = merge_adapter(model.unet, name)
+        model.unet.name_or_path = name  # type: ignore[assignment]
+        return model
     schedule = read_schedule(name)
     options = {"torch_dtype": dtype, "use_safetensors": True}
     try:
@@ -127,6 +148,7 @@ def read_folder(name: str, dtype: torch.dtype) -> StableDiffusionModel:
         tokenizer = CLIPTokenizer.from_pretrained(name, subfolder="tokenizer")
     except (OSError, ValueError) as error:
         raise ValueError(f"{name!r} holds no text-to-image model in safetensors: {_first_line(error)}") from error
+    unet.name_or_path = name  # the base of adapters that are trained on it
     return StableDiffusionModel(unet, ClipEncoder(encoder, tokenizer), autoencoder, schedule)
 
 
@@ -135,6 +157,8 @@ def read_schedule(name: str) -> NoiseSchedule:
     check_diffusers()
     from diffusers import DDIMScheduler, DiffusionPipeline
 
+    if (base := base_of(name)) is not None:
+        return read_schedule(base)
     try:
         index = dict(DiffusionPipeline.load_config(name))
         config = DDIMScheduler.load_config(name, subfolder="scheduler")
@@ -162,6 +186,11 @@ def check_diffusers() -> None:
         import diffusers  # noqa: F401
     except ImportError as error:
         raise ImportError("UNet needs the package diffusers: pip install 'unlearn_pl[diffusion]'.") from error
+
+
+def _of_network(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the network, by its own names."""
+    return {name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")}
 
 
 def _first_line(error: Exception) -> str:
