@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearn_pl.models.finite import check_finite_weights
 from unlearn_pl.models.language.adapter_folders import adapter_config
 from unlearn_pl.models.merging import base_weights, merge_adapter
 
 if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
     from peft import PeftModel
 
 
@@ -52,7 +51,7 @@ def save_adapter(network: "PeftModel", weights: Mapping[str, Tensor], folder: st
         network.save_pretrained(str(folder), state_dict=dict(weights), selected_adapters=[network.active_adapter])
 
 
-def merged_network(network: "PeftModel", weights: Mapping[str, Tensor]) -> "UNet2DConditionModel":
+def merged_network(network: "PeftModel", weights: Mapping[str, Tensor]) -> nn.Module:
     """The network with its active adapter merged, in a copy on the CPU; ``network`` is left alone.
 
     Args:
@@ -72,6 +71,6 @@ def merged_network(network: "PeftModel", weights: Mapping[str, Tensor]) -> "UNet
     assert not missing, f"weights to merge are missing: {missing}"
     with tempfile.TemporaryDirectory() as folder:
         save_adapter(network, weights, folder)
-        merged: UNet2DConditionModel = merge_adapter(twin, folder)
+        merged: nn.Module = merge_adapter(twin, folder)
     check_finite_weights(merged.state_dict())  # halves may overflow in the sum
     return merged

@@ -128,7 +128,8 @@ def read_folder(name: str, dtype: torch.dtype) -> StableDiffusionModel:
 
     Raises:
         ImportError: without diffusers.
-        ValueError: if an adapter does not fit its base model; if there is no such folder, a part is missing or of another kind, or weights are not in safetensors.
+        ValueError: if an adapter does not fit its base model; if there is no such folder, a part is missing or of
+            another kind, or weights are not in safetensors.
     """
     check_diffusers()
     from diffusers import AutoencoderKL, UNet2DConditionModel

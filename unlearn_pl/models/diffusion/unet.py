@@ -20,7 +20,8 @@ class UNet(DiffusionSpec):
 
     The network is trained; text encoder and autoencoder are frozen, and no part of checkpoints. Only safetensors are
     read. Noise follows the folder's scheduler; samples are made with :class:`~unlearn_pl.models.DDIM`, whatever sampler
-    the folder names. An adapter alone, as ``save_pretrained(merge_lora=False)`` writes it, is merged into its base model.
+    the folder names. An adapter alone, as ``save_pretrained(merge_lora=False)`` writes it, is merged into its base
+    model.
 
     Args:
         name: the folder, or the name of a repository on the hub.
