@@ -76,8 +76,8 @@ def merge_adapter(base: Base, path: str, revision: str | None = None) -> Base:
             merged = adapted.merge_and_unload(safe_merge=True)
     except (AttributeError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the adapter in {path!r} cannot be merged into its base model {getattr(base, 'name_or_path', '')!r}; accepted: LoRA "
-            f"weights (or others that peft merges) trained on this base model. ({error})"
+            f"the adapter in {path!r} cannot be merged into its base model {getattr(base, 'name_or_path', '')!r}; "
+            f"accepted: LoRA weights (or others that peft merges) trained on this base model. ({error})"
         ) from error
     return cast(Base, merged.requires_grad_(True))
 

@@ -13,7 +13,8 @@ from unlearn_pl.robustness.reference_models import ReferenceModel
 from unlearn_pl.robustness.target import FORGET, RETAIN
 
 SCORES = tuple(
-    f"{FORGET}_{score}" for score in ("probability", "rouge", "rouge_best", "extraction_strength", "probe_accuracy")
+    f"{FORGET}_{score}"
+    for score in ("probability", "rouge", "rouge_best", "extraction_strength", "probe_accuracy", "accuracy")
 )
 """Leakage that is judged, each score by itself: a probability is not comparable with a share of words."""
 UNATTACKED = "Unattacked"

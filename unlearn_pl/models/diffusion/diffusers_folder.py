@@ -12,6 +12,7 @@ from unlearn_pl.models.adapters import has_adapter
 from unlearn_pl.models.diffusion.adapters import base_of, merged_network, save_adapter
 from unlearn_pl.models.diffusion.model import DiffusionModel
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
+from unlearn_pl.models.diffusion.pseudo_words import PseudoEmbedding, check_new
 from unlearn_pl.models.merging import merge_adapter
 from unlearn_pl.models.modes import evaluation_mode
 
@@ -42,9 +43,8 @@ class ClipEncoder(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
 
-    @torch.no_grad()
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        """``[B, T, D]``.
+        """``[B, T, D]``, with gradients for pseudo words alone: the weights are frozen.
 
         Raises:
             ValueError: if a prompt is too long.
@@ -57,6 +57,16 @@ class ClipEncoder(nn.Module):
         ids = torch.tensor(encoded, device=next(self.model.parameters()).device)
         with evaluation_mode(self.model):  # it is frozen: dropout would only be noise
             return self.model(ids).last_hidden_state
+
+    def add_words(self, words: Sequence[str], seed: int) -> PseudoEmbedding:
+        """See :meth:`TakesPseudoWords.add_words`; the tokenizer in memory gets them as well."""
+        check_new(words, list(self.tokenizer.get_vocab()))
+        self.tokenizer.add_tokens(list(words))
+        known = self.tokenizer.get_vocab()
+        ids = [known[word] for word in words]
+        embedding = PseudoEmbedding(self.model.get_input_embeddings(), ids, seed)
+        self.model.set_input_embeddings(embedding)
+        return embedding
 
 
 class StableDiffusionModel(DiffusionModel):
