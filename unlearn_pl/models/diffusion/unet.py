@@ -28,6 +28,8 @@ class UNet(DiffusionSpec):
         sampler: of evaluations; by default that of UnlearnCanvas, 100 steps with guidance 9.
         prompt_dropout: share of the prompts that are empty in training.
         lora: trains adapters of the network instead of all of its weights (the extra ``lora``).
+        random_weights: seed of random weights, for a folder that holds the configurations of the parts and the
+            tokenizer alone; None to read the weights.
 
     Raises:
         ValueError: if the share is out of range, or for QLoRA; from ``build``, if the folder holds no such model.
@@ -38,7 +40,12 @@ class UNet(DiffusionSpec):
     saved_parts: Sequence[str] = ("model.unet.",)
 
     def __init__(
-        self, name: str, sampler: DDIM | None = None, prompt_dropout: float = 0.0, lora: LoRA | None = None
+        self,
+        name: str,
+        sampler: DDIM | None = None,
+        prompt_dropout: float = 0.0,
+        lora: LoRA | None = None,
+        random_weights: int | None = None,
     ) -> None:
         check_share(prompt_dropout)
         if isinstance(lora, QLoRA):
@@ -47,6 +54,7 @@ class UNet(DiffusionSpec):
         self.sampler = sampler or DDIM(steps=100, guidance=9.0)
         self.prompt_dropout = prompt_dropout
         self.lora = lora
+        self.random_weights = random_weights
         if lora is not None:
             self.saved_parts = ("lora_",)
 
@@ -57,7 +65,7 @@ class UNet(DiffusionSpec):
 
     def build(self, precision_dtype: torch.dtype | None = None) -> StableDiffusionModel:
         """A new model, in training mode."""
-        model = read_folder(self.name, precision_dtype or torch.float32)
+        model = read_folder(self.name, precision_dtype or torch.float32, self.random_weights)
         if self.lora is not None:
             model.unet = self.lora.apply(model.unet)
         model.train()
@@ -65,4 +73,4 @@ class UNet(DiffusionSpec):
 
     def exported(self, folder: str) -> Self:
         """See :meth:`ModelSpec.exported`; the folder holds the whole model, or adapters that are merged."""
-        return type(self)(**(arguments_of(self) | {"name": folder, "lora": None}))
+        return type(self)(**(arguments_of(self) | {"name": folder, "lora": None, "random_weights": None}))
