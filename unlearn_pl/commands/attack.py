@@ -20,7 +20,7 @@ from unlearn_pl.robustness.attacked import Attacked, Precision
 from unlearn_pl.robustness.audit import RETAIN_MODEL
 
 SCORES = ("probability", "extraction_strength", "rouge")
-OF_IMAGES = ("accuracy", "other_accuracy")
+OF_IMAGES = ("accuracy", "other_accuracy", "both_accuracy")
 CURVE = "forget_probability"
 
 

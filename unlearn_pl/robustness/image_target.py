@@ -50,7 +50,8 @@ class ImageSubject(Attacked):
 
     ``forget_accuracy`` is the share of the images for prompts of the forget set that show what is forgotten, 1 - UA;
     ``forget_other_accuracy`` the share of those that show the other: the object, if a style is forgotten, and the
-    reverse. ``retain_accuracy`` and ``retain_other_accuracy`` are the same for the other prompts (IRA and CRA).
+    reverse; ``forget_both_accuracy`` the share of those that show both. ``retain_accuracy``, ``retain_other_accuracy``
+    and ``retain_both_accuracy`` are the same for the other prompts (the first two are IRA and CRA).
 
     Attributes:
         model: an exported folder.
@@ -148,7 +149,9 @@ class ImageSubject(Attacked):
                 found = {f"{name}_found": judge.look(image)[0] for name, judge in self.evaluation.judges.items()}
                 for metric in metrics.values():
                     metric.take({"index": batch["index"], **found}, batch)
-            scores |= {f"{split}_{name}": list(metric.per_example().values()) for name, metric in metrics.items()}
+            found = {name: list(metric.per_example().values()) for name, metric in metrics.items()}
+            found["both_accuracy"] = [a * b for a, b in zip(*found.values(), strict=True)]
+            scores |= {f"{split}_{name}": values for name, values in found.items()}
         return ImageLeakage(scores)
 
     def _batches(self, rows: PromptsToSample) -> Iterator[dict]:

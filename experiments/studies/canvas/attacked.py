@@ -10,6 +10,7 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 import torch
 from jsonargparse import auto_cli
@@ -25,7 +26,7 @@ from unlearn_pl.robustness.audit import AUDITED
 
 ATTACKED = ("original", "sum", "min-norm", "SalUn", "ESD-x", "ascent", "retrained")
 VECTORS = (1, 2)
-COLUMNS = {"forget_accuracy": "forgotten shown", "forget_other_accuracy": "the other right"}
+COLUMNS = {"forget_accuracy": "forgotten", "forget_both_accuracy": "both"}
 
 
 def attacks() -> list[TextualInversion]:
@@ -34,19 +35,26 @@ def attacks() -> list[TextualInversion]:
     return [TextualInversion(images, vectors=vectors) for vectors in VECTORS]
 
 
-def study(folder: str = "runs/canvas_study", arms: str = "", seeds: int = 3, table_only: bool = False) -> None:
+def study(
+    folder: str = "runs/canvas_study",
+    arms: str = "",
+    requests: str = "style;object",
+    seeds: int = 3,
+    table_only: bool = False,
+) -> None:
     """Attack what was not attacked yet, then print the tables.
 
     Args:
         folder: of the study, with its models.
         arms: names, separated by semicolons; all by default.
+        requests: what is forgotten, separated by semicolons.
         seeds: number of seeds.
         table_only: run nothing.
     """
     trials: list[dict] = []
     for seed in range(seeds):
         problem = Problem(Path(folder), seed)
-        for request in REQUESTS:
+        for request in requests.split(";"):
             for arm in arms.split(";") if arms else ATTACKED:
                 output = problem.own / "attacked" / f"{request} {arm}"
                 if not table_only:
@@ -90,7 +98,12 @@ def rows_of(file: Path, request: str, arm: str) -> list[dict]:
     if not file.exists():
         return []
     outcomes = [outcome for outcome in json.loads(file.read_text())["outcomes"] if outcome["role"] == AUDITED]
-    return [{"request": request, "arm": arm, "attack": found["attack"], **found["after"]} for found in outcomes]
+    trials = []
+    for found in outcomes:
+        rows = zip(found["rows"]["forget_accuracy"], found["rows"]["forget_other_accuracy"], strict=True)
+        both = {"forget_both_accuracy": mean(style * thing for style, thing in rows)}
+        trials.append({"request": request, "arm": arm, "attack": found["attack"], **found["after"], **both})
+    return trials
 
 
 def print_tables(trials: Sequence[dict]) -> None:

@@ -84,8 +84,14 @@ def test_an_audit_repeats_nothing_and_only_reads(tiny, tmp_path):
     outcomes = list(Audit(subject(tiny), attacks, tmp_path, **options).run())
     assert len(ran) == len(outcomes) == 6
     assert set(outcomes[0].after) == {
-        "forget_accuracy", "forget_other_accuracy", "retain_accuracy", "retain_other_accuracy"
-    }  # fmt: skip
+        f"{split}_{score}"
+        for split in ("forget", "retain")
+        for score in ("accuracy", "other_accuracy", "both_accuracy")
+    }
+    rows = outcomes[0].rows
+    assert [a * b for a, b in zip(rows["forget_accuracy"], rows["forget_other_accuracy"], strict=True)] == rows[
+        "forget_both_accuracy"
+    ]
     assert outcomes[2].before == {name: value for name, value in outcomes[0].after.items() if name in outcomes[2].after}
     assert outcomes[2].after["loss"] != outcomes[4].after["loss"]  # other images
     assert [outcome.after for outcome in Audit(subject(tiny), attacks, tmp_path, **options).run()] == [

@@ -81,6 +81,15 @@ class StableDiffusionModel(DiffusionModel):
         for part in (text_encoder, autoencoder):
             part.requires_grad_(False)
 
+    def sharded_layers(self) -> list[nn.Module]:
+        """The blocks of the network, whose weights FSDP2 gathers one after the other."""
+        network: Any = self.unet.get_base_model() if has_adapter(self.unet) else self.unet
+        return [*network.down_blocks, *([network.mid_block] if network.mid_block else []), *network.up_blocks]
+
+    def whole_parts(self) -> list[nn.Module]:
+        """Text encoder and autoencoder, which are frozen and used apart from :meth:`forward`."""
+        return [part for part in (self.text_encoder, self.autoencoder) if part is not None]
+
     def write_folder(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write a folder that ``StableDiffusionPipeline.from_pretrained`` reads, with adapters merged.
 
