@@ -149,9 +149,9 @@ class ImageSubject(Attacked):
                 found = {f"{name}_found": judge.look(image)[0] for name, judge in self.evaluation.judges.items()}
                 for metric in metrics.values():
                     metric.take({"index": batch["index"], **found}, batch)
-            found = {name: list(metric.per_example().values()) for name, metric in metrics.items()}
-            found["both_accuracy"] = [a * b for a, b in zip(*found.values(), strict=True)]
-            scores |= {f"{split}_{name}": values for name, values in found.items()}
+            columns = {name: list(metric.per_example().values()) for name, metric in metrics.items()}
+            columns["both_accuracy"] = [a * b for a, b in zip(*columns.values(), strict=True)]
+            scores |= {f"{split}_{name}": values for name, values in columns.items()}
         return ImageLeakage(scores)
 
     def _batches(self, rows: PromptsToSample) -> Iterator[dict]:
