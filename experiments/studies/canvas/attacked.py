@@ -30,7 +30,7 @@ COLUMNS = {"forget_accuracy": "forgotten", "forget_both_accuracy": "both"}
 
 
 def attacks() -> list[TextualInversion]:
-    """One and two words, on digits 100 to 176 of each kind, of which models have seen 0 to 99."""
+    """One and two words, on digits 100 to 158 of each kind; models have seen 0 to 99."""
     images = MiniCanvasDataModule(skip_per_pair=100, images_per_pair=59)
     return [TextualInversion(images, vectors=vectors) for vectors in VECTORS]
 
