@@ -57,8 +57,10 @@ def test_the_model_is_trained_and_forgets(tmp_path, monkeypatch, capsys):
     main(["audit", *attacked])  # evaluates, and repeats no attack
     assert read_outcomes("runs/attacks/canvas/attacks.json") == outcomes
     report = read_report("runs/attacks/canvas/audit.json")
-    assert set(report.verdict.strongest) == {"forget_accuracy", "forget_both_accuracy"}
-    assert "unlearning_accuracy" in report.evaluation["canvas"]
+    assert "unlearning_accuracy" in report["evaluation"]["canvas"]
+    text = Path("runs/attacks/canvas/audit.md").read_text()
+    assert "## Accuracy" in text
+    assert "## Both accuracy" in text
     with pytest.raises(SystemExit):
         main(["attack", *attacked, "--evaluation=QAEvaluation"])
     assert "evaluation is QAEvaluation; accepted for MiniCanvasDataModule: CanvasEvaluation" in capsys.readouterr().err
