@@ -2,8 +2,10 @@
 
 import pytest
 
-from experiments.studies.canvas import problem, study
+from experiments.studies.canvas import attacked, problem, study
 from experiments.studies.canvas.problem import Problem
+from unlearn_pl.data import MiniCanvasDataModule
+from unlearn_pl.robustness import TextualInversion
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +36,22 @@ def test_cells_are_means_and_spreads():
     assert study.cell(runs, "fid") == "4.0 (1.4)"
     assert study.cell(runs[:1], "fid") == "3.0"
     assert study.cell(runs, "seconds") == "-"
+
+
+def test_models_are_attacked_once_and_tabulated(prepared, monkeypatch, capsys):
+    monkeypatch.setattr(problem, "SAMPLE_SEEDS", (188,))
+    monkeypatch.setattr(attacked, "TARGET_STEPS", 2)
+    images = MiniCanvasDataModule(skip_per_pair=100, images_per_pair=1)
+    monkeypatch.setattr(attacked, "attacks", lambda: [TextualInversion(images, count=2, steps=1)])
+    options = {"folder": str(prepared.folder), "arms": "original;retrained", "requests": "style", "seeds": 1}
+    attacked.study(**options)
+    printed = capsys.readouterr().out
+    assert (
+        "| arm | Unattacked: forgotten | Unattacked: both | TextualInversion (2 images, 1 vectors): forgotten"
+        in printed
+    )
+    table = [line for line in printed.splitlines() if line.startswith(("| original", "| retrained"))]
+    assert len(table) == 2
+    monkeypatch.setattr(TextualInversion, "run", None)  # nothing is repeated
+    attacked.study(**options)
+    assert all(line in capsys.readouterr().out for line in table[:1])

@@ -4,19 +4,23 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from unlearn_pl.callbacks import CanvasEvaluation, EvaluationCallback
 from unlearn_pl.commands.parser import call, function_parser
 from unlearn_pl.commands.story import quiet
-from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.data import CanvasDataModule, UnlearningDataModule
+from unlearn_pl.models import DiffusionSpec
 from unlearn_pl.modules.checkpoints.folder_lock import locked_folder
 from unlearn_pl.printable import printable
-from unlearn_pl.robustness import Attack, Audit, Outcome, Subject
+from unlearn_pl.robustness import Attack, Audit, ImageSubject, Outcome, Subject
+from unlearn_pl.robustness.attacked import Attacked, Precision
 from unlearn_pl.robustness.audit import RETAIN_MODEL
-from unlearn_pl.robustness.target import Precision
 
 SCORES = ("probability", "extraction_strength", "rouge")
+OF_IMAGES = ("accuracy", "other_accuracy", "both_accuracy")
 CURVE = "forget_probability"
 
 
@@ -32,7 +36,7 @@ def attack_parser() -> ArgumentParser:
 
 def attack(
     model: str,
-    data: UnlearningDataModule,
+    data: UnlearningDataModule | CanvasDataModule,
     attacks: list[Attack],
     output: str = "runs/attacks",
     retain_model: str | None = None,
@@ -44,6 +48,8 @@ def attack(
     accelerator: str = "auto",
     precision: Precision = "32-true",
     progress: bool = True,
+    kind: DiffusionSpec | None = None,
+    evaluation: EvaluationCallback | None = None,
 ) -> None:
     """Attack a model, print a table, and write ``attacks.json`` and ``relearning.png``.
 
@@ -51,8 +57,9 @@ def attack(
     repeated. The models' folders are only read.
 
     Args:
-        model: Hugging Face folder of the audited model.
-        data: data module with the forget and the retain split; its training options are not used.
+        model: Hugging Face folder of the audited model, or the exported folder of a text-to-image model.
+        data: data module with the forget and the retain split; its training options are not used. That of a
+            text-to-image model is a CanvasDataModule.
         attacks: the attacks, in their order.
         output: folder to write.
         retain_model: folder of a model that never saw the forget set, attacked in the same way as a baseline.
@@ -64,12 +71,30 @@ def attack(
         accelerator: the Trainer's.
         precision: the Trainer's.
         progress: whether to show progress bars within an attack.
+        kind: kind of a text-to-image model, such as TinyUNet with its words; null for UNet, and for texts.
+        evaluation: of a text-to-image model, CanvasEvaluation, whose classifiers look at the images; null for texts.
 
     Raises:
         ValueError: if a folder is missing, an attack is not possible, or another audit writes to ``output``; before any
             model is loaded.
     """
-    subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision, progress)
+    if isinstance(data, UnlearningDataModule) and evaluation is not None:
+        raise ValueError(
+            "evaluation is for text-to-image models; accepted with texts: null (`audit` evaluates as well)."
+        )
+    subject = subject_of(
+        model,
+        data,
+        kind,
+        evaluation,
+        forget_split=forget_split,
+        retain_split=retain_split,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        accelerator=accelerator,
+        precision=precision,
+        progress=progress,
+    )
     outcomes = []
     audit = Audit(subject, attacks, output, retain_model, original_model, announce)
     with locked_folder(output, "attack", "--output"), quiet():
@@ -81,6 +106,39 @@ def attack(
     _draw(outcomes, Path(output) / "relearning.png")
 
 
+def subject_of(
+    model: str,
+    data: UnlearningDataModule | CanvasDataModule,
+    kind: DiffusionSpec | None,
+    evaluation: EvaluationCallback | None,
+    **shared: Any,
+) -> Attacked:
+    """The model under attack, of the kind that the data is for.
+
+    Args:
+        model: its folder.
+        data: its data module.
+        kind: kind of a text-to-image model.
+        evaluation: of a text-to-image model.
+        shared: the further arguments of :class:`~unlearn_pl.robustness.Subject`.
+
+    Raises:
+        ValueError: if ``kind`` is given for a language model, or the evaluation is not of images.
+    """
+    if isinstance(data, UnlearningDataModule):
+        if kind is not None:
+            raise ValueError(
+                f"kind is {type(kind).__name__}, of a text-to-image model, but the data is {type(data).__name__}; "
+                "accepted with it: a CanvasDataModule."
+            )
+        return Subject(model, data, **shared)
+    if evaluation is not None and not isinstance(evaluation, CanvasEvaluation):
+        raise ValueError(
+            f"evaluation is {type(evaluation).__name__}; accepted for {type(data).__name__}: CanvasEvaluation."
+        )
+    return ImageSubject(model, data, **shared, kind=kind, evaluation=evaluation)
+
+
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -89,7 +147,8 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
     table = Table(box=None, title="Leakage of the forget answers, before and under attack")
     table.add_column("attack", no_wrap=True)
     table.add_column("model", no_wrap=True)
-    for score in SCORES:
+    shown = OF_IMAGES if any(f"forget_{OF_IMAGES[0]}" in outcome.after for outcome in outcomes) else SCORES
+    for score in shown:
         table.add_column(score.replace("_", " "), no_wrap=True, justify="center")
     for column in ("area", "steps to half"):
         table.add_column(column, no_wrap=True, justify="right")
@@ -98,7 +157,7 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
         table.add_row(
             escape(printable(outcome.attack)),
             escape(printable(outcome.role)),
-            *(_change(outcome, f"forget_{score}") for score in SCORES),
+            *(_change(outcome, f"forget_{score}") for score in shown),
             *(_cell(after.get(name)) for name in curve),
         )
     Console(width=max(120, Console().width)).print(table)

@@ -7,10 +7,11 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from unlearn_pl.callbacks import EvaluationCallback
-from unlearn_pl.commands.attack import announce, print_outcome
+from unlearn_pl.commands.attack import announce, print_outcome, subject_of
 from unlearn_pl.commands.parser import call, function_parser
 from unlearn_pl.commands.story import quiet
-from unlearn_pl.data import TOFUDataModule, UnlearningDataModule
+from unlearn_pl.data import CanvasDataModule, TOFUDataModule, UnlearningDataModule
+from unlearn_pl.models import DiffusionSpec
 from unlearn_pl.modules.checkpoints.folder_lock import locked_folder
 from unlearn_pl.printable import printable
 from unlearn_pl.recording import record
@@ -21,13 +22,12 @@ from unlearn_pl.robustness import (
     Audit,
     AuditReport,
     Outcome,
-    Subject,
     verdict_markdown,
     verdict_of,
     write_report,
 )
+from unlearn_pl.robustness.attacked import Attacked, Precision
 from unlearn_pl.robustness.reference_models import reference_models
-from unlearn_pl.robustness.target import Precision
 
 
 def main(args: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ def audit_parser() -> ArgumentParser:
 
 def audit(
     model: str,
-    data: UnlearningDataModule,
+    data: UnlearningDataModule | CanvasDataModule,
     attacks: list[Attack],
     output: str = "runs/audit",
     evaluation: EvaluationCallback | None = None,
@@ -58,6 +58,7 @@ def audit(
     accelerator: str = "auto",
     precision: Precision = "32-true",
     progress: bool = True,
+    kind: DiffusionSpec | None = None,
 ) -> None:
     """Evaluate and attack a model, print the verdict, and write ``audit.json`` and ``audit.md``.
 
@@ -66,11 +67,13 @@ def audit(
     more time goes on. The models' folders are only read.
 
     Args:
-        model: Hugging Face folder of the audited model.
-        data: data module with the forget and the retain split; its training options are not used.
+        model: Hugging Face folder of the audited model, or the exported folder of a text-to-image model.
+        data: data module with the forget and the retain split; its training options are not used. That of a
+            text-to-image model is a CanvasDataModule.
         attacks: the attacks.
         output: folder to write.
-        evaluation: evaluation of the audited model, which comes first; null for none.
+        evaluation: evaluation of the audited model, which comes first; null for none. That of a text-to-image model is
+            CanvasEvaluation, whose classifiers also judge the attacks.
         retain_model: folder of a model that never saw the forget set, attacked in the same way as a baseline.
         original_model: folder of the model before unlearning, whose leakage counts as complete.
         forget_split: name of the split with the forget set.
@@ -84,6 +87,7 @@ def audit(
         accelerator: the Trainer's.
         precision: the Trainer's.
         progress: whether to show progress bars within an attack.
+        kind: kind of a text-to-image model, such as TinyUNet with its words; null for UNet, and for texts.
 
     Raises:
         ValueError: if a folder is missing, an attack is not possible, a number is out of range, or another audit writes
@@ -94,7 +98,19 @@ def audit(
     if not 0 < level < 1 or not 0 <= utility_loss < 1:
         raise ValueError(f"level={level} and utility_loss={utility_loss}; accepted are shares between 0 and 1.")
     start, outcomes = time.monotonic(), list[Outcome]()
-    subject = Subject(model, data, forget_split, retain_split, seed, max_new_tokens, accelerator, precision, progress)
+    subject = subject_of(
+        model,
+        data,
+        kind,
+        evaluation,
+        forget_split=forget_split,
+        retain_split=retain_split,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        accelerator=accelerator,
+        precision=precision,
+        progress=progress,
+    )
     audited = Audit(subject, attacks, output, retain_model, original_model, announce)
     with locked_folder(output, "audit", "--output"), locked_folder(output, "attack", "--output"), quiet():
         audited.check()
@@ -125,7 +141,7 @@ def audit(
     print(f"Written to {Path(output) / 'audit.json'}")
 
 
-def _evaluated(subject: Subject, evaluation: EvaluationCallback, folder: Path) -> dict[str, dict[str, float]]:
+def _evaluated(subject: Attacked, evaluation: EvaluationCallback, folder: Path) -> dict[str, dict[str, float]]:
     """Metrics of the audited model by benchmark, from the file of an earlier audit where it is of the same model."""
     evaluation.folder = str(folder)
     file = Path(evaluation.output or folder / "results.json")

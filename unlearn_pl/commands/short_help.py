@@ -17,9 +17,10 @@ class ShortHelp(DefaultHelpFormatter):
 
 
 def _shortened(listed: str) -> str:
-    """The names of this library alone, if there are many."""
+    """The public names of this library alone, if there are many: those of its parts are longer."""
     names = listed.split(", ")
     own = [name for name in names if name.startswith("unlearn_pl.")]
-    if len(names) <= MANY or not own:
+    public = [name for name in own if name.count(".") == 2]
+    if len(names) <= MANY or not public:
         return listed
-    return f"{', '.join(own)}, and {len(names) - len(own)} of other packages"
+    return f"{', '.join(public)}, and {len(names) - len(own)} of other packages"

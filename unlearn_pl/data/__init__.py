@@ -23,6 +23,7 @@ from unlearn_pl.data.canvas.concepts import ConceptRequest, ForgetObject, Forget
 from unlearn_pl.data.canvas.image_prompts import ImagePromptDataModule
 from unlearn_pl.data.canvas.mini import MiniCanvasDataModule
 from unlearn_pl.data.canvas.module import CanvasDataModule
+from unlearn_pl.data.canvas.rows import CanvasRowsDataModule
 from unlearn_pl.data.canvas.unlearn_canvas import UnlearnCanvasDataModule
 from unlearn_pl.data.collate import Prompt, collate_examples, collate_prompts
 from unlearn_pl.data.evaluation.cloze_choice import ClozeChoice
@@ -96,6 +97,7 @@ __all__ = [
     "CandidateDataset",
     "Canvas",
     "CanvasDataModule",
+    "CanvasRowsDataModule",
     "ChatTemplate",
     "Chats",
     "ChoiceQuestions",

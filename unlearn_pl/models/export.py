@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, distributed, nn
 
-from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.models.adapters import adapter_of, has_adapter
 from unlearn_pl.models.finite import check_finite_weights
 from unlearn_pl.models.markers import end_of_turn, ending_tokens
 from unlearn_pl.models.merging import base_weights, check_mergeable, merge_adapter
@@ -28,6 +28,14 @@ class WritesFolder(Protocol):
 
     def write_folder(self, folder: Path, weights: dict[str, Tensor]) -> None:
         """Write the model to an empty folder; ``weights`` are the whole weights on the CPU, by name."""
+
+
+@runtime_checkable
+class WritesAdapter(WritesFolder, Protocol):
+    """One of which a part may have adapters; :meth:`write_folder` then merges them."""
+
+    def write_adapter(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        """Write the adapters alone to an empty folder."""
 
 
 def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
@@ -79,10 +87,11 @@ def save_pretrained(
             finite.
     """
     check_export_directory(directory)
-    if has_adapter(model) and merge_lora:
-        check_mergeable(model)
-    elif has_adapter(model):
-        _check_base_remains(model, directory)
+    adapted = adapter_of(model) if has_adapter(model) or isinstance(model, WritesAdapter) else None
+    if adapted is not None and merge_lora:
+        check_mergeable(adapted)
+    elif adapted is not None:
+        _check_base_remains(adapted, directory)
     check_finite_weights(dict(model.named_parameters()), across_ranks=distributed.is_initialized())
     weights = full_state_dict(model)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
@@ -133,6 +142,9 @@ def _check_base_remains(model: "PeftModel", directory: str | Path) -> None:
 
 
 def _write(model: nn.Module, weights: dict[str, Tensor], folder: Path, merge_lora: bool) -> None:
+    if isinstance(model, WritesAdapter) and not merge_lora and adapter_of(model) is not None:
+        model.write_adapter(folder, weights)
+        return
     if merge_lora and has_adapter(model):
         merged = _merged(model, weights)
         model, weights = merged, merged.state_dict()

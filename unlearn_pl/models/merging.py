@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PROMPT_LEARNING = frozenset({"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE"})
 """Kinds of adapters that lengthen prompts or caches, and change no weight."""
+
+Base = TypeVar("Base", bound=nn.Module)
 
 PREFIX, WRAPPERS = "base_model.model.", (".token_adapter", ".base_layer", ".original_module")
 
@@ -47,7 +49,7 @@ def base_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def merge_adapter(base: "PreTrainedModel", path: str, revision: str | None = None) -> "PreTrainedModel":
+def merge_adapter(base: Base, path: str, revision: str | None = None) -> Base:
     """``base`` with the adapter in a folder or repository merged into its weights, as a plain model.
 
     Args:
@@ -66,16 +68,18 @@ def merge_adapter(base: "PreTrainedModel", path: str, revision: str | None = Non
         # Adapters are drawn before their weights are read. peft warns of tied heads, which _untie takes care of.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Model (has|with) `tie_word_embeddings=True`")
-            adapted = PeftModel.from_pretrained(base, path, is_trainable=False, revision=revision)
+            adapted = PeftModel.from_pretrained(
+                cast("PreTrainedModel", base), path, is_trainable=False, revision=revision
+            )
             _check_weights(adapted, path, revision)
             _untie(adapted)
             merged = adapted.merge_and_unload(safe_merge=True)
     except (AttributeError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the adapter in {path!r} cannot be merged into its base model {base.name_or_path!r}; accepted: LoRA "
-            f"weights (or others that peft merges) trained on this base model. ({error})"
+            f"the adapter in {path!r} cannot be merged into its base model {getattr(base, 'name_or_path', '')!r}; "
+            f"accepted: LoRA weights (or others that peft merges) trained on this base model. ({error})"
         ) from error
-    return cast("PreTrainedModel", merged.requires_grad_(True))
+    return cast(Base, merged.requires_grad_(True))
 
 
 def _check_weights(adapted: "PeftModel", path: str, revision: str | None) -> None:
@@ -89,6 +93,8 @@ def _check_weights(adapted: "PeftModel", path: str, revision: str | None) -> Non
 def _untie(adapted: "PeftModel") -> None:
     """Give the output head weights of its own if an adapter changes it, or the embedding, alone."""
     model = cast("PreTrainedModel", adapted.get_base_model())
+    if not hasattr(model, "get_input_embeddings"):  # a network of images
+        return
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if head is None or not (_is_adapted(embedding) or _is_adapted(head)):
         return

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.models.adapters import adapter_of
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.context import ReferenceContext
@@ -35,10 +35,10 @@ class AdapterReference(Reference):
         Raises:
             ValueError: if the trained model has no adapter.
         """
-        if not has_adapter(context.model):
+        if adapter_of(context.model) is None:
             raise ValueError(
                 f"AdapterReference needs a model with an adapter, and {type(context.model).__name__} has none; "
-                "train one with CausalLM(..., lora=LoRA()), or use FrozenReference"
+                "train one with CausalLM(..., lora=LoRA()) or UNet(..., lora=LoRA()), or use FrozenReference"
             )
         self._forward = context.forward
 
@@ -46,7 +46,9 @@ class AdapterReference(Reference):
         self, stream: str, batch: Batch, needs: Needs, model: nn.Module
     ) -> dict[str, Tensor | dict[int, Tensor]]:
         """The ``ref_*`` fields among ``needs`` for ``batch``, from ``model`` without its adapter and dropout."""
-        with evaluation_mode(model), _adapter_off(cast("PeftModel", model)):
+        adapted = adapter_of(model)
+        assert adapted is not None, "prepare comes first"
+        with evaluation_mode(model), _adapter_off(adapted):
             return reference_fields(self._forward, model, batch, needs)
 
 

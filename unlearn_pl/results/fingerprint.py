@@ -45,7 +45,7 @@ def weights_fingerprint(module: nn.Module, ignore: Sequence[str] = ()) -> str:
 
 def _plain(name: str) -> str:
     """The name of a parameter in the model without the adapters of peft."""
-    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+    return name.removeprefix("base_model.model.").replace(".base_model.model.", ".").replace(".base_layer.", ".")
 
 
 def _full(parameter: Tensor) -> Tensor:

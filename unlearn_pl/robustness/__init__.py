@@ -9,6 +9,7 @@ from unlearn_pl.robustness.attacks.activations.logit_lens import LogitLens
 from unlearn_pl.robustness.attacks.activations.soft_prompt import SoftPrompt
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
 from unlearn_pl.robustness.attacks.few_shot_prompts import FewShotPrompts
+from unlearn_pl.robustness.attacks.images.textual_inversion import TextualInversion
 from unlearn_pl.robustness.attacks.paraphrased_prompts import ParaphrasedPrompts
 from unlearn_pl.robustness.attacks.prefix_attack import PrefixAttack
 from unlearn_pl.robustness.attacks.prompt_attack import PromptAttack
@@ -28,6 +29,7 @@ from unlearn_pl.robustness.attacks.view_attack import ViewAttack
 from unlearn_pl.robustness.audit import Audit
 from unlearn_pl.robustness.audit_file import AuditReport, read_report, write_report
 from unlearn_pl.robustness.curve import Curve, best_within, curve_area, steps_to_level
+from unlearn_pl.robustness.image_target import ImageLeakage, ImageSubject
 from unlearn_pl.robustness.leakage import LeakageEvaluation
 from unlearn_pl.robustness.outcome import Outcome, read_outcomes, write_outcomes
 from unlearn_pl.robustness.paraphrasers.data_set_paraphrases import DataSetParaphrases
@@ -66,6 +68,8 @@ __all__ = [
     "Estimate",
     "FewShotPrompts",
     "Findings",
+    "ImageLeakage",
+    "ImageSubject",
     "InContextRelearning",
     "IntegerRounding",
     "Leak",
@@ -100,6 +104,7 @@ __all__ = [
     "SoftPrompt",
     "Subject",
     "Sweep",
+    "TextualInversion",
     "TimeBudget",
     "Unattacked",
     "UnrelatedText",

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from unlearn_pl.recording import record
 from unlearn_pl.results import check_writable, config_hash, weights_fingerprint
+from unlearn_pl.robustness.attacked import Attacked
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
 from unlearn_pl.robustness.attacks.sweeps.sweep import Sweep
 from unlearn_pl.robustness.attacks.unattacked import Unattacked
@@ -45,7 +47,7 @@ class Audit:
 
     def __init__(
         self,
-        subject: Subject,
+        subject: Attacked,
         attacks: Sequence[Attack],
         output: str | Path,
         retain_model: str | None = None,
@@ -82,7 +84,7 @@ class Audit:
             budget.learn(1.0, outcome.seconds)
         for attack in self._in_order():
             left = [role for role in attacked if self._known(attack, role, attacked[role]) is None]
-            cost = attack.cost(self.subject) if self.seconds is not None else 0.0
+            cost = self._cost(attack) if self.seconds is not None else 0.0
             if left and not budget.allows(cost * len(left)):
                 self.not_run.append(NotRun(attack.name, budget.estimate(cost * len(left))))
                 continue
@@ -95,7 +97,10 @@ class Audit:
         """The attacks, the cheapest first if time is limited."""
         if self.seconds is None:
             return self.attacks
-        return sorted(self.attacks, key=lambda attack: attack.cost(self.subject))
+        return sorted(self.attacks, key=self._cost)
+
+    def _cost(self, attack: Attack) -> float:
+        return attack.cost(cast(Subject, self.subject))
 
     def check(self) -> None:
         """Check models, attacks and the output, without loading a model.
@@ -105,11 +110,11 @@ class Audit:
         """
         self._check(self._subjects())
 
-    def _subjects(self) -> dict[str, Subject]:
+    def _subjects(self) -> dict[str, Attacked]:
         others = {role: folder for role, folder in self._others.items() if folder is not None}
         return {AUDITED: self.subject, **{role: replace(self.subject, model=other) for role, other in others.items()}}
 
-    def _check(self, subjects: Mapping[str, Subject]) -> None:
+    def _check(self, subjects: Mapping[str, Attacked]) -> None:
         for subject in subjects.values():
             subject.check()
             if self.file.resolve().is_relative_to(Path(subject.model).resolve()):
@@ -121,21 +126,22 @@ class Audit:
         for role in ATTACKED:
             for attack in self.attacks:
                 if role in subjects:
-                    attack.check(subjects[role])
+                    _check_kind(attack, subjects[role])
+                    attack.check(cast(Subject, subjects[role]))
 
-    def _fingerprint(self, subject: Subject) -> str:
+    def _fingerprint(self, subject: Attacked) -> str:
         if subject.model not in self._fingerprints:
             self._fingerprints[subject.model] = weights_fingerprint(subject.build())
         return self._fingerprints[subject.model]
 
-    def _known(self, attack: Attack, role: str, subject: Subject) -> Outcome | None:
+    def _known(self, attack: Attack, role: str, subject: Attacked) -> Outcome | None:
         """The saved outcome of an attack, if there is one."""
         key = (config_hash(configuration(attack, subject)), self._fingerprint(subject), role)
         known = {(config_hash(upgraded(kept.config)), kept.weights_fingerprint, kept.role): kept for kept in self._kept}
         return known.get(key)
 
     def _found(
-        self, attack: Attack, role: str, subject: Subject, unattacked: Mapping[str, float] | None
+        self, attack: Attack, role: str, subject: Attacked, unattacked: Mapping[str, float] | None
     ) -> tuple[Findings, float]:
         """What an attack finds, and the seconds that it took; of a sweep, from the outcomes of its settings."""
         if isinstance(attack, Sweep):
@@ -146,13 +152,13 @@ class Audit:
             self._on_start(attack.name, role)
         start = time.monotonic()
         try:
-            return attack.run(subject), time.monotonic() - start
+            return attack.run(cast(Subject, subject)), time.monotonic() - start
         except Exception as error:
             error.add_note(f"Raised by {attack.name}, on the {role} model {subject.model!r}.")
             raise
 
     def _outcome(
-        self, attack: Attack, role: str, subject: Subject, unattacked: Mapping[str, float] | None = None
+        self, attack: Attack, role: str, subject: Attacked, unattacked: Mapping[str, float] | None = None
     ) -> Outcome:
         if (known := self._known(attack, role, subject)) is not None:
             return known
@@ -178,11 +184,26 @@ class Audit:
         return outcome
 
 
-def configuration(attack: Attack, subject: Subject) -> dict[str, object]:
+def _check_kind(attack: Attack, subject: Attacked) -> None:
+    """Check that an attack is for models of this kind.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if not isinstance(subject, attack.subjects):
+        raise ValueError(
+            f"{attack.name} attacks a {attack.subjects.__name__}, and {subject.model!r} with the data "
+            f"{type(subject.data).__name__} is a {type(subject).__name__}. Accepted: Subject (language models, with an "
+            "UnlearningDataModule) for attacks on texts, ImageSubject (text-to-image models, with a CanvasDataModule) "
+            "for TextualInversion."
+        )
+
+
+def configuration(attack: Attack, subject: Attacked) -> dict[str, object]:
     """Everything that the outcome of an attack depends on except the weights, as plain data."""
     digest = hashlib.sha256()
-    for row in (*subject.forget, *subject.retain):
-        digest.update(repr(row).encode())
+    for row in subject.contents():
+        digest.update(row.encode())
     return {
         "attack": record(attack),
         "data": record(subject.data.hparams),

@@ -1,20 +1,14 @@
 """The audited model and its forget and retain evaluation data."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import lightning.pytorch as pl
-import torch
-from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from unlearn_pl.callbacks import ProgressBar
 from unlearn_pl.data import EvaluationRow, StreamSource, UnlearningDataModule, default_template
 from unlearn_pl.data.collate import collate_examples
 from unlearn_pl.data.evaluation.datasets import CandidateDataset
@@ -23,6 +17,7 @@ from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules import ModelModule, PretrainedModule
+from unlearn_pl.robustness.attacked import FORGET, RETAIN, Attacked, Precision
 from unlearn_pl.robustness.audit_data import AuditData
 from unlearn_pl.robustness.leakage import LeakageEvaluation
 from unlearn_pl.robustness.questions import without_options
@@ -30,40 +25,20 @@ from unlearn_pl.robustness.questions import without_options
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
-FORGET, RETAIN = "forget", "retain"
-"""Names of the forget and the retain split in metrics, regardless of their names in the data."""
+__all__ = ["FORGET", "RETAIN", "Precision", "Subject"]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model under attack: its folder, which attacks only read, and its evaluation data.
+class Subject(Attacked):
+    """A language model under attack: its folder, which attacks only read, and its evaluation data.
 
     Attributes:
         model: Hugging Face folder, a ``.gguf`` file, or an alias of :data:`unlearn_pl.models.language.names.ALIASES`.
         data: data module with the forget and the retain split; ``max_eval_examples`` limits every split that is
             evaluated, but not the rows that attacks choose from.
-        forget_split: name of the forget split.
-        retain_split: name of the retain split; None for none.
-        seed: random seed of the attacks.
-        max_new_tokens: maximum length of generated answers, in tokens.
-        accelerator: the Trainer's.
-        precision: the Trainer's.
-        progress: whether to show progress bars.
-        full: leakage that counts as complete, by metric of the forget split (``forget_probability``); 1 for other
-            metrics.
     """
 
-    model: str
     data: UnlearningDataModule
-    forget_split: str = FORGET
-    retain_split: str | None = RETAIN
-    seed: int = 0
-    max_new_tokens: int = 64
-    accelerator: str = "auto"
-    precision: Precision = "32-true"
-    progress: bool = False
-    full: Mapping[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
         """Check that the model and the splits exist, without loading the model.
@@ -121,6 +96,10 @@ class Subject:
         """The evaluated part of ``rows``, each with its correct answer alone."""
         return [without_options(row) for row in rows[: self.data.max_eval_examples]]
 
+    def contents(self) -> Iterator[str]:
+        """See :meth:`Attacked.contents`."""
+        return (repr(row) for row in (*self.forget, *self.retain))
+
     def answer_batches(self, rows: Sequence[EvaluationRow]) -> Iterator[dict[str, Tensor]]:
         """Questions with their correct answers, as the model reads them, in batches of the size of evaluations.
 
@@ -148,6 +127,10 @@ class Subject:
         """
         return PretrainedModule(CausalLM(self.model) if model is None else model, self.max_new_tokens)
 
+    def unattacked(self) -> LeakageEvaluation:
+        """The leakage of both splits without an attack."""
+        return self.score(self.pretrained(), self.splits)
+
     def score(
         self, module: ModelModule, rows: Mapping[str, Sequence[EvaluationRow]], answers: bool = True
     ) -> LeakageEvaluation:
@@ -174,46 +157,6 @@ class Subject:
     ) -> AuditData:
         """The data module of an attack; see :class:`AuditData`."""
         return AuditData(self.tokenizer, self.data, rows, relearn, batch_size, micro_batch_size, self.seed)
-
-    def trainer(self, callbacks: Sequence[pl.Callback] = (), **options: object) -> pl.Trainer:
-        """A Trainer on one device without loggers and checkpoints.
-
-        Args:
-            callbacks: the Trainer's, beside the progress bar.
-            options: further arguments of the Trainer.
-        """
-        return pl.Trainer(
-            accelerator=self.accelerator,
-            devices=1,
-            precision=self.precision,
-            logger=False,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=self.progress,
-            enable_model_summary=False,
-            callbacks=[*callbacks, *([ProgressBar()] if self.progress else [])],
-            **options,  # type: ignore[arg-type]
-        )
-
-    @cached_property
-    def device(self) -> torch.device:
-        """The device of an attack that calls the model itself."""
-        return self.trainer().strategy.root_device
-
-    def forward_context(self) -> AbstractContextManager[None]:
-        """The precision of an attack that calls the model itself."""
-        return self._precision_plugin.forward_context()
-
-    @cached_property
-    def _precision_plugin(self) -> PrecisionPlugin:
-        return self.trainer().precision_plugin
-
-    @contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Random numbers that depend on the seed alone; the previous random state is restored afterwards."""
-        with isolate_rng():
-            torch.manual_seed(self.seed)
-            yield
 
     def _split(self, name: str) -> list[EvaluationRow]:
         data = copy(self.data)

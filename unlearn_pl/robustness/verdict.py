@@ -12,9 +12,9 @@ from unlearn_pl.robustness.outcome import Outcome
 from unlearn_pl.robustness.reference_models import ReferenceModel
 from unlearn_pl.robustness.target import FORGET, RETAIN
 
-SCORES = tuple(
-    f"{FORGET}_{score}" for score in ("probability", "rouge", "rouge_best", "extraction_strength", "probe_accuracy")
-)
+OF_TEXTS = ("probability", "rouge", "rouge_best", "extraction_strength", "probe_accuracy")
+OF_IMAGES = ("accuracy", "both_accuracy")
+SCORES = tuple(f"{FORGET}_{score}" for score in (*OF_TEXTS, *OF_IMAGES))
 """Leakage that is judged, each score by itself: a probability is not comparable with a share of words."""
 UNATTACKED = "Unattacked"
 UTILITY, LOSS = f"{RETAIN}_probability", "utility_loss"

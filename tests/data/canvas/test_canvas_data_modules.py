@@ -196,3 +196,15 @@ def test_own_images_with_captions(tmp_path):
 def test_broken_captions_are_named(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
         ImagePromptDataModule(captions(tmp_path / "own", lines)).setup("fit")
+
+
+def test_images_that_come_first_may_be_skipped(folder):
+    later = made(folder, ForgetStyle("Van_Gogh"), skip_per_pair=1, images_per_pair=1)
+    assert later.canvas.counts().tolist() == [[1, 1]] * 3
+    assert round(255 * float(later.load_streams()["forget"][0]["image"].mean())) == 80
+    with pytest.raises(ValueError, match="has 3 images, of which skip_per_pair=3 leaves none"):
+        made(folder, skip_per_pair=3)
+    whole, part = (MiniCanvasDataModule(images_per_pair=n, skip_per_pair=3 - n).canvas for n in (3, 1))
+    assert torch.equal(part.images.image(0), whole.images.image(2))
+    with pytest.raises(ValueError, match="images_per_pair=100 and skip_per_pair=78; accepted: 1 to 177, the two"):
+        MiniCanvasDataModule(images_per_pair=100, skip_per_pair=78)

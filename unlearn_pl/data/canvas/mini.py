@@ -55,6 +55,7 @@ class MiniCanvasDataModule(CanvasDataModule):
     Args:
         forget: what is to be forgotten; None for nothing.
         images_per_pair: images of each digit in each style, up to 177.
+        skip_per_pair: images that come before these, such as those that a model was trained on.
         options: see :class:`~unlearn_pl.data.CanvasDataModule`; 25 real images of each pair by default.
 
     Raises:
@@ -70,12 +71,17 @@ class MiniCanvasDataModule(CanvasDataModule):
         forget: ConceptRequest | None = None,
         *,
         images_per_pair: int = 100,
+        skip_per_pair: int = 0,
         **options: Unpack[CanvasOptions],
     ) -> None:
         super().__init__(forget, photo="photo", **({"real_per_pair": 25} | options))
-        if not 1 <= images_per_pair <= 177:
-            raise ValueError(f"images_per_pair={images_per_pair}; accepted: 1 to 177.")
+        if images_per_pair < 1 or skip_per_pair < 0 or skip_per_pair + images_per_pair > 177:
+            raise ValueError(
+                f"images_per_pair={images_per_pair} and skip_per_pair={skip_per_pair}; accepted: 1 to 177, the two "
+                "together."
+            )
         self.images_per_pair = images_per_pair
+        self.skip_per_pair = skip_per_pair
 
     def load_canvas(self) -> Canvas:
         """See :meth:`CanvasDataModule.load_canvas`."""
@@ -83,7 +89,7 @@ class MiniCanvasDataModule(CanvasDataModule):
         images, pairs = [], []
         for style, (_, paint) in enumerate(STYLES.items()):
             for thing in range(len(self.OBJECTS)):
-                own = digits[labels == thing][: self.images_per_pair]
+                own = digits[labels == thing][self.skip_per_pair :][: self.images_per_pair]
                 images.append(paint(own))
                 pairs += [style * len(self.OBJECTS) + thing] * len(own)
         return Canvas(ImagesInMemory(torch.cat(images), torch.tensor(pairs)), list(STYLES), self.OBJECTS)

@@ -29,6 +29,7 @@ class UnlearnCanvasDataModule(CanvasDataModule):
         photo: the folder of photos, the style that stands for none.
         styles: names of the styles to read; by default all folders. The photos are always read.
         images_per_pair: images of each pair that are read, the first by number; None for all.
+        skip_per_pair: images of each pair that come before these, such as those that a model was trained on.
         options: see :class:`~unlearn_pl.data.CanvasDataModule`; batches have 4 examples by default, one per forward.
 
     Raises:
@@ -48,17 +49,22 @@ class UnlearnCanvasDataModule(CanvasDataModule):
         photo: str = PHOTOS,
         styles: Sequence[str] | None = None,
         images_per_pair: int | None = None,
+        skip_per_pair: int = 0,
         **options: Unpack[CanvasOptions],
     ) -> None:
         sizes: CanvasOptions = {"batch_size": 4, "micro_batch_size": 1, "eval_batch_size": 4}
         super().__init__(forget, photo=photo, **(sizes | options))
         check_size(size)
-        if images_per_pair is not None and images_per_pair < 1:
-            raise ValueError(f"images_per_pair={images_per_pair}; accepted: at least 1, or None for all.")
+        if skip_per_pair < 0 or (images_per_pair is not None and images_per_pair < 1):
+            raise ValueError(
+                f"images_per_pair={images_per_pair} and skip_per_pair={skip_per_pair}; accepted: at least 1, or None "
+                "for all, and 0 or more."
+            )
         self.path = path
         self.size = size
         self.styles = styles
         self.images_per_pair = images_per_pair
+        self.skip_per_pair = skip_per_pair
 
     def load_canvas(self) -> Canvas:
         """See :meth:`CanvasDataModule.load_canvas`; reads the headers of all files."""
@@ -76,12 +82,21 @@ class UnlearnCanvasDataModule(CanvasDataModule):
                     "Accepted: the same folders of objects in every style."
                 )
             for j, thing in enumerate(objects):
-                own = _images(root / style / thing)[: self.images_per_pair]
+                own = self._images(root / style / thing)
                 files += [check_contained(file, root) for file in own]
                 labels += [i * len(objects) + j] * len(own)
         for file in files:
             opened(file).close()  # what is no image is named before training
         return Canvas(ImageFiles(files, torch.tensor(labels), (), self.size, False), styles, objects)
+
+    def _images(self, folder: Path) -> list[Path]:
+        found = _images(folder)
+        if len(found) <= self.skip_per_pair:
+            raise ValueError(
+                f"The folder {str(folder)!r} has {len(found)} images, of which skip_per_pair={self.skip_per_pair} "
+                "leaves none; accepted: a smaller number."
+            )
+        return found[self.skip_per_pair :][: self.images_per_pair]
 
     def _styles(self, root: Path) -> list[str]:
         if not root.is_dir():

@@ -25,6 +25,10 @@ class HubDataset(Recorded):
         """Its rows, read from disk one after another."""
         return iter(kept(self._dataset))
 
+    def table(self) -> object:
+        """The dataset of ``datasets``, in which rows have numbers."""
+        return kept(self._dataset)
+
     def fingerprint(self) -> str:
         """A fingerprint of its contents."""
         return str(kept(self._dataset)._fingerprint)

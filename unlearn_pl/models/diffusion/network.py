@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from unlearn_pl.models.diffusion.pseudo_words import PseudoEmbedding, check_new
+
 GROUPS = 8
 UNREAD = frozenset(("a", "an", "the", "of", "in", "image", "style"))
 """Words that say nothing about an image."""
@@ -113,7 +115,7 @@ class WordEncoder(nn.Module):
         super().__init__()
         self.numbers = {word: 1 + i for i, word in enumerate(dict.fromkeys(word.lower() for word in words))}
         self.longest = longest
-        self.embedding = nn.Embedding(len(self.numbers) + 1, size)
+        self.embedding: nn.Module = nn.Embedding(len(self.numbers) + 1, size)
         self.position = nn.Parameter(torch.randn(longest, size))
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
@@ -124,6 +126,14 @@ class WordEncoder(nn.Module):
         """
         rows = [self._row(prompt) for prompt in prompts]
         return self.embedding(torch.tensor(rows, device=self.position.device)) + self.position
+
+    def add_words(self, words: Sequence[str], seed: int) -> PseudoEmbedding:
+        """See :meth:`TakesPseudoWords.add_words`."""
+        check_new(words, [*self.numbers, *UNREAD])
+        first = 1 + len(self.numbers)
+        self.numbers |= {word: first + i for i, word in enumerate(words)}
+        self.embedding = PseudoEmbedding(self.embedding, range(first, first + len(words)), seed)
+        return self.embedding
 
     def _row(self, prompt: str) -> list[int]:
         words = [word for word in re.findall(r"\w+", prompt.lower()) if word not in UNREAD]

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 
 from unlearn_pl.models.weight_layout import layer_weights
 from unlearn_pl.recording import Recorded
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel
 
 
 class LoRA(Recorded):
@@ -20,7 +20,8 @@ class LoRA(Recorded):
         r: rank of the adapters.
         alpha: numerator of their scale.
         dropout: probability of dropping an input of the adapters while training.
-        target_modules: names of the linear layers with adapters; all except the output head by default.
+        target_modules: names of the linear layers with adapters; all except the output head by default. Of a
+            text-to-image model, those of its network.
 
     References:
         Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, section 4.1.
@@ -38,7 +39,7 @@ class LoRA(Recorded):
         self.dropout = dropout
         self.target_modules = target_modules
 
-    def apply(self, model: "PreTrainedModel") -> "PeftModel":
+    def apply(self, model: nn.Module) -> "PeftModel":
         """Freeze ``model`` and add adapters.
 
         Not every layer can have some: neither experts that are stored as one parameter nor layers that
@@ -57,7 +58,7 @@ class LoRA(Recorded):
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules=targets,
-            task_type="CAUSAL_LM",
+            task_type="CAUSAL_LM" if hasattr(model, "prepare_inputs_for_generation") else None,
         )
         adapted = get_peft_model(model, config)
         _report_share(adapted)

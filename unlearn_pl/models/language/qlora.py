@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from unlearn_pl.models.language.lora import LoRA
 from unlearn_pl.models.quantized_share import check_quantized_share
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import BitsAndBytesConfig, PreTrainedModel
+    from transformers import BitsAndBytesConfig
 
 
 class QLoRA(LoRA):
@@ -19,7 +21,7 @@ class QLoRA(LoRA):
         Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", 2023, section 3.
     """
 
-    def apply(self, model: "PreTrainedModel") -> "PeftModel":
+    def apply(self, model: nn.Module) -> "PeftModel":
         """See :meth:`LoRA.apply`.
 
         Raises:

@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from unlearn_pl.recording import Recorded
+from unlearn_pl.robustness.attacked import FORGET, Attacked, Leakage
 from unlearn_pl.robustness.curve import Curve
-from unlearn_pl.robustness.leakage import LeakageEvaluation
-from unlearn_pl.robustness.target import FORGET, Subject
+from unlearn_pl.robustness.target import Subject
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Findings:
     rows: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @classmethod
-    def scored(cls, evaluation: LeakageEvaluation) -> Self:
+    def scored(cls, evaluation: Leakage) -> Self:
         """The metrics of an evaluation, and the leakage of every forget row."""
         return cls(evaluation.metrics, rows=evaluation.rows(FORGET))
 
@@ -38,7 +38,12 @@ class Attack(Recorded, ABC):
     """Tries to recover forgotten answers; does not change the model's folder.
 
     A subclass loads the model that it modifies with ``subject.build()``. The same seed must give the same result.
+
+    Attributes:
+        subjects: kind of models that the attack is for: language models, unless a subclass says otherwise.
     """
+
+    subjects: ClassVar[type[Attacked]] = Subject
 
     @property
     def name(self) -> str:

@@ -1,12 +1,16 @@
 """No attack: the baseline leakage."""
 
+from typing import ClassVar
+
+from unlearn_pl.robustness.attacked import Attacked
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
-from unlearn_pl.robustness.target import Subject
 
 
 class Unattacked(Attack):
     """No attack: leakage of the forget and the retain split."""
 
-    def run(self, subject: Subject) -> Findings:
+    subjects: ClassVar[type[Attacked]] = Attacked  # type: ignore[type-abstract]
+
+    def run(self, subject: Attacked) -> Findings:
         """Evaluate both splits."""
-        return Findings.scored(subject.score(subject.pretrained(), subject.splits))
+        return Findings.scored(subject.unattacked())

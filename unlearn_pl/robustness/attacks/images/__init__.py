@@ -1,0 +1,1 @@
+"""Attacks on text-to-image models."""
