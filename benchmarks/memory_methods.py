@@ -43,7 +43,6 @@ from benchmarks.step_cost_task import (
 )
 from benchmarks.step_cost_trl import BETA, UnpairedPreferenceLoss, has_trl, trl_loop
 from unlearn_pl.combiners import Combiner, MinNorm, Scalarization
-from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.modules.fitting.memory import memory_plan
 from unlearn_pl.objectives import (
@@ -277,8 +276,8 @@ def main() -> None:
         for method in methods
     ]
     text = (
-        f"`python -m benchmarks.memory_methods --model {options.model}`: AdamW, 4 examples of 128 tokens per stream and "
-        f"step, float32, and bfloat16 with QLoRA; the peak of {STEPS} steps in MiB beyond what the process held "
+        f"`python -m benchmarks.memory_methods --model {options.model}`: AdamW, 4 examples of 128 tokens per stream "
+        f"and step, float32, and bfloat16 with QLoRA; the peak of {STEPS} steps in MiB beyond what the process held "
         f"before. TRL's KTO is the variant without a KL term (`apo_zero_unpaired`). {_trl()}{machine()}.\n\n"
         + table(HEADER, rows)
     )

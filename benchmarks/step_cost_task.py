@@ -93,10 +93,7 @@ class Task:
 
     def make_plain(self, device: torch.device) -> PreTrainedModel:
         """The model without adapters."""
-        if self.quantized:
-            model = self._quantized(device)
-        else:
-            model = self._random(device)
+        model = self._quantized(device) if self.quantized else self._random(device)
         if self.checkpointing:
             checkpoint_activations(model)
         return model

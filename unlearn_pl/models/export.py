@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, distributed, nn
 
-from unlearn_pl.models.adapters import has_adapter
+from unlearn_pl.models.adapters import STARTED, has_adapter
 from unlearn_pl.models.finite import check_finite_weights
 from unlearn_pl.models.markers import end_of_turn, ending_tokens
 from unlearn_pl.models.merging import base_weights, check_mergeable, merge_adapter
@@ -75,14 +75,15 @@ def save_pretrained(
 
     Raises:
         ValueError: if ``directory`` holds anything but an earlier export, or holds the base model that the adapters
-            alone would need; if the adapters cannot be merged, because they lengthen prompts; if weights are not
-            finite.
+            alone would need; if the adapters cannot be merged, because they lengthen prompts; if adapters are to be
+            written alone whose start has changed the weights under them; if weights are not finite.
     """
     check_export_directory(directory)
     if has_adapter(model) and merge_lora:
         check_mergeable(model)
     elif has_adapter(model):
         _check_base_remains(model, directory)
+        _check_began_at_zero(model)
     check_finite_weights(dict(model.named_parameters()), across_ranks=distributed.is_initialized())
     weights = full_state_dict(model)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
@@ -129,6 +130,14 @@ def _check_base_remains(model: "PeftModel", directory: str | Path) -> None:
         raise ValueError(
             f"the adapters alone cannot be written to {str(directory)!r}: it holds the base model that they need; "
             "name another folder, or use merge_lora=True"
+        )
+
+
+def _check_began_at_zero(model: "PeftModel") -> None:
+    if hasattr(model, STARTED):
+        raise ValueError(
+            "the adapters alone cannot be written: LoRA(initializer=...) has changed the weights under them, which the "
+            "folder would lack; accepted: merge_lora=True"
         )
 
 
