@@ -120,9 +120,9 @@ class AdapterFile(Recorded):
             )
         if self.same_weights and (found := weights_fingerprint(model)) != header.weights:
             raise ValueError(
-                f"{self.path!r} was made for other weights (fingerprint {header.weights[:12]}; these: {found[:12]}), or "
-                "in another precision. Make one of these weights with `unlearn-pl attribute --rank`, or accept it "
-                "with same_weights=False."
+                f"{self.path!r} was made for other weights, or in another precision (fingerprint "
+                f"{header.weights[:12]}, these have {found[:12]}). Make one of these weights with `unlearn-pl "
+                "attribute --rank`, or accept it with same_weights=False."
             )
 
     @torch.no_grad()

@@ -22,6 +22,11 @@ def has_adapter(model: nn.Module) -> "TypeGuard[PeftModel]":
     return hasattr(model, "get_base_model")
 
 
+def changes_weights(init_lora_weights: object) -> bool:
+    """Whether peft changes the weights under adapters with this initialization."""
+    return isinstance(init_lora_weights, str) and init_lora_weights.lower().startswith(CHANGES_WEIGHTS)
+
+
 def began_elsewhere(model: nn.Module) -> str | None:
     """Why the model without its adapters is not the original one; None if it is, as far as can be known."""
     if not has_adapter(model):
@@ -30,6 +35,6 @@ def began_elsewhere(model: nn.Module) -> str | None:
         return "LoRA(initializer=...)"
     for config in model.peft_config.values():
         given = getattr(config, "init_lora_weights", True)
-        if isinstance(given, str) and given.lower().startswith(CHANGES_WEIGHTS):
+        if changes_weights(given):
             return f"init_lora_weights={given!r}"
     return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, distributed, nn
 
-from unlearn_pl.models.adapters import STARTED, has_adapter
+from unlearn_pl.models.adapters import STARTED, changes_weights, has_adapter
 from unlearn_pl.models.finite import check_finite_weights
 from unlearn_pl.models.markers import end_of_turn, ending_tokens
 from unlearn_pl.models.merging import base_weights, check_mergeable, merge_adapter
@@ -176,7 +176,16 @@ def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> "PreTrainedModel"
     twin.tie_weights()
     with tempfile.TemporaryDirectory() as folder:
         _save(model, weights, folder, selected_adapters=[model.active_adapter])
+        _forget_start(Path(folder))
         return merge_adapter(twin, folder)
+
+
+def _forget_start(folder: Path) -> None:
+    """Let adapters be merged as they are: peft would repeat a start that changes the weights under them."""
+    for file in folder.rglob("adapter_config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if changes_weights(config.get("init_lora_weights")):
+            file.write_text(json.dumps(config | {"init_lora_weights": True}), encoding="utf-8")
 
 
 def _save(model: nn.Module, weights: dict[str, Tensor], folder: str, **options: object) -> None:
