@@ -237,16 +237,21 @@ def _loop(way: str, method: str, task: Task, device: torch.device) -> Contestant
     return partial(fit, method_module(method, task, device), task, device)
 
 
-def row(method: str, training: str, task: Task) -> list[str]:
-    """Cells of one method and training."""
+def measured(method: str, task: Task, name: str) -> dict[str, dict]:
+    """What :func:`answer` says of each way to train; TRL's is missing where it has no trainer, or is not installed."""
     peaks: dict[str, dict] = {}
     for way in ("ours", "plain", "TRL"):
         if way == "TRL" and not (method in PAIRED and has_trl()):
             continue
-        print(f"{method}, {training}, {way}", file=sys.stderr, flush=True)
+        print(f"{method}, {name}, {way}", file=sys.stderr, flush=True)
         request = {"method": method, "task": asdict(task), "way": way}
         peaks[way] = in_fresh_process("benchmarks.memory_methods", request, exact_memory=True)
         print(peaks[way], file=sys.stderr, flush=True)
+    return peaks
+
+
+def row(method: str, training: str, peaks: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Cells of one method and training."""
     ours, estimate = peaks["ours"]["measured"], peaks["ours"]["estimate"]
     others = [
         cell
@@ -270,11 +275,11 @@ def main() -> None:
         print(json.dumps(answer(options.child)))
         return
     methods, trainings = (["NPO", "DPO"], ["LoRA"]) if options.quick else (METHODS, list(TRAININGS))
-    rows = [
-        row(method, training, Task(options.model, pairs=method in PAIRED, **TRAININGS[training]))  # type: ignore[arg-type]
-        for training in trainings
-        for method in methods
-    ]
+    rows = []
+    for training in trainings:
+        for method in methods:
+            task = Task(options.model, pairs=method in PAIRED, **TRAININGS[training])  # type: ignore[arg-type]
+            rows.append(row(method, training, measured(method, task, training)))
     text = (
         f"`python -m benchmarks.memory_methods --model {options.model}`: AdamW, 4 examples of 128 tokens per stream "
         f"and step, float32, and bfloat16 with QLoRA; the peak of {STEPS} steps in MiB beyond what the process held "

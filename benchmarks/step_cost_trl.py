@@ -14,7 +14,7 @@ from peft import LoraConfig
 from torch import Tensor
 
 from benchmarks.harness import Contestant
-from benchmarks.step_cost_loops import CLIP, OPTIMIZER, AfterTrainerStep, fit
+from benchmarks.step_cost_loops import CLIP, OPTIMIZER, AfterTrainerStep, fit, make_loop
 from benchmarks.step_cost_task import MODELS, RANK, STEPS_PER_EPOCH, Task, TokenExamples
 from unlearn_pl.combiners import Scalarization
 from unlearn_pl.modules import UnlearningModule
@@ -165,3 +165,16 @@ def _tokenizer(task: Task) -> Any:
     words = {f"w{i}": i for i in range(MODELS[task.model]["vocab_size"])}
     own = Tokenizer(WordLevel(words, unk_token="w3"))
     return PreTrainedTokenizerFast(tokenizer_object=own, bos_token="w0", eos_token="w1", pad_token="w2")
+
+
+def make_any_loop(name: str, task: Task, device: torch.device) -> Contestant:
+    """The loop called ``name``: ``DPO`` and ``KTO`` of this library or ``TRL DPO`` and ``TRL KTO``, or any other.
+
+    Raises:
+        ValueError: if there is no such loop, or TRL is not installed.
+    """
+    if name in ("TRL DPO", "TRL KTO"):
+        return trl_loop("DPO" if name == "TRL DPO" else "KTO", task, device)
+    if name in ("DPO", "KTO"):
+        return preference_loop("DPO" if name == "DPO" else "KTO", task, device)
+    return make_loop(name, task, device)

@@ -1,4 +1,4 @@
-"""The gradients of a step of MOLLM on weights in 4 bits are those of the model with the weights that the bits stand for."""
+"""The gradients of a step of MOLLM on weights in 4 bits are those on the weights that the bits stand for."""
 
 import pytest
 import torch
