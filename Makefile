@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-canvas study-code study-proof study-goals study-combiners study-markov study-masks study-refresh study-relearning study-sago study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-canvas study-code study-proof study-goals study-combiners study-markov study-masks study-refresh study-low-rank study-relearning study-sago study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -127,6 +127,9 @@ study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost 
 
 study-masks: $(INSTALLED)  ## how few weights carry the forgetting, by score (minutes)
 	$(RUN) -m experiments.studies.markov_chains.masks
+
+study-low-rank: $(INSTALLED)  ## does what adapters have forgotten come back at 4 bits? (minutes)
+	$(RUN) -m experiments.studies.low_rank.study
 
 study-relearning: $(INSTALLED)  ## which method's forgetting survives relearning (about half an hour)
 	$(RUN) -m experiments.studies.relearning.study

@@ -185,6 +185,14 @@ class PeakMemory:
             _RESET.write_text("5")  # the peak starts anew at what is resident now
             self._before = _resident_peak_mib()
 
+    def restart(self) -> None:
+        """Forget the largest value so far."""
+        gc.collect()
+        if self.on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            _RESET.write_text("5")
+
     def mib(self) -> float:
         """MiB, the largest value so far."""
         peak = torch.cuda.max_memory_allocated() / MIB if self.on_gpu else _resident_peak_mib()

@@ -30,6 +30,7 @@ class Llama:
     heads: int
     kv_heads: int
     vocabulary: int
+    tied: bool = False
 
     @property
     def linear_layers(self) -> Sequence[tuple[int, int]]:
@@ -42,13 +43,18 @@ class Llama:
     def quantized_bytes(self) -> float:
         """Bytes per weight with 4-bit decoder layers and bf16 for the rest."""
         inside = self.layers * sum(a * b for a, b in self.linear_layers)
-        outside = 2 * self.vocabulary * self.hidden
+        outside = self._outside
         return (NF4_BYTES * inside + 2 * outside) / (inside + outside)
 
+    @property
+    def _outside(self) -> int:
+        """Weights of embedding and output head."""
+        return (1 if self.tied else 2) * self.vocabulary * self.hidden
+
     def shape(self, lora: bool) -> ModelShape:
-        """Sizes with all weights, or adapters, trained; embedding and head are not tied."""
+        """Sizes with all weights, or adapters, trained; embedding and head count once if they are tied."""
         layer = sum(a * b for a, b in self.linear_layers) + 2 * self.hidden
-        total = self.layers * layer + 2 * self.vocabulary * self.hidden + self.hidden
+        total = self.layers * layer + self._outside + self.hidden
         adapters = self.layers * LORA_RANK * sum(a + b for a, b in self.linear_layers)
         return ModelShape(
             parameters=total + adapters * lora,

@@ -32,8 +32,8 @@ from benchmarks.harness import (
     table,
     take_steps,
 )
-from benchmarks.step_cost_loops import make_loop
 from benchmarks.step_cost_task import Task
+from benchmarks.step_cost_trl import has_trl, make_any_loop
 
 MEMORY_STEPS = 3
 
@@ -117,6 +117,19 @@ def against_others(model: str, dtype: str) -> list[Case]:
     return cases
 
 
+def against_trl(model: str, dtype: str) -> list[Case]:
+    """The preference losses of TRL's trainers, through this library against TRL; none without TRL."""
+    if not has_trl():
+        print("TRL is not installed: its trainers are left out", file=sys.stderr)
+        return []
+    trainings = {"all weights": {}, "LoRA": {"lora": True}}
+    return [
+        Case(f"{kind}, {name} / TRL", kind, f"TRL {kind}", Task(model, pairs=True, dtype=dtype, **options))
+        for kind in ("DPO", "KTO")
+        for name, options in trainings.items()
+    ]
+
+
 def measure_time(case: Case, warm_up: int, rounds: int, threads: int) -> Comparison:
     """The comparison of ``case``, in a process of its own."""
     return Comparison(**_child("time", case, threads, warm_up=warm_up, rounds=rounds))
@@ -146,7 +159,7 @@ def answer(request: dict) -> dict:
 
 def timed(case: Case, warm_up: int, rounds: int, device: torch.device) -> Comparison:
     """The comparison of ``case``, in this process."""
-    loops = {name: make_loop(name, case.task, device) for name in (case.loop, case.peer)}
+    loops = {name: make_any_loop(name, case.task, device) for name in (case.loop, case.peer)}
     laps = Turns(loops, warm_up + rounds * case.cycle, device).run()
     own, other = (cycles(laps[name][warm_up:], case.cycle) for name in (case.loop, case.peer))
     return compare(own, other)
@@ -155,8 +168,8 @@ def timed(case: Case, warm_up: int, rounds: int, device: torch.device) -> Compar
 def peak(loop: str, task: Task, device: torch.device) -> float:
     """Peak MiB of a loop, in this process."""
     # What a loop imports when it starts is no memory of training.
-    take_steps(make_loop(loop, replace(task, model="tiny"), device), 1)
-    contestant, memory = make_loop(loop, task, device), PeakMemory(device)
+    take_steps(make_any_loop(loop, replace(task, model="tiny"), device), 1)
+    contestant, memory = make_any_loop(loop, task, device), PeakMemory(device)
     take_steps(contestant, MEMORY_STEPS)
     return memory.mib()
 
@@ -227,6 +240,7 @@ def main() -> None:
         print(json.dumps(answer(options.child)))
         return
     sums, others = against_sum(options.model, options.dtype), against_others(options.model, options.dtype)
+    others += against_trl(options.model, options.dtype)
     if options.quick:
         options.rounds, options.warm_up, sums, others = 3, 1, sums[:2], others[:2]
     if options.only:

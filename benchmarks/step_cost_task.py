@@ -1,8 +1,11 @@
 """What is trained in the benchmarks of a step: a model with random weights, random tokens, and two or three losses."""
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
@@ -10,9 +13,9 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from unlearn_pl.models import LoRA
+from unlearn_pl.models import LoRA, QLoRA
 from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.models.precision import cast_parameters
 from unlearn_pl.types import StreamProvider, TokenBatch
@@ -30,11 +33,19 @@ MODELS = {
 """Shapes: one to see whether anything works, one for a laptop, SmolLM2-135M, and Llama-3.2-1B."""
 
 
+RANK = 16
+"""Of adapters."""
+
 STEPS_PER_EPOCH = 1_000_000
 """Of a run without end."""
 
 Streams = Mapping[str, TokenBatch]
 """A batch per stream."""
+
+
+@cache
+def _stored_models() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory()  # removed when the process ends
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,8 @@ class Task:
         batch_size: examples per stream.
         length: tokens per example, all of them scored but the first.
         lora: train adapters of rank 16 instead of all weights.
+        quantized: keep the weights under the adapters in 4 bits.
+        pairs: the streams are a forget answer and an answer to prefer, instead of ``forget`` and ``retain``.
         checkpointing: recompute activations.
         reference: for K = 3: ``given`` log-probabilities, or computed by a model in ``memory``.
         tied: the output head shares the weights of the embedding.
@@ -58,13 +71,34 @@ class Task:
     batch_size: int = 4
     length: int = 128
     lora: bool = False
+    quantized: bool = False
+    pairs: bool = False
     checkpointing: bool = False
     reference: str = "given"
     tied: bool = True
     dtype: str = "float32"
 
     def make_model(self, device: torch.device) -> nn.Module:
-        """The model, in training mode; the same random weights every time."""
+        """The model, in training mode; the same random weights every time.
+
+        Raises:
+            ValueError: if it is to be quantized without adapters.
+        """
+        if self.quantized and not self.lora:
+            raise ValueError("quantized=True with lora=False; accepted: adapters on weights in 4 bits.")
+        model: nn.Module = self.make_plain(device)
+        if self.lora:
+            model = (QLoRA if self.quantized else LoRA)(r=RANK).apply(model)
+        return model.train()
+
+    def make_plain(self, device: torch.device) -> PreTrainedModel:
+        """The model without adapters."""
+        model = self._quantized(device) if self.quantized else self._random(device)
+        if self.checkpointing:
+            checkpoint_activations(model)
+        return model
+
+    def _random(self, device: torch.device) -> PreTrainedModel:
         config = LlamaConfig(
             **MODELS[self.model],
             max_position_embeddings=max(256, self.length),
@@ -75,18 +109,23 @@ class Task:
         )
         torch.manual_seed(0)
         with device:
-            model: nn.Module = LlamaForCausalLM(config)
+            model = LlamaForCausalLM(config)
         cast_parameters(model, getattr(torch, self.dtype))
-        if self.checkpointing:
-            checkpoint_activations(model)
-        if self.lora:
-            model = LoRA(r=16).apply(model)
-        return model.train()
+        return model
+
+    def _quantized(self, device: torch.device) -> PreTrainedModel:
+        folder = Path(_stored_models().name, f"{self.model}-{self.tied}-{self.dtype}-{self.length}")
+        if not folder.exists():
+            self._random(torch.device("cpu")).save_pretrained(folder)
+        dtype = getattr(torch, self.dtype)
+        return LlamaForCausalLM.from_pretrained(
+            folder, dtype=dtype, quantization_config=QLoRA().quantization(), device_map={"": device}
+        )
 
     @property
     def streams(self) -> list[str]:
         """Names of the streams."""
-        return ["forget", "retain"]
+        return ["forget.alternate", "forget"] if self.pairs else ["forget", "retain"]
 
     @property
     def tokens(self) -> int:

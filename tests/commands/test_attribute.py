@@ -89,3 +89,21 @@ def test_a_module_that_trains_nothing_is_refused(capsys):
         main(["attribute", *DEBUG, *pretrained, "--attribution=SNIP", "--attribution.keep=1", "--output=mask"])
     assert exit_.value.code == 1
     assert "PretrainedModule computes no gradients" in capsys.readouterr().err
+
+
+def test_with_a_rank_a_recipe_with_adapters_gives_the_file_that_it_trains_from(capsys):
+    start = [
+        "--model.model=CausalLM",
+        "--model.model.name=model",
+        "--model.model.lora=LoRA",
+        "--model.model.lora.r=2",
+        "--model.model.lora.initializer=AdapterFile",
+        "--model.model.lora.initializer.path=loku.safetensors",
+    ]
+    tiny_llama(512, hidden_size=16, num_layers=1, num_heads=2).save_pretrained("model")
+    main(["attribute", *DEBUG, *start, "--attribution=FisherRatio", "--rank=3", "--output=loku.safetensors"])
+    assert "Written to loku.safetensors" in capsys.readouterr().out
+    main(["fit", *DEBUG, *QUIET, *start, "--trainer.max_steps=1"])
+    trained, original = (AutoModelForCausalLM.from_pretrained(folder) for folder in ("root/hf", "model"))
+    moved = {n for (n, a), b in zip(trained.named_parameters(), original.parameters(), strict=True) if not a.equal(b)}
+    assert len(moved) == 7

@@ -46,6 +46,7 @@ class Attribution(Recorded, ABC):
 
     Attributes:
         needs: required measurements: mean gradients on ``forget`` and ``retain`` data, ``inputs`` of linear layers.
+        squares: gradients are squared before they are averaged over the steps, which is the Fisher information.
 
     Args:
         keep: share of the weights that stay trainable, in (0, 1].
@@ -60,6 +61,7 @@ class Attribution(Recorded, ABC):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    squares: ClassVar[bool] = False
 
     def __init__(
         self,

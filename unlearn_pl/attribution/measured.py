@@ -19,8 +19,8 @@ class Measured:
     Attributes:
         name: name in ``model.named_parameters()``.
         parameter: ``[...]`` the values; if they are sharded (a DTensor), so are the gradients and scores.
-        gradients: ``forget`` and ``retain`` to the mean gradient ``[...]`` of the loss on that data, shaped like
-            ``weight``; a missing one is 0.
+        gradients: ``forget`` and ``retain`` to the mean gradient ``[...]`` of the loss on that data, or the mean of
+            its squares, shaped like ``weight``; a missing one is 0.
         input_norms: Euclidean length, over all tokens, of each input of the layer; ``[in]``, or in a shape that a
             weight of another layout is multiplied with: ``[in, 1]``, ``[experts, 1, in]``, ``[experts, in, 1]``.
         input_dim: the dimension of ``parameter`` that its inputs are in.
@@ -42,7 +42,7 @@ class Measured:
         return values.movedim(self.input_dim, -1)
 
     def gradient(self, data: str) -> Tensor:
-        """The mean gradient ``[...]`` on ``forget`` or ``retain`` data, in fp32 or better."""
+        """The mean gradient ``[...]`` on ``forget`` or ``retain`` data, or that of its squares, in fp32 or better."""
         found = self.gradients.get(data)
         return torch.zeros_like(exact(self.weight)) if found is None else exact(found)
 

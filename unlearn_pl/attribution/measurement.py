@@ -19,6 +19,9 @@ from unlearn_pl.modules.kind_losses import losses_of
 from unlearn_pl.optim import Constant
 from unlearn_pl.results import weights_fingerprint
 
+Finish = Callable[[Sequence[Measured], str, bool], None]
+"""Gets the scored parameters, the fingerprint of the weights, and whether the parameters are sharded."""
+
 
 class Measurement(pl.Callback, RowObserver):
     """Averages gradients over all optimizer steps and ranks, and passes them to ``finish`` at the end of training.
@@ -27,19 +30,24 @@ class Measurement(pl.Callback, RowObserver):
         attribution: the attribution whose needs are measured.
         finish: called on every rank, at the end of training, with the scored parameters, the fingerprint of the
             weights, and whether the parameters are sharded.
+        choose: names of the parameters of a model that are scored; by default those that the attribution chooses.
     """
 
-    def __init__(self, attribution: Attribution, finish: Callable[[Sequence[Measured], str, bool], None]) -> None:
+    def __init__(
+        self, attribution: Attribution, finish: Finish, choose: Callable[[nn.Module], list[str]] | None = None
+    ) -> None:
         self.attribution = attribution
         self.finish = finish
+        self.choose = choose or attribution.choose
         self._inputs: InputNorms | None = None
         self._sums: dict[str, dict[str, Tensor]] = {}
         self._steps = 0
+        self.finished = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the scored parameters; stop at once if nothing needs to be measured."""
         model = _model(pl_module)
-        self._chosen = self.attribution.choose(model)
+        self._chosen = self.choose(model)
         self._fingerprint = weights_fingerprint(model)
         self._places = {name: i for i, name in enumerate(pl_module.trained_names)}  # type: ignore[arg-type]
         self._inputs = InputNorms(model) if "inputs" in self.attribution.needs else None
@@ -55,6 +63,8 @@ class Measurement(pl.Callback, RowObserver):
                 if gradient is None:
                     continue
                 added = exact(local(gradient))
+                if self.attribution.squares:
+                    added = added.square()
                 sums[name] = sums[name].add_(added) if name in sums else added.clone()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -73,6 +83,7 @@ class Measurement(pl.Callback, RowObserver):
         sharded = any(isinstance(parameters[name], DTensor) for name in self._chosen)
         with torch.no_grad():
             self.finish(measured, self._fingerprint, sharded)
+        self.finished = True
 
     def _gradients_of(self, name: str) -> dict[str, Tensor]:
         return {data: sums[name] for data, sums in self._sums.items() if name in sums}
@@ -91,6 +102,18 @@ def placed(norms: Tensor | None, parameter: Tensor) -> Tensor | None:
     if norms is None or norms.dim() == 1 or not isinstance(parameter, DTensor):
         return norms
     return local(distribute_tensor(norms, parameter.device_mesh, parameter.placements, src_data_rank=None))
+
+
+def check_module(module: pl.LightningModule) -> None:
+    """Check that a module computes gradients.
+
+    Raises:
+        ValueError: naming its class.
+    """
+    if not isinstance(module, UnlearningModule):
+        raise ValueError(
+            f"{type(module).__name__} computes no gradients. Accepted: UnlearningModule and its methods, such as NPO."
+        )
 
 
 def measuring_module(module: UnlearningModule, attribution: Attribution) -> UnlearningModule:
@@ -115,6 +138,38 @@ def measuring_module(module: UnlearningModule, attribution: Attribution) -> Unle
     )
     measured.model = module.model
     return measured
+
+
+def run_measurement(
+    measurement: Measurement, measured: UnlearningModule, trainer: pl.Trainer | None, data: pl.LightningDataModule
+) -> None:
+    """Run one epoch, in which no weight changes.
+
+    Args:
+        measurement: gets the gradients.
+        measured: a :func:`measuring_module`.
+        trainer: where to run; by default the default device, without logs.
+        data: data module with the streams.
+
+    Raises:
+        ValueError: if the Trainer takes no step.
+        RuntimeError: if a gradient is not finite.
+    """
+    trainer = trainer or pl.Trainer(
+        max_epochs=1, limit_val_batches=0, logger=False, enable_checkpointing=False, enable_model_summary=False
+    )
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.append(measurement)
+    try:
+        trainer.fit(measured, datamodule=data)
+    finally:
+        callbacks.remove(measurement)
+        measurement.close()
+    if not measurement.finished:
+        raise ValueError(
+            f"The Trainer took no step (max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}), so that there "
+            "are no gradients to score with. Accepted: a Trainer that runs one epoch."
+        )
 
 
 def _model(module: pl.LightningModule) -> nn.Module:

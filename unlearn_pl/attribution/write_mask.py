@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from unlearn_pl.attribution.base import Attribution
 from unlearn_pl.attribution.measured import Measured
-from unlearn_pl.attribution.measurement import Measurement, measuring_module
+from unlearn_pl.attribution.measurement import Measurement, check_module, measuring_module, run_measurement
 from unlearn_pl.gradients import shard_of
 from unlearn_pl.masks import MaskHeader, mask_fingerprint, pack, write_mask_file
 from unlearn_pl.modules import UnlearningModule
@@ -45,10 +45,7 @@ def write_mask(
             takes no step.
         RuntimeError: if a gradient is not finite.
     """
-    if not isinstance(module, UnlearningModule):
-        raise ValueError(
-            f"{type(module).__name__} computes no gradients. Accepted: UnlearningModule and its methods, such as NPO."
-        )
+    check_module(module)
     written: list[MaskHeader] = []
     measured = measuring_module(module, attribution)
 
@@ -67,23 +64,10 @@ def write_mask(
             write_mask_file(Path(path), packed, written[0])
         _report(attribution, written[0], findings, sum(p.parameter.numel() for p in parameters))
 
-    trainer = trainer or pl.Trainer(
-        max_epochs=1, limit_val_batches=0, logger=False, enable_checkpointing=False, enable_model_summary=False
-    )
-    measurement = Measurement(attribution, finish)
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    callbacks.append(measurement)
     try:
-        trainer.fit(measured, datamodule=data)
+        run_measurement(Measurement(attribution, finish), measured, trainer, data)
     finally:
         module.model = measured.model
-        callbacks.remove(measurement)
-        measurement.close()
-    if not written:
-        raise ValueError(
-            f"The Trainer took no step (max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}), so that there "
-            "are no gradients to score with. Accepted: a Trainer that runs one epoch."
-        )
     return written[0]
 
 

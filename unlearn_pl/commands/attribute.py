@@ -1,4 +1,4 @@
-"""``unlearn-pl attribute``: score the weights of a model on its data, and write a mask for ``fit``."""
+"""``unlearn-pl attribute``: score the weights of a model on its data, and write a mask or adapters for ``fit``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser
 
-from unlearn_pl.attribution import Attribution, write_mask
+from unlearn_pl.attribution import Attribution, write_adapters, write_mask
 from unlearn_pl.commands.trainer import UnlearnCLI
 from unlearn_pl.results import check_writable
 
@@ -30,10 +30,13 @@ PLACE = (
 def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl attribute ARGS``."""
     cli = AttributeCLI(args)
-    output, attribution = (cli.config_init[name] for name in ("output", "attribution"))
+    output, attribution, rank = (cli.config_init[name] for name in ("output", "attribution", "rank"))
     if cli.trainer.is_global_zero:
         check_writable(Path(output).parent, "--output")
-    write_mask(output, attribution, cli.model, cli.datamodule, cli.trainer)
+    if rank is None:
+        write_mask(output, attribution, cli.model, cli.datamodule, cli.trainer)
+    else:
+        write_adapters(output, attribution, rank, cli.model, cli.datamodule, cli.trainer)
     if cli.trainer.is_global_zero:
         print(f"Written to {output}")
 
@@ -49,10 +52,15 @@ class AttributeCLI(UnlearnCLI):
         super().__init__(args, run=False)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add ``--attribution`` and ``--output``."""
+        """Add ``--attribution``, ``--rank`` and ``--output``."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--attribution", type=Attribution, required=True, help="how weights are scored")
-        parser.add_argument("--output", type=str, required=True, help="mask file to write, for the mask MaskFile")
+        parser.add_argument(
+            "--rank", type=int | None, default=None, help="write adapters of this rank instead, for LoRA's initializer"
+        )
+        parser.add_argument(
+            "--output", type=str, required=True, help="file to write, for the mask MaskFile or with --rank AdapterFile"
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer for one epoch, without callbacks, logs and checkpoints."""

@@ -1,5 +1,6 @@
 """Models: loading, one forward of a stream, scoring, generation, sharding and export."""
 
+from unlearn_pl.models.adapter_file import AdapterFile
 from unlearn_pl.models.class_view import class_view
 from unlearn_pl.models.diffusion.model import DiffusionModel
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
@@ -29,6 +30,7 @@ from unlearn_pl.models.spec import EvaluationRequest, EvaluationSetting, ModelSp
 __all__ = [
     "DDIM",
     "MLP",
+    "AdapterFile",
     "CausalLM",
     "ConvNet",
     "DiffusionModel",

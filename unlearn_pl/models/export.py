@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, distributed, nn
 
-from unlearn_pl.models.adapters import adapter_of, has_adapter
+from unlearn_pl.models.adapters import STARTED, adapter_of, changes_weights, has_adapter
 from unlearn_pl.models.finite import check_finite_weights
 from unlearn_pl.models.markers import end_of_turn, ending_tokens
 from unlearn_pl.models.merging import base_weights, check_mergeable, merge_adapter
@@ -83,8 +83,8 @@ def save_pretrained(
 
     Raises:
         ValueError: if ``directory`` holds anything but an earlier export, or holds the base model that the adapters
-            alone would need; if the adapters cannot be merged, because they lengthen prompts; if weights are not
-            finite.
+            alone would need; if the adapters cannot be merged, because they lengthen prompts; if adapters are to be
+            written alone whose start has changed the weights under them; if weights are not finite.
     """
     check_export_directory(directory)
     adapted = adapter_of(model) if has_adapter(model) or isinstance(model, WritesAdapter) else None
@@ -92,6 +92,7 @@ def save_pretrained(
         check_mergeable(adapted)
     elif adapted is not None:
         _check_base_remains(adapted, directory)
+        _check_began_at_zero(adapted)
     check_finite_weights(dict(model.named_parameters()), across_ranks=distributed.is_initialized())
     weights = full_state_dict(model)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
@@ -141,6 +142,14 @@ def _check_base_remains(model: "PeftModel", directory: str | Path) -> None:
         )
 
 
+def _check_began_at_zero(model: "PeftModel") -> None:
+    if hasattr(model, STARTED):
+        raise ValueError(
+            "the adapters alone cannot be written: LoRA(initializer=...) has changed the weights under them, which the "
+            "folder would lack; accepted: merge_lora=True"
+        )
+
+
 def _write(model: nn.Module, weights: dict[str, Tensor], folder: Path, merge_lora: bool) -> None:
     if isinstance(model, WritesAdapter) and not merge_lora and adapter_of(model) is not None:
         model.write_adapter(folder, weights)
@@ -179,7 +188,16 @@ def _merged(model: "PeftModel", weights: dict[str, Tensor]) -> "PreTrainedModel"
     twin.tie_weights()
     with tempfile.TemporaryDirectory() as folder:
         _save(model, weights, folder, selected_adapters=[model.active_adapter])
+        _forget_start(Path(folder))
         return merge_adapter(twin, folder)
+
+
+def _forget_start(folder: Path) -> None:
+    """Let adapters be merged as they are: peft would repeat a start that changes the weights under them."""
+    for file in folder.rglob("adapter_config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if changes_weights(config.get("init_lora_weights")):
+            file.write_text(json.dumps(config | {"init_lora_weights": True}), encoding="utf-8")
 
 
 def _save(model: nn.Module, weights: dict[str, Tensor], folder: str, **options: object) -> None:

@@ -18,7 +18,7 @@ class InvertedHingeLoss(Objective):
 
     References:
         Cha et al., Towards Robust and Parameter-Efficient Knowledge Unlearning for LLMs (LoKU), ICLR 2025,
-        arXiv 2408.06621: the loss alone, without the initialization of adapters from Fisher information.
+        arXiv 2408.06621. The start of its adapters is made by :class:`~unlearn_pl.attribution.FisherRatio`.
     """
 
     stream = "forget"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from unlearn_pl.models.adapters import adapter_of
+from unlearn_pl.models.adapters import adapter_of, began_elsewhere
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.references.base import Reference
 from unlearn_pl.references.context import ReferenceContext
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class AdapterReference(Reference):
     """The trained model with its LoRA adapter disabled: the original weights, without extra memory.
 
-    The base weights count as the original ones; merge an adapter that was trained before.
+    The base weights count as the original ones; merge an adapter that was trained before. After
+    ``LoRA(initializer=...)`` they are not, which raises ``ValueError``.
     """
 
     copies_model = False
@@ -33,12 +34,18 @@ class AdapterReference(Reference):
             context: holds the trained model.
 
         Raises:
-            ValueError: if the trained model has no adapter.
+            ValueError: if the trained model has no adapter, or one whose start has changed the weights under it.
         """
-        if adapter_of(context.model) is None:
+        if (adapted := adapter_of(context.model)) is None:
             raise ValueError(
                 f"AdapterReference needs a model with an adapter, and {type(context.model).__name__} has none; "
                 "train one with CausalLM(..., lora=LoRA()) or UNet(..., lora=LoRA()), or use FrozenReference"
+            )
+        if (start := began_elsewhere(adapted)) is not None:
+            raise ValueError(
+                f"AdapterReference is the model without its adapters, but {start} has changed the weights under them, "
+                "so that this is not the original model. Accepted: FrozenReference(), CachedReference(), or adapters "
+                "that begin at 0: LoRA()."
             )
         self._forward = context.forward
 

@@ -15,6 +15,8 @@ TASK = {"task_type": "CAUSAL_LM"}
 Q = {"target_modules": ["q_proj"], **TASK}
 KINDS = {
     "LoRA": lambda: peft.LoraConfig(r=2, target_modules="all-linear", **TASK),
+    "PiSSA": lambda: peft.LoraConfig(r=2, init_lora_weights="pissa", target_modules="all-linear", **TASK),
+    "OLoRA": lambda: peft.LoraConfig(r=2, init_lora_weights="olora", target_modules="all-linear", **TASK),
     "DoRA": lambda: peft.LoraConfig(r=2, use_dora=True, target_modules="all-linear", **TASK),
     "rank-stabilized, head saved": lambda: peft.LoraConfig(r=2, use_rslora=True, modules_to_save=["lm_head"], **Q),
     "of the embedding": lambda: peft.LoraConfig(r=2, target_modules=["embed_tokens", "q_proj"], **TASK),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
+from unlearn_pl.models.adapter_file import AdapterFile
 from unlearn_pl.models.weight_layout import layer_weights
 from unlearn_pl.recording import Recorded
 
@@ -22,6 +23,7 @@ class LoRA(Recorded):
         dropout: probability of dropping an input of the adapters while training.
         target_modules: names of the linear layers with adapters; all except the output head by default. Of a
             text-to-image model, those of its network.
+        initializer: what the adapters begin with, instead of ``B = 0`` and a random ``A``.
 
     References:
         Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, section 4.1.
@@ -33,11 +35,13 @@ class LoRA(Recorded):
         alpha: int = 32,
         dropout: float = 0.0,
         target_modules: Sequence[str] | str = "all-linear",
+        initializer: AdapterFile | None = None,
     ) -> None:
         self.r = r
         self.alpha = alpha
         self.dropout = dropout
         self.target_modules = target_modules
+        self.initializer = initializer
 
     def apply(self, model: nn.Module) -> "PeftModel":
         """Freeze ``model`` and add adapters.
@@ -46,7 +50,8 @@ class LoRA(Recorded):
         ``target_modules`` does not name. The share of the weights in layers with adapters is logged.
 
         Raises:
-            ValueError: if peft is not installed, or no layer is named in ``target_modules``.
+            ValueError: if peft is not installed, no layer is named in ``target_modules``, or the initializer was made
+                for another model.
         """
         try:
             from peft import LoraConfig, get_peft_model
@@ -60,7 +65,11 @@ class LoRA(Recorded):
             target_modules=targets,
             task_type="CAUSAL_LM" if hasattr(model, "prepare_inputs_for_generation") else None,
         )
+        if self.initializer is not None:
+            self.initializer.check(model, self.r)
         adapted = get_peft_model(model, config)
+        if self.initializer is not None:
+            self.initializer.start(adapted)
         _report_share(adapted)
         return adapted
 

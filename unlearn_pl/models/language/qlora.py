@@ -25,8 +25,14 @@ class QLoRA(LoRA):
         """See :meth:`LoRA.apply`.
 
         Raises:
-            ValueError: also if less than three quarters of the weights in the model's layers are in 4 bits.
+            ValueError: also if less than three quarters of the weights in the model's layers are in 4 bits, or if there
+                is an initializer.
         """
+        if self.initializer is not None:
+            raise ValueError(
+                f"{type(self.initializer).__name__} takes the adapters' product off the weights, and weights in 4 bits "
+                "would lose it to rounding. Accepted: LoRA(initializer=...), or QLoRA() without one."
+            )
         check_quantized_share("QLoRA", model, " With LoRA(), the weights stay in their own precision.")
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -1,0 +1,1 @@
+"""Does unlearning on adapters survive rounding to 4 bits?"""
