@@ -35,5 +35,8 @@ def test_every_new_metric_is_exact(pool, folders, alone, tmp_path, strategy):
         assert evaluated.flat(table) == pytest.approx(evaluated.flat(ours), rel=1e-3, abs=1e-4, nan_ok=True)
     leaks, expected = first[0][1]["forget"], alone[0][1]["forget"]
     assert {name: leaks[name] for name in leaks if "_at_" in name} == {k: v for k, v in expected.items() if "_at_" in k}
+    offline, online = (first[place][1]["forget"]["likelihood_ratio"] for place in (2, -1))
+    assert offline.keys() == online.keys()
+    assert all(offline[row] != pytest.approx(online[row], abs=1e-3) for row in offline)
     cache, _ = ReferenceCache.read(tmp_path / "drops.safetensors")
     assert len(cache.keys) == 11

@@ -4,8 +4,8 @@
     python -m experiments.studies.proof.smollm2_attacked --tofu path/to/tofu --folder runs/smollm2_goals
 
 The folder is that of `experiments.studies.goals.smollm2`, with a model in every `<run>/hf`; its `target` and `retain`
-are needed. Every method unlearns with its default recipe (`experiments/methods/`) at the rate and the number of steps of
-`experiments/smollm2/graddiff.yaml`, into another folder. What is there already is not run again. End points of the
+are needed. Every method unlearns with its default recipe (`experiments/methods/`), at the rate and the number of steps
+of `experiments/smollm2/graddiff.yaml`, into another folder. What is there already is not run again. End points of the
 study of goals are measured by their names: `--runs '[target,retain,"MOLLM_with_goals,_52_steps_0"]'`.
 """
 

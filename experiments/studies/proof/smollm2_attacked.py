@@ -14,6 +14,7 @@ from jsonargparse import auto_cli
 from experiments.studies.proof.smollm2 import MAX_NEW_TOKENS, RUNS, SCORES, forget_data, values, weights
 from experiments.studies.proof.table import bars, cell
 from unlearn_pl.commands.story import quiet
+from unlearn_pl.data import TOFUDataModule
 from unlearn_pl.robustness import (
     Attack,
     IntegerRounding,
@@ -27,14 +28,14 @@ from unlearn_pl.robustness import (
 
 ATTACKS: Mapping[str, Attack] = {
     "relearned": RelearningSweep(
-        [RandomFraction(0.2)], learning_rates=[3e-5, 1e-4, 3e-4], steps=12, evaluate_every=6, batch_size=4
+        [RandomFraction(0.2)], learning_rates=[3e-5, 1e-4, 3e-4], steps=8, evaluate_every=4, batch_size=4
     ),
     "lens": LogitLens(layers=range(5, 31, 5)),
     "4 bits": Quantization(IntegerRounding(bits=4, group_size=32)),
     "probe": LinearProbe(layers=range(5, 31, 5)),
 }
 PROBED = "forget_probe_accuracy"
-COLUMNS = {title: "forget_probability" for title in ATTACKS} | {"probe": PROBED}
+COLUMNS = dict.fromkeys(ATTACKS, "forget_probability") | {"probe": PROBED}
 BARS = ("P(forget)", "4 bits", "lens", "relearned")
 """Columns of the picture."""
 
@@ -44,7 +45,6 @@ def study(
     folder: str = "runs/smollm2_goals",
     output: str = "runs/proof_smollm2",
     questions: int = 10,
-    probed: int = 20,
     runs: Sequence[str] = RUNS,
     attacks: Sequence[str] = tuple(ATTACKS),
     figure: str = "experiments/figures/proof_smollm2.png",
@@ -57,7 +57,6 @@ def study(
         folder: of the models that are there.
         output: of the models that were trained, and of the results.
         questions: rows per split that are scored.
-        probed: the same of the probe, which is fitted on as many retain questions.
         runs: methods, or folders of models, in the order of the table.
         attacks: titles of the attacks.
         figure: PNG file to write.
@@ -66,12 +65,10 @@ def study(
     place = Path(output)
     path = place / "attacked.jsonl"
     for attack in () if table_only else attacks:
-        size = probed if attack == "probe" else questions
         for run in runs:
             if (run, attack) not in found_in(path):
-                data = forget_data(Path(folder), tofu, size, ["forget", "retain"])
-                model = weights(Path(folder), place, run)
-                row = attacked(Subject(model, data, accelerator="cpu", max_new_tokens=MAX_NEW_TOKENS), attack)
+                data = forget_data(Path(folder), tofu, questions, ["forget", "retain"])
+                row = attacked(weights(Path(folder), place, run), data, attack)
                 with path.open("a") as file:
                     file.write(json.dumps({"run": run, "attack": attack, **row}) + "\n")
                 print(json.dumps({"run": run, "attack": attack}), flush=True)
@@ -80,8 +77,9 @@ def study(
     bars(table, BARS, "probability of the forget answers", figure)
 
 
-def attacked(subject: Subject, attack: str) -> dict[str, object]:
+def attacked(model: str, data: TOFUDataModule, attack: str) -> dict[str, object]:
     """The figures of an attack on a model, and those of every question."""
+    subject = Subject(model, data, accelerator="cpu", precision="bf16-mixed", max_new_tokens=MAX_NEW_TOKENS)
     with quiet():
         found = ATTACKS[attack].run(subject)
     return {"after": dict(found.after), "questions": list(found.rows[COLUMNS[attack]])}

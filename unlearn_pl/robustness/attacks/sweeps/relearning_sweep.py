@@ -20,8 +20,8 @@ class RelearningSweep(Sweep):
     rows that none of them shows.
 
     The first training set at the first learning rate is the fixed attacker, by default that of :class:`Relearning`.
-    Since it is a part of the sweep, it never leaks more at any step within the bound: ``forget_probability_fixed_within``
-    is its leakage at its strongest step within the bound, at most ``forget_probability``. ``forget_probability_fixed``
+    Since it is a part of the sweep, it never leaks more at any step within the bound: its leakage at the strongest of
+    these steps is ``forget_probability_fixed_within``, at most ``forget_probability``. ``forget_probability_fixed``
     and ``utility_loss_fixed`` are its values after the last step, within the bound or not; ``setting`` is the position
     of the strongest setting, ``learning_rate`` its learning rate.
 
