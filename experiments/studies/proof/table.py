@@ -105,9 +105,9 @@ def bars(table: Mapping[str, Mapping[str, Sequence[float]]], titles: Sequence[st
     axes, width = figure.add_subplot(), 0.8 / len(titles)
     for place, title in enumerate(titles):
         measured = {at: row[title] for at, row in enumerate(table.values()) if row.get(title)}
-        means = torch.tensor([fmean(of) for of in measured.values()])
-        ends = torch.tensor([interval(of) for of in measured.values()]).reshape(-1, 2)
-        errors = (ends - means[:, None]).abs().T
+        means = [fmean(of) for of in measured.values()]
+        ends = [interval(of) for of in measured.values()]
+        errors = [[abs(end[side] - mean) for end, mean in zip(ends, means, strict=True)] for side in (0, 1)]
         axes.bar([at + place * width for at in measured], means, width, yerr=errors, capsize=2, label=title)
     axes.set_xticks([at + 0.4 - width / 2 for at in range(len(table))], list(table))
     axes.set(ylabel=label)
