@@ -82,7 +82,8 @@ def attacked(model: str, data: TOFUDataModule, attack: str) -> dict[str, object]
     subject = Subject(model, data, accelerator="cpu", precision="bf16-mixed", max_new_tokens=4)  # which are not read
     with quiet():
         found = ATTACKS[attack].run(subject)
-    return {"after": dict(found.after), "questions": list(found.rows[COLUMNS[attack]])}
+    rows = list(found.rows[COLUMNS[attack]])
+    return {"before": dict(found.before), "after": dict(found.after), "questions": rows}
 
 
 def found_in(path: Path) -> dict[tuple[str, str], dict[str, object]]:
