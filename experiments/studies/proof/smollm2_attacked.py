@@ -74,7 +74,7 @@ def study(
                 print(json.dumps({"run": run, "attack": attack}), flush=True)
     table = {run: columns(place, run, found_in(path)) for run in runs}
     print_table(table)
-    bars(table, BARS, "probability of the forget answers", figure)
+    bars({run.partition(",")[0]: row for run, row in table.items()}, BARS, "probability of the forget answers", figure)
 
 
 def attacked(model: str, data: TOFUDataModule, attack: str) -> dict[str, object]:

@@ -102,8 +102,9 @@ def bars(table: Mapping[str, Mapping[str, Sequence[float]]], titles: Sequence[st
 
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes, width = figure.add_subplot(), 0.8 / len(titles)
-    for place, title in enumerate(titles):
+    shown = [title for title in titles if any(row.get(title) for row in table.values())]
+    axes, width = figure.add_subplot(), 0.8 / max(1, len(shown))
+    for place, title in enumerate(shown):
         measured = {at: row[title] for at, row in enumerate(table.values()) if row.get(title)}
         means = [fmean(of) for of in measured.values()]
         ends = [interval(of) for of in measured.values()]
