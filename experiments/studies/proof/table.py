@@ -110,7 +110,7 @@ def bars(table: Mapping[str, Mapping[str, Sequence[float]]], titles: Sequence[st
         ends = [interval(of) for of in measured.values()]
         errors = [[abs(end[side] - mean) for end, mean in zip(ends, means, strict=True)] for side in (0, 1)]
         axes.bar([at + place * width for at in measured], means, width, yerr=errors, capsize=2, label=title)
-    axes.set_xticks([at + 0.4 - width / 2 for at in range(len(table))], list(table))
+    axes.set_xticks([at + 0.4 - width / 2 for at in range(len(table))], list(table), fontsize="small")
     axes.set(ylabel=label)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize="small")
