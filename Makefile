@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-canvas study-code study-proof study-goals study-combiners study-markov study-masks study-refresh study-low-rank study-relearning study-sago study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
+.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-canvas study-code study-proof study-proof-smollm2 study-goals study-combiners study-markov study-masks study-methods study-refresh study-low-rank study-relearning study-sago study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -118,9 +118,17 @@ study-code: $(INSTALLED)  ## do views of programs bring forgotten secrets back? 
 	$(RUN) -m experiments.studies.code.standard_library
 	$(RUN) -m experiments.studies.code.study
 
+study-methods: $(INSTALLED)  ## which method first: every method, three rates, three seeds, attacked (twenty minutes)
+	$(RUN) -m experiments.studies.methods.study
+
 study-proof: $(INSTALLED)  ## which method really forgets: unlearning depth, sampled answers and attacks (half an hour)
 	$(RUN) -m experiments.studies.proof.study
 	$(RUN) -m experiments.studies.proof.attacked
+
+study-proof-smollm2: $(INSTALLED)  ## the same of SmolLM2-135M: TOFU=DIR, MODELS=DIR of experiments.studies.goals.smollm2 (hours)
+	$(if $(TOFU),,$(error study-proof-smollm2 needs TOFU=DIR, a folder with TOFU's files))
+	$(RUN) -m experiments.studies.proof.smollm2 --tofu $(TOFU) $(if $(MODELS),--folder $(MODELS))
+	$(RUN) -m experiments.studies.proof.smollm2_attacked --tofu $(TOFU) $(if $(MODELS),--folder $(MODELS))
 
 study-refresh: $(INSTALLED)  ## what fewer solves, and solves on sketches, cost (minutes)
 	$(RUN) -m experiments.studies.refresh.study

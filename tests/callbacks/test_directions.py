@@ -70,6 +70,8 @@ def test_every_documented_metric_has_a_direction(benchmark):
         ("tofu", "privleak", "retain"),
         ("muse", "verbmem_forget", "retain"),
         ("muse", "knowmem_retain", "higher"),
+        ("muse", "knowmem_retain_extraction_strength", "higher"),
+        ("muse", "knowmem_forget_extraction_strength", "retain"),
         ("wmdp", "wmdp_bio_accuracy_high", "lower"),
         ("wmdp", "mmlu_accuracy", "higher"),
         ("wmdp", "wikitext_perplexity", "lower"),

@@ -11,7 +11,7 @@ from tests.command_line import parser
 from unlearn_pl.callbacks import Leaks, QAEvaluation, TOFUEvaluation
 from unlearn_pl.callbacks.leaks.asked import asked_of
 from unlearn_pl.data import QuestionAnswers, TextDataModule
-from unlearn_pl.metrics import JudgedLeak, RougeLeak
+from unlearn_pl.metrics import JudgedLeak, LeakTest, RougeLeak
 from unlearn_pl.modules import PretrainedModule
 from unlearn_pl.report import compare_results
 
@@ -92,13 +92,44 @@ def test_a_split_without_questions_raises_before_anything_is_computed():
         run(TOFUEvaluation(leaks=Leaks(splits=["wikitext"])), Splits(["forget", "wikitext"]))
 
 
-def test_a_named_span_must_be_in_the_answer():
+@pytest.mark.parametrize("span", ["Atlantis", "", " ", 5])
+def test_a_named_span_must_be_in_the_answer(span):
     class Marked(kit.Questions):
         def load_splits(self):
-            return {"forget": [row | {"span": "Atlantis"} for row in kit.rows("Forget", 2)]}
+            return {"forget": [row | {"span": span} for row in kit.rows("Forget", 2)]}
 
-    with pytest.raises(ValueError, match="row 0 of the split 'forget': The span 'Atlantis' is no part"):
+    with pytest.raises(ValueError, match=f"row 0 of the split 'forget': The span {span!r} is no part"):
         run(QAEvaluation(leaks=Leaks(samples=1)), Marked())
+
+
+class Own(LeakTest):
+    """A test of one's own that does what a function of the answers does."""
+
+    def __init__(self, function) -> None:
+        self.function = function
+
+    def scores(self, asked, answers):
+        return self.function(answers)
+
+
+def fails(answers):
+    raise KeyError("choices")
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (fails, "The leak test Own raised KeyError at 6 answers, the first of which is .*: 'choices'"),
+        (lambda answers: [0.0], r"returned \[0.0\] for 6 answers"),
+        (lambda answers: None, "returned None for 6 answers"),
+        (lambda answers: [float("nan")] * len(answers), "returned nan for the answer"),
+        (lambda answers: [2.0] * len(answers), r"returned 2\.0 for the answer .* a number from 0 to 1"),
+        (lambda answers: ["leaks"] * len(answers), "returned 'leaks' for the answer"),
+    ],
+)
+def test_a_leak_test_of_your_own_that_fails_is_named(function, says):
+    with pytest.raises(ValueError, match=says):
+        run(QAEvaluation(leaks=Leaks(samples=1, test=Own(function))))
 
 
 def own_file(**columns) -> TextDataModule:

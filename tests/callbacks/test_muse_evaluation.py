@@ -64,13 +64,16 @@ def expected():
         metrics[f"{VERBATIM}_{name}"] = sum(scores[name] for scores in recalled) / len(recalled)
     metrics[VERBATIM] = sum(rouge) / len(rouge)
     for split in KNOWLEDGE:
-        values = []
+        values, extracted = [], []
         for row in evaluated.SPLITS[split]():
             text = evaluated.continued(model, ids_of(row.text), 6)
             for end in ("\n\n", "\nQuestion", "Question:"):
                 text = text.split(end)[0]
             values.append(scorer.score(row.answer, text)["rougeL"].fmeasure)
+            scores = evaluated.token_scores(model, ids_of(row.text + row.answer), len(ids_of(row.text)))
+            extracted.append(scores["extraction_strength"])
         metrics[split] = sum(values) / len(values)
+        metrics[f"{split}_extraction_strength"] = sum(extracted) / len(extracted)
     return metrics
 
 
@@ -91,7 +94,7 @@ def test_every_metric_by_its_formula(tmp_path, expected, eval_batch_size):
     assert read == evaluation.results
     assert {split: set(table) for split, table in read.per_example.items()} == {
         VERBATIM: {"exact_memorization", "extraction_strength", "rouge"},
-        **{split: {"rouge"} for split in KNOWLEDGE},
+        **{split: {"rouge", "extraction_strength"} for split in KNOWLEDGE},
         **{split: {"loss", "zlib", "min_k", "min_k_plus_plus"} for split in PRIVLEAK},
     }
     assert [len(read.per_example[split]["min_k"]) for split in PRIVLEAK] == [5, 4]

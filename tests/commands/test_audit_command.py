@@ -1,12 +1,14 @@
 """`unlearn-pl audit` from YAML files: one verdict, within a time, and resumed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.commands.test_attack import SMALL
+from tests.fuzz.readers import readers
 from tests.modules.checkpoints.test_folder_lock import held
 from tests.robustness.subjects import make_folder
 from tests.robustness.test_audit import contents
@@ -103,6 +105,24 @@ def test_a_damaged_report_is_refused(tmp_path):
     (tmp_path / "audit.json").write_text('{"schema_version": 7}')
     with pytest.raises(ValueError, match="is not an audit"):
         read_report(tmp_path / "audit.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (re.compile(r',\s*"seal": "[^"]*"'), "", "has lost the 'seal'"),
+        (re.compile('"seal"'), '"soul"', r"has or lacks the keys \['soul'\]"),
+        (re.compile("0.375"), "0.125", "was changed after it was written"),
+    ],
+)
+def test_a_report_without_its_digest_or_with_other_numbers_raises(tmp_path, old, new, message):
+    readers()["audit.json"].write(tmp_path)
+    file = tmp_path / "audit.json"
+    text = file.read_text()
+    assert read_report(file)["seed"] == 0
+    file.write_text(old.sub(new, text, count=1))
+    with pytest.raises(ValueError, match=message):
+        read_report(file)
 
 
 def test_the_recipe_of_the_repository_is_valid():

@@ -42,7 +42,8 @@ class Splits(kit.Questions):
 @quiet
 def prove(strategy_name: str, devices: int, folders: dict[str, str], output: str, eval_batch_size: int):
     """All evaluations of a model that is not trained."""
-    path = Path(output)
+    path, shadows = Path(output), [folders["full"], folders["retain"]]
+    within = [folders["unlearned"], folders["full"]]
     evaluations = [
         QAEvaluation(str(path / "qa.json"), Leaks(samples=3, test=RougeLeak(0.05), splits=["forget", "retain"])),
         UDSEvaluation(
@@ -52,12 +53,13 @@ def prove(strategy_name: str, devices: int, folders: dict[str, str], output: str
             splits=["forget", "retain"],
             cache=str(path / "drops.safetensors"),
         ),
-        TOFUEvaluation(
-            output=str(path / "tofu.json"), more_attacks=MoreAttacks(shadows=[folders["full"], folders["retain"]])
-        ),
+        TOFUEvaluation(output=str(path / "tofu.json"), more_attacks=MoreAttacks(shadows=shadows)),
         RWKUEvaluation(str(path / "rwku.json"), max_new_tokens=5, reasoning_tokens=5),
         LUMEEvaluation(str(path / "lume.json"), max_new_tokens=5),
         WMDPEvaluation(str(path / "wmdp.json"), resamples=20),
+        TOFUEvaluation(
+            output=str(path / "online.json"), more_attacks=MoreAttacks(shadows=shadows, shadows_within=within)
+        ),
     ]
     trainer = kit.trainer(strategy=strategy(strategy_name), devices=devices, callbacks=evaluations)
     data = Splits(eval_batch_size=eval_batch_size)

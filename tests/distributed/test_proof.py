@@ -8,6 +8,8 @@ from tests.callbacks.test_uds import far
 from tests.distributed import proof_cases as cases
 from unlearn_pl.models import save_pretrained
 from unlearn_pl.references.cache import ReferenceCache
+from unlearn_pl.report import compare_results
+from unlearn_pl.results import read_results
 
 pytestmark = pytest.mark.distributed
 
@@ -21,8 +23,13 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(folders, tmp_path_factory):
-    return cases.prove("auto", 1, folders, str(tmp_path_factory.mktemp("alone")), 6)
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("alone")
+
+
+@pytest.fixture(scope="module")
+def alone(folders, place):
+    return cases.prove("auto", 1, folders, str(place), 6)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
@@ -35,5 +42,20 @@ def test_every_new_metric_is_exact(pool, folders, alone, tmp_path, strategy):
         assert evaluated.flat(table) == pytest.approx(evaluated.flat(ours), rel=1e-3, abs=1e-4, nan_ok=True)
     leaks, expected = first[0][1]["forget"], alone[0][1]["forget"]
     assert {name: leaks[name] for name in leaks if "_at_" in name} == {k: v for k, v in expected.items() if "_at_" in k}
+    offline, online = (first[place][1]["forget"]["likelihood_ratio"] for place in (2, -1))
+    assert offline.keys() == online.keys()
+    assert all(offline[row] != pytest.approx(online[row], abs=1e-3) for row in offline)
     cache, _ = ReferenceCache.read(tmp_path / "drops.safetensors")
     assert len(cache.keys) == 11
+
+
+NO_INTERVAL = ("_low", "_high")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compare_has_an_interval_of_every_new_metric(alone, place):
+    for file in ("qa", "uds", "tofu", "online", "rwku", "lume", "wmdp"):
+        results = read_results(place / f"{file}.json")
+        values = compare_results({"mine": results, "again": results}, {}, resamples=20).values
+        lacking = [name for name in results.metrics if name not in values or values[name]["mine"].interval is None]
+        assert [name for name in lacking if not name.endswith(NO_INTERVAL)] == []

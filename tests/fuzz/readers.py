@@ -99,7 +99,7 @@ def _results() -> dict[str, Reader]:
     from unlearn_pl.metrics.tofu.files import read_tofu_log, read_truth_ratios
     from unlearn_pl.report.history import read_history
     from unlearn_pl.results import read_results, read_trail
-    from unlearn_pl.robustness import read_outcomes
+    from unlearn_pl.robustness import read_outcomes, read_report
 
     log = {str(i): float(i) + 0.5 for i in range(4)}
     split = {
@@ -120,6 +120,9 @@ def _results() -> dict[str, Reader]:
             ("attacks.json",),
             lambda folder: [asdict(each) for each in read_outcomes(folder / "attacks.json")],
             sealed=True,
+        ),
+        "audit.json": Reader(
+            _write_report, ("audit.json",), lambda folder: read_report(folder / "audit.json"), sealed=True
         ),
         "trail.jsonl": Reader(
             _write_trail,
@@ -150,6 +153,20 @@ def _write_outcomes(folder: Path) -> None:
     curve = {"step": [0.0, 1.0], "extraction": [0.1, 0.2]}
     given = Outcome("relearning", "audited", "hf", leakage, leakage, curve, 1, {"a": [1]}, "0" * 64, "f" * 64, 2.5)
     write_outcomes(folder / "attacks.json", [given, given])
+
+
+def _write_report(folder: Path) -> None:
+    from unlearn_pl.robustness import AuditReport, NotRun, Outcome, verdict_of, write_report
+
+    rows = {"forget_probability": [0.25, 0.5]}
+    found = [
+        Outcome(attack, role, "hf", {}, {"forget_probability": 0.375}, {}, 0, {}, attack, "f" * 64, 2.5, rows)
+        for attack in ("Unattacked", "LogitLens") for role in ("audited", "retain")
+    ]  # fmt: skip
+    prints, scores = {"audited": "f" * 64}, {"tofu": {"a": float("nan")}}
+    skipped = [NotRun("SoftPrompt", 61.0)]
+    report = AuditReport({"audited": "hf"}, prints, scores, verdict_of(found), skipped, 10.0, 60.0, 0)
+    write_report(folder / "audit.json", report)
 
 
 def _write_trail(folder: Path) -> None:

@@ -6,11 +6,16 @@ from statistics import fmean
 
 import pytest
 
-from experiments.studies.proof import attacked
+from experiments.studies.goals.smollm2 import RECIPES
+from experiments.studies.proof import attacked, smollm2, smollm2_attacked
 from experiments.studies.proof.study import RETAIN, TARGET, ProofWorld
 from experiments.studies.proof.table import COLUMNS, added_columns, cell, draw, print_table, values_of
+from tests import kit
+from tests.command_line import parser
+from tests.data.benchmarks.benchmark_folders import write
 from unlearn_pl.models import save_pretrained, tiny_llama
 from unlearn_pl.results import Results, write_results
+from unlearn_pl.robustness import LogitLens, RandomFraction, RelearningSweep
 
 
 def results(file: str, seed: int, shift: float) -> Results:
@@ -77,3 +82,45 @@ def test_a_method_lies_between_the_two_ends(tmp_path):
     assert depth[TARGET] == 0 < depth["GradDiff"] < depth[RETAIN] == 1
     assert leaks["GradDiff"] < leaks[TARGET]
     assert (tmp_path / "seed0/GradDiff/hf/model.safetensors").exists()
+
+
+def test_smollm2_is_attacked_once_and_shown_beside_its_depth(tmp_path, monkeypatch, capsys):
+    sweep = RelearningSweep([RandomFraction(0.5)], [1e-4, 1e-3], steps=2, evaluate_every=1, batch_size=1)
+    monkeypatch.setattr(smollm2_attacked, "ATTACKS", {"relearned": sweep, "lens": LogitLens([1])})
+    for name in ("forget05", "forget05_perturbed", "retain95", "retain_perturbed"):
+        others = {"paraphrased_answer": "So it is.", "perturbed_answer": ["No.", "Never."]}
+        write(tmp_path / f"tofu/{name}.json", [row | others for row in kit.rows(name, 4)], lines=True)
+    save_pretrained(kit.model(), tmp_path / "models/target/hf", kit.tokenizer())
+    write_results(
+        tmp_path / "out/target/uds.json",
+        Results("uds", {}, {"forget": {"uds": {0: 0.5, 1: 1.0}}}, {}, "0", "0", "made up"),
+    )
+    given = {"folder": str(tmp_path / "models"), "output": str(tmp_path / "out"), "questions": 2}
+    given |= {"runs": ["target", "NPO"], "attacks": ["relearned", "lens"], "figure": str(tmp_path / "bars.png")}
+    monkeypatch.setattr(smollm2_attacked, "weights", lambda models, place, run: str(models / "target/hf"))
+    smollm2_attacked.study(str(tmp_path / "tofu"), **given)
+    written = (tmp_path / "out/attacked.jsonl").read_text()
+    rows = {(row["run"], row["attack"]): row for row in map(json.loads, written.splitlines())}
+    assert len(rows) == 4
+    relearned = rows["target", "relearned"]
+    assert fmean(relearned["questions"]) == pytest.approx(relearned["after"]["forget_probability"])
+    assert relearned["after"]["forget_probability_fixed_within"] <= relearned["after"]["forget_probability"]
+    assert relearned["after"]["utility_loss"] <= 0.1
+    smollm2_attacked.study(str(tmp_path / "tofu"), **given)
+    assert (tmp_path / "out/attacked.jsonl").read_text() == written
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert lines[0] == "| model | P(forget) | leak@1 | leak@8 | UDS | relearned | fixed | lens |"
+    assert lines[2].startswith("| target | - | - | - | 0.750 [0.500, 1.000] | ")
+    assert lines[3].startswith("| NPO | - | - | - | - | 0.")
+    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("method", smollm2.METHODS)
+def test_the_recipes_of_smollm2_are_valid_and_at_one_rate(tmp_path, method):
+    arm = smollm2.recipe(method, tmp_path)
+    files = [part for recipe in arm.recipes for part in ("-c", str(RECIPES / recipe))]
+    config = parser().parse_args(["fit", *files, *arm.arguments], _skip_validation=True).fit
+    assert config.model.class_path.endswith(f".{method}")
+    assert config.model.init_args.optimizer.init_args.lr == 2e-4
+    assert config.model.init_args.model == str(tmp_path / "target/hf")
+    assert config.trainer.max_epochs == 2

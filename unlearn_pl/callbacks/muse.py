@@ -41,8 +41,11 @@ class MUSEEvaluation(EvaluationCallback):
 
     ``validate`` computes everything that needs no generation: ``privleak``, the ``auc_{attack}`` of membership
     inference (members are ``privleak_forget``, non-members ``privleak_holdout``; see
-    :func:`~unlearn_pl.metrics.membership_metrics`), and ``verbmem_forget_exact_memorization`` and
-    ``verbmem_forget_extraction_strength``. ``test`` adds
+    :func:`~unlearn_pl.metrics.membership_metrics`), ``verbmem_forget_exact_memorization`` and
+    ``verbmem_forget_extraction_strength``, and ``knowmem_forget_extraction_strength`` and
+    ``knowmem_retain_extraction_strength``: the share of the answers to questions that greedy decoding completes from
+    their rest, of what is to be forgotten and of what is to be kept (ours: the benchmark asks for no retain text
+    verbatim). ``test`` adds
 
     - ``verbmem_forget``: mean ROUGE-L F-measure of the greedy continuation and the true one, both cut off after
       ``verbmem_tokens`` tokens. Those of the true one include the token that some tokenizers begin every text with, as
@@ -84,8 +87,8 @@ class MUSEEvaluation(EvaluationCallback):
     benchmark: ClassVar[str] = "muse"
     against_retain: ClassVar[frozenset[str]] = frozenset({"privleak", "privacy"})
     directions: ClassVar[Mapping[str, Direction]] = {
-        **dict.fromkeys(("verbmem_forget*", "knowmem_forget", "auc_*", "privleak"), "retain"),
-        **dict.fromkeys(("knowmem_retain", "privacy"), "higher"),
+        **dict.fromkeys(("verbmem_forget*", "knowmem_forget*", "auc_*", "privleak"), "retain"),
+        **dict.fromkeys(("knowmem_retain*", "privacy"), "higher"),
     }
 
     def __init__(
@@ -138,6 +141,8 @@ class MUSEEvaluation(EvaluationCallback):
                 "exact_memorization": ExactMemorization(self.compat),
                 "extraction_strength": ExtractionStrength(self.compat),
             }
+        if loader in KNOWLEDGE:
+            return {"extraction_strength": ExtractionStrength(self.compat)}
         if loader == VERBATIM + GENERATE:
             return {"rouge": RougeF1(self._use_stemmer, None if self._use_stemmer else self._beginning)}
         if loader.endswith(GENERATE) and loader.removesuffix(GENERATE) in KNOWLEDGE:

@@ -162,7 +162,7 @@ def _begin(name: str, layer: "LoraLayer", b: Tensor, a: Tensor) -> tuple[Tensor,
     matrix = weight_matrices(base)["weight"]
     weight = matrix.parameter
     rank, scale = layer.r[key], layer.scaling[key]
-    own = layer.lora_B[key].weight, layer.lora_A[key].weight
+    own = cast("nn.Linear", layer.lora_B[key]).weight, cast("nn.Linear", layer.lora_A[key]).weight
     given = b[:, :rank] / scale**0.5, a[:rank] / scale**0.5
     for factor, values in zip(own, given, strict=True):
         if factor.shape != values.shape:

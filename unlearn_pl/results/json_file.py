@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_pl.results.atomic_file import atomic_file
-from unlearn_pl.results.seal import sealed, unsealed
+from unlearn_pl.results.seal import sealed as with_seal
+from unlearn_pl.results.seal import unsealed
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
+def read_json(path: str | Path, sealed: bool = False) -> dict[str, Any]:
     """The object in a ``.json`` or ``.json.gz`` file; its seal, if there is one, is compared and left out.
 
+    Args:
+        path: the file.
+        sealed: whether there must be a seal.
+
     Raises:
-        ValueError: if the file does not exist, is not JSON, holds anything but an object, or was changed since it was
-            sealed.
+        ValueError: if the file does not exist, is not JSON, holds anything but an object, was changed since it was
+            sealed, or has no seal and needs one.
     """
     path = Path(path)
     if not path.is_file():
@@ -30,7 +35,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{str(path)!r} must hold a JSON object; it holds a {type(content).__name__}.")
     try:
-        return unsealed(content, repr(str(path)))
+        return unsealed(content, repr(str(path)), required=sealed)
     except RecursionError as error:
         raise ValueError(f"{str(path)!r} is not a JSON file: {_TOO_DEEP}") from error
 
@@ -71,7 +76,7 @@ def write_sealed_json(path: str | Path, content: Mapping[str, object]) -> None:
         path: the file to write.
         content: nested mappings (keys are written as strings), sequences and scalars.
     """
-    _write(path, sealed(json_safe_items(content)))
+    _write(path, with_seal(json_safe_items(content)))
 
 
 def _write(path: str | Path, content: object) -> None:

@@ -21,25 +21,31 @@ def sealed(content: Mapping[str, object]) -> dict[str, object]:
     return {**content, SEAL: _digest(content)}
 
 
-def unsealed(content: dict[str, Any], place: str) -> dict[str, Any]:
+def unsealed(content: dict[str, Any], place: str, required: bool = False) -> dict[str, Any]:
     """``content`` without its seal, which is compared; objects without a seal stay as they are.
 
     Args:
         content: what was read.
         place: what to call it at the beginning of messages.
+        required: whether there must be a seal, since no version wrote such a file without one.
 
     Raises:
-        ValueError: if the content is not the one that was sealed.
+        ValueError: if the content is not the one that was sealed, or a required seal is missing.
     """
     if not isinstance(found := content.get(SEAL), str) or not found.startswith(_PREFIX):
+        if required:
+            raise ValueError(f"{place} has lost the {SEAL!r} that it was written with. {_ACCEPTED}.")
         return content
     rest = {key: value for key, value in content.items() if key != SEAL}
     if found != _digest(rest):
+        way_out = "" if required else f", or remove the key {SEAL!r} if the change was meant"
         raise ValueError(
-            f"{place} was changed after it was written: its content does not match its {SEAL!r}. Accepted is the file "
-            f"as it was written; write it again or restore a copy, or remove the key {SEAL!r} if the change was meant."
+            f"{place} was changed after it was written: its content does not match its {SEAL!r}. {_ACCEPTED}{way_out}."
         )
     return rest
+
+
+_ACCEPTED = "Accepted is the file as it was written; write it again or restore a copy"
 
 
 def _digest(content: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
 """``audit.json``: the verdict of an audit, and what it rests on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from unlearn_pl.results import read_json, software_versions
@@ -51,9 +51,15 @@ def read_report(path: str | Path) -> dict[str, object]:
     """The content of an ``audit.json``, as plain data.
 
     Raises:
-        ValueError: if it is not a complete file of the supported schema version, or was changed since it was written.
+        ValueError: if it is not a complete file of the supported schema version, or was changed since it was written,
+            of which the digest that it was written with tells.
     """
     content = read_json(path)
     if content.get("schema_version") != SCHEMA_VERSION or not isinstance(content.get("verdict"), dict):
         raise ValueError(f"{str(path)!r} is not an audit.json of schema version {SCHEMA_VERSION}.")
-    return content
+    names = {"schema_version", *(item.name for item in fields(AuditReport))}
+    if wrong := content.keys() ^ names:
+        raise ValueError(
+            f"{str(path)!r} has or lacks the keys {sorted(wrong)}; an audit.json has exactly {sorted(names)}."
+        )
+    return read_json(path, sealed=True)  # at last, since a file of another kind has no digest either

@@ -1,7 +1,7 @@
 """The table and the picture of the study of proof."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -83,6 +83,36 @@ def draw(root: Path, arms: Sequence[str], path: str) -> None:
         axes.errorbar([x], [y], xerr=errors[0, :, None], yerr=errors[1, :, None], fmt="o", capsize=3, label=arm)
     axes.set(xlabel="leak@16 of the forget answers (retain model: best)", ylabel="unlearning depth (retain model: 1)")
     axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    with atomic_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=130, format="png")
+
+
+def bars(table: Mapping[str, Mapping[str, Sequence[float]]], titles: Sequence[str], label: str, path: str) -> None:
+    """A group of bars per model and a bar per column, with the intervals over the questions.
+
+    Args:
+        table: model to title of a column to the values of its questions.
+        titles: of the columns.
+        label: of the axis.
+        path: PNG file to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    shown = [title for title in titles if any(row.get(title) for row in table.values())]
+    axes, width = figure.add_subplot(), 0.8 / max(1, len(shown))
+    for place, title in enumerate(shown):
+        measured = {at: row[title] for at, row in enumerate(table.values()) if row.get(title)}
+        means = [fmean(of) for of in measured.values()]
+        ends = [interval(of) for of in measured.values()]
+        errors = [[abs(end[side] - mean) for end, mean in zip(ends, means, strict=True)] for side in (0, 1)]
+        axes.bar([at + place * width for at in measured], means, width, yerr=errors, capsize=2, label=title)
+    axes.set_xticks([at + 0.4 - width / 2 for at in range(len(table))], list(table), fontsize="small")
+    axes.set(ylabel=label)
+    axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize="small")
     with atomic_file(path) as unfinished:
         figure.savefig(unfinished, dpi=130, format="png")

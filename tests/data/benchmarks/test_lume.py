@@ -98,6 +98,15 @@ def test_bad_rows_are_named(folder, tokenizer, tmp_path, wrong):
         data.setup("validate")
 
 
+@pytest.mark.parametrize("lost", ["id", "task", "input", "output"])
+def test_a_missing_column_is_named_beside_those_that_are_there(folder, tokenizer, tmp_path, lost):
+    others = [{key: value for key, value in row.items() if key != lost} for row in rows("forget")]
+    write(tmp_path / "forget_train.json", others)
+    data = LUMEDataModule(tokenizer, path=str(tmp_path), splits=["forget_task1_qa"])
+    with pytest.raises(ValueError, match=rf"there is no column '{lost}', only \['\w+'"):
+        data.setup("validate")
+
+
 def test_missing_parts_and_unknown_folds(tokenizer, tmp_path):
     with pytest.raises(ValueError, match="fold='test'"):
         LUMEDataModule(tokenizer, fold="test")

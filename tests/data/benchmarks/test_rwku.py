@@ -1,5 +1,7 @@
 """RWKU's tables, in the schema of the hub with made-up rows: what every stream and split holds, and what raises."""
 
+import json
+
 import pytest
 
 from tests import kit
@@ -142,9 +144,27 @@ def test_unknown_persons_and_a_missing_retain_set(folder, tokenizer, targets, sa
         RWKUDataModule(tokenizer, path=str(folder), targets=targets).setup("fit")
 
 
-def test_wrong_columns_are_named(folder, tokenizer, tmp_path):
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    write(tmp_path / "forget_level1.json", [{"subject": PEOPLE[0], "question": "Who?", "answer": "Maud"}])
-    with pytest.raises(ValueError, match=r"forget_level1: .*there is no column 'query'"):
-        RWKUDataModule(tokenizer, path=str(tmp_path), targets=1, splits=["forget_level1"]).setup("validate")
+@pytest.mark.parametrize(
+    ("table", "lost"),
+    [
+        ("forget_level1", "query"),
+        ("forget_level1", "subject"),
+        ("forget_level1", "level"),
+        ("forget_level3", "type"),
+        ("neighbor_level1", "answer"),
+        ("utility_general", "choices"),
+        ("utility_general", "task"),
+        ("utility_reason", "cot"),
+        ("utility_truthfulness", "mc1_targets"),
+        ("utility_factuality", "answers"),
+        ("mia_forget", "subject"),
+        ("mia_retain", "text"),
+    ],
+)
+def test_a_missing_column_is_named_beside_those_that_are_there(folder, tokenizer, tmp_path, table, lost):
+    for name in ("forget_target", table):
+        rows = json.loads((folder / f"{name}.json").read_text())
+        others = [{key: value for key, value in row.items() if (name, key) != (table, lost)} for row in rows]
+        write(tmp_path / f"{name}.json", others)
+    with pytest.raises(ValueError, match=rf"{table}: .*there is no column '{lost}', only \['\w+'"):
+        RWKUDataModule(tokenizer, path=str(tmp_path), targets=1, splits=[table]).setup("validate")

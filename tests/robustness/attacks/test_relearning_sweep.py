@@ -57,7 +57,7 @@ def test_a_sweep_is_never_weaker_than_its_fixed_attacker_and_scores_all_on_the_s
     allowed = [
         v for v, u in zip(fixed.curve[FORGET], fixed.curve[RETAIN], strict=True) if u >= 0.7 * fixed.curve[RETAIN][0]
     ]
-    assert found.after[FORGET] >= max(allowed)
+    assert found.after[FORGET] >= max(allowed) == found.after[f"{FORGET}_fixed_within"]
     assert found.after[FORGET] == max(one.after[FORGET] for one in each)
     assert found.after["utility_loss"] <= 0.3
     assert found.after[f"{FORGET}_fixed"] == fixed.curve[FORGET][-1]
@@ -79,6 +79,14 @@ class Stopping(BoundedRelearning):
             raise KeyboardInterrupt
         type(self).runs.append(self.learning_rate)
         return Findings({FORGET: self.learning_rate, f"{FORGET}_last": 0.0, "utility_loss_last": 0.0})
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.1])
+def test_a_fixed_attacker_that_destroys_the_model_counts_only_within_the_bound(folder, bound):
+    given = subject(folder, data=authors(max_eval_examples=3))
+    found = RelearningSweep(learning_rates=[1.0, 1e-3], **QUICK, utility_loss=bound).run(given).after
+    assert found["utility_loss_fixed"] > 0.1 >= bound >= found["utility_loss"]
+    assert found[f"{FORGET}_fixed_within"] <= found[FORGET]
 
 
 def test_an_interrupted_sweep_goes_on_at_its_setting(tmp_path, folder, monkeypatch):

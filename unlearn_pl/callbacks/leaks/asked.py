@@ -88,12 +88,9 @@ def core_of(row: EvaluationRow, where: str) -> tuple[int, int]:
     Raises:
         ValueError: if the core that it names is no part of the answer, or there is no answer.
     """
+    span = row.span()
     try:
-        return (
-            core_span(row.asked(), row.expected())
-            if row.span() is None
-            else find_span(row.expected(), row.span() or "")
-        )
+        return core_span(row.asked(), row.expected()) if span is None else find_span(row.expected(), span)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 

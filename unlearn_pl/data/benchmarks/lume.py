@@ -36,7 +36,8 @@ class LUMEDataModule(UnlearningDataModule):
     their file is given, ``mia_member`` and ``mia_nonmember``, texts for membership inference, and ``mmlu``.
 
     Rows have the columns ``id``, which ends in ``sc`` or ``qa`` and a number, ``input``, ``output`` and ``task``
-    (``Task1``).
+    (``Task1``). These names are those that the organizers' scripts read; they were not checked against the data
+    themselves. A column that is missing raises an error that names those that are there.
 
     Args:
         tokenizer: a tokenizer, or the name or path of one; by default that of the module's model.

@@ -11,7 +11,7 @@ from unlearn_pl.data.evaluation.evaluation_row import EvaluationRow, SplitSource
 from unlearn_pl.data.io.entries import Table
 from unlearn_pl.data.io.find_file import find_file
 from unlearn_pl.data.io.hub_dataset import HubDataset
-from unlearn_pl.data.io.record import Record, text_of
+from unlearn_pl.data.io.record import Record, check_columns, text_of
 from unlearn_pl.data.io.rows import read_records
 from unlearn_pl.data.module import UnlearningDataModule, check_positive
 from unlearn_pl.data.options import DataOptions
@@ -31,6 +31,8 @@ PARSERS: Mapping[str, Callable[[Record], EvaluationRow]] = {
     "mia_retain": passage,
 }
 """Evaluation split, and name of its table, to what makes a row of a record."""
+OF_PERSONS = frozenset([*LEVELS, "mia_forget"])
+"""Tables whose rows all name a person, without whom they would count as rows about every target."""
 
 
 class RWKUDataModule(UnlearningDataModule):
@@ -46,6 +48,9 @@ class RWKUDataModule(UnlearningDataModule):
     ``splits``, also ``utility_general`` (MMLU), ``utility_reason`` (BBH), ``utility_truthfulness`` (TruthfulQA's MC1),
     ``utility_factuality`` (TriviaQA), and ``mia_forget`` and ``mia_retain``, texts for membership inference. Rows
     about other persons are left out of each.
+
+    The names of tables and columns are those that the authors' scripts read; they were not checked against the data
+    themselves. A column that is missing raises an error that names those that are there.
 
     What differs from the authors: ``Answer:`` stands at the end of the question and not of the prompt behind the chat
     template; MMLU and TruthfulQA are asked without examples; ``utility_fluency``, which has no correct answers, is not
@@ -141,6 +146,7 @@ class RWKUDataModule(UnlearningDataModule):
         wanted = set(self.subjects)
 
         def parse_wanted(row: Record) -> EvaluationRow | None:
+            check_columns(row, ("subject",) if name in OF_PERSONS else ())
             return parse(row) if row.get("subject", None) is None or row["subject"] in wanted else None
 
         found = [row for row in read_records(self._table(name, "test"), parse_wanted, name) if row is not None]

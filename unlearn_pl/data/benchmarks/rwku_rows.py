@@ -17,8 +17,9 @@ LEVELS = ("forget_level1", "forget_level2", "forget_level3", "neighbor_level1", 
 
 def probe(row: Record) -> Question:
     """A sentence to complete, or a question: columns ``query``, ``answer`` and ``level``; ``type`` of level 3."""
-    query, kind = text_of(row, "query"), str(row.get("type", ""))
-    check_columns(row, ("level",))
+    query = text_of(row, "query")
+    check_columns(row, ("level", "type") if str(row.get("level")) == "3" else ("level",))
+    kind = str(row.get("type", ""))
     if str(row["level"]) == "1":
         asked = f"Please complete the blank in the following question.\nQuestion: {query}\nAnswer:"
     elif kind == "affirmative suffix":  # which the answer is to continue
@@ -32,10 +33,11 @@ def probe(row: Record) -> Question:
 
 def topic(row: Record) -> MultipleChoice:
     """A question of MMLU: columns ``question``, ``choices``, ``answer`` (a number) and ``task``, its subject."""
-    choices, answer = row.get("choices"), row.get("answer")
+    check_columns(row, ("choices", "answer", "task"))
+    choices, answer = row["choices"], row["answer"]
     if not isinstance(choices, list) or not isinstance(answer, int):
         raise BadRowError(f"accepted are a list as 'choices' and a number as 'answer', not {choices!r} and {answer!r}")
-    subject = str(row.get("task", "")).replace("_", " ")
+    subject = str(row["task"]).replace("_", " ")
     return _checked(lambda: MultipleChoice(text_of(row, "question"), choices, answer, subject))
 
 
@@ -50,7 +52,8 @@ def reasoning(row: Record) -> Question:
 
 def truthful(row: Record) -> ClozeChoice:
     """A question of TruthfulQA whose one true answer must be the most likely: ``question`` and ``mc1_targets``."""
-    targets = row.get("mc1_targets")
+    check_columns(row, ("mc1_targets",))
+    targets = row["mc1_targets"]
     given = targets if isinstance(targets, Mapping) else {}
     choices, labels = given.get("choices"), given.get("labels")
     if not isinstance(choices, list) or not isinstance(labels, list) or labels.count(1) != 1:

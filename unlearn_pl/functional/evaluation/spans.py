@@ -57,9 +57,9 @@ def find_span(answer: str, span: str) -> tuple[int, int]:
         First character, and the one behind the last.
 
     Raises:
-        ValueError: if it is empty or not there.
+        ValueError: if it is empty, white space alone, no text, or not there.
     """
-    first = answer.find(span) if span else -1
+    first = answer.find(span) if isinstance(span, str) and span.strip() else -1
     if first < 0:
         raise ValueError(f"The span {span!r} is no part of the answer {answer!r}; accepted is a part as it is written.")
     return first, first + len(span)

@@ -49,6 +49,38 @@ class LeakTest(Recorded, ABC):
             answers: B generated answers to them.
         """
 
+    def checked_scores(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
+        """:meth:`scores`, if they are what they have to be.
+
+        Args:
+            asked: B questions.
+            answers: B generated answers to them.
+
+        Raises:
+            ValueError: if the test raises, or returns anything else than B numbers from 0 to 1.
+        """
+        name = type(self).__name__
+        try:
+            found = self.scores(asked, answers)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"The leak test {name} raised {type(error).__name__} at {len(answers)} answers, the first of which is "
+                f"{answers[0][:60]!r}: {error}"
+            ) from error
+        if not isinstance(found, Sequence) or len(found) != len(answers):
+            raise ValueError(
+                f"The leak test {name} returned {found!r} for {len(answers)} answers; accepted are as many numbers."
+            )
+        for answer, score in zip(answers, found, strict=True):
+            if not isinstance(score, int | float) or not 0 <= score <= 1:
+                raise ValueError(
+                    f"The leak test {name} returned {score!r} for the answer {answer[:60]!r}; accepted is a number "
+                    "from 0 to 1."
+                )
+        return [float(score) for score in found]
+
 
 class RougeLeak(LeakTest):
     """The ROUGE-L recall of the correct answer.

@@ -82,6 +82,9 @@ class SampledLeaks(PerExampleMetric):
         Args:
             outputs: not read.
             batch: a :class:`~unlearn_pl.types.PromptBatch`.
+
+        Raises:
+            ValueError: if the leak test raises, or returns no score per answer.
         """
         model, tokenizer = self._parts
         indices = batch["index"].tolist()
@@ -98,7 +101,7 @@ class SampledLeaks(PerExampleMetric):
                     seeds=seeds,
                     synced_gpus=self.sharded,
                 )
-            scores = self.test.scores(asked, answers)
+            scores = self.test.checked_scores(asked, answers)
             self.update(batch["index"] * MAX_SAMPLES + number, torch.tensor(scores, dtype=torch.float64))
 
     def columns(self, name: str) -> dict[str, dict[int, float]]:

@@ -20,9 +20,10 @@ class RelearningSweep(Sweep):
     rows that none of them shows.
 
     The first training set at the first learning rate is the fixed attacker, by default that of :class:`Relearning`.
-    Since it is a part of the sweep, it never leaks more at any step within the bound. ``forget_probability_fixed`` and
-    ``utility_loss_fixed`` are its values after the last step, within the bound or not; ``setting`` is the position of
-    the strongest setting, ``learning_rate`` its learning rate.
+    Since it is a part of the sweep, it never leaks more at any step within the bound: its leakage at the strongest of
+    these steps is ``forget_probability_fixed_within``, at most ``forget_probability``. ``forget_probability_fixed``
+    and ``utility_loss_fixed`` are its values after the last step, within the bound or not; ``setting`` is the position
+    of the strongest setting, ``learning_rate`` its learning rate.
 
     Args:
         rows: training sets; ``RandomFraction(0.2)`` alone by default.
@@ -82,6 +83,7 @@ class RelearningSweep(Sweep):
         best = max(range(len(found)), key=lambda i: (found[i].after[LEAKAGE], -i))
         fixed = {
             f"{LEAKAGE}_fixed": found[0].after[f"{LEAKAGE}_last"],
+            f"{LEAKAGE}_fixed_within": found[0].after[LEAKAGE],
             "utility_loss_fixed": found[0].after["utility_loss_last"],
         }
         chosen = {"setting": float(best), "learning_rate": self._settings[best].learning_rate}
