@@ -20,7 +20,8 @@ LAYERS = [
     {"engine"},
     {"modules"},
     {"callbacks", "attribution"},
-    {"report", "robustness"},
+    {"robustness"},
+    {"report"},
     {"commands"},
     {"cli"},
 ]
@@ -50,7 +51,11 @@ ORDERS = {
         {"requests"},
     ],
     "data/selection": [{REST}, {"selectors"}],
-    "callbacks": [{"export", "goals", "leaks", "sparsity"}, {REST}, {"benchmarks", "canvas", "depth", "images"}],
+    "callbacks": [
+        {"described", "export", "goals", "leaks", "sparsity"},
+        {REST},
+        {"benchmarks", "canvas", "depth", "images"},
+    ],
     "data/benchmarks": [{"synthetic"}, {REST}],
     "gradients": [{"rows"}, {"storage"}, {REST}, {"zeroth_order"}, {"sources"}],
     "metrics": [{REST}, {"proof", "tofu"}],

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import ClassVar
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.functional import auc, harmonic_mean
 from unlearn_pl.metrics import ChoiceCorrect, Direction, LossAttack, PerExampleMetric, RougeRecall, short_answer_metrics
@@ -39,6 +40,7 @@ class LUMEEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "lume"
+    headline: ClassVar[Headline] = Headline(forgotten=("forget_*rouge", "forget_*"), utility=("mmlu_accuracy",))
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("task_aggregate", "mia_score", "final_score", "mmlu_accuracy", "retain_*"), "higher"),
         **dict.fromkeys(("forget_*", "mia_auc"), "retain"),

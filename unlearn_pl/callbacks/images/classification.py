@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.retain import check_questions
 from unlearn_pl.functional import confidence_attack
@@ -59,6 +60,7 @@ class ClassificationEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "classification"
+    headline: ClassVar[Headline] = Headline(forgotten=("unlearning_accuracy",), utility=("test_accuracy",))
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("unlearning_accuracy", "membership", "*_entropy", "test_forgotten_accuracy"), "retain"),
         "*_accuracy": "higher",

@@ -1,0 +1,150 @@
+"""Training of a run as plain data: curves, conflicts between gradients, cost and goals."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from unlearn_pl.functional.moving_average import MovingAverage
+from unlearn_pl.report.history import Series
+from unlearn_pl.report.page.folder import RunFolder
+from unlearn_pl.report.page.plain import number, thinned
+
+CURVES = {"loss": "loss", "progress": "progress", "weight": "weight", "grad_norm": "norm", "cosine": "cosine"}
+"""Part of a logged key to the name of its curves."""
+DECAY = 0.5
+"""Of the running mean that :class:`~unlearn_pl.goals.goals.Goals` judges by."""
+
+
+def curves(history: Mapping[str, Series]) -> dict[str, dict[str, list[list[float | None]]]]:
+    """Quantity to objective (or pair of objectives) to thinned points.
+
+    Quantities are those of ``CURVES``, ``share`` (of an objective in the step: its weight times its norm, relative to
+    the sum) and ``distance`` (from the goal).
+
+    Args:
+        history: of one run.
+    """
+    found: dict[str, dict[str, list[list[float | None]]]] = {}
+    for part, name in {**CURVES, "distance": "distance"}.items():
+        prefix = f"train/{part}/"
+        lines = {key.removeprefix(prefix): thinned(s) for key, s in history.items() if key.startswith(prefix)}
+        if lines:
+            found[name] = lines
+    shares = _shares(history)
+    return {**found, "share": {name: thinned(series) for name, series in shares.items()}} if shares else found
+
+
+def _shares(history: Mapping[str, Series]) -> dict[str, Series]:
+    prefix = "train/grad_norm/"
+    names = [key.removeprefix(prefix) for key in history if key.startswith(prefix)]
+    lengths: dict[str, dict[int, float]] = {}
+    for name in names:
+        norms = dict(history[f"{prefix}{name}"])
+        lengths[name] = {s: abs(w) * norms[s] for s, w in history.get(f"train/weight/{name}", []) if s in norms}
+    total: dict[int, float] = {}
+    for table in lengths.values():
+        for step, length in table.items():
+            total[step] = total.get(step, 0.0) + (length if math.isfinite(length) else 0.0)
+    return {n: [(s, length / total[s]) for s, length in t.items() if total[s] > 0] for n, t in lengths.items() if t}
+
+
+def conflicts(history: Mapping[str, Series]) -> list[dict[str, object]]:
+    """Of every pair of objectives: the logged steps at which their gradients disagreed, and the mean cosine.
+
+    Args:
+        history: of one run.
+    """
+    found = []
+    for key, series in history.items():
+        cosines = [value for _, value in series if math.isfinite(value)] if key.startswith("train/cosine/") else []
+        if cosines:
+            against = sum(value < 0 for value in cosines)
+            mean = sum(cosines) / len(cosines)
+            pair = key.removeprefix("train/cosine/")
+            found.append({"pair": pair, "steps": len(cosines), "against": against, "mean": mean})
+    return found
+
+
+def goals(run: RunFolder) -> list[dict[str, object]]:
+    """Of every goal: the objective, what was asked, the bound as a number, the last value, and whether it is met.
+
+    The value is the running mean over the steps that the run itself judges by. ``met`` is None where the log does not
+    say what the goal is as a number.
+
+    Args:
+        run: with the settings and the history of training.
+    """
+    arguments = run.settings.get("init_args")
+    given = arguments.get("goals") if isinstance(arguments, Mapping) else None
+    found = []
+    for name, goal in given.items() if isinstance(given, Mapping) else ():
+        options = goal.get("init_args", {}) if isinstance(goal, Mapping) else {}
+        rule = str(goal.get("class_path", "")).rpartition(".")[2] if isinstance(goal, Mapping) else str(goal)
+        bounds_loss = isinstance(options, Mapping) and options.get("loss") is not None
+        value = _running_mean(run.history.get(f"train/{'loss' if bounds_loss else 'progress'}/{name}", []))
+        bound = next((v for _, v in reversed(run.history.get(f"train/goal/{name}", []))), None)
+        if bound is None and isinstance(options, Mapping):
+            bound = _bound(options, run.history.get(f"train/progress/{name}", []))
+        below = rule == "AtMost"
+        met = None if bound is None or value is None else (value <= bound if below else value >= bound)
+        asked = ", ".join(f"{key} {value}" for key, value in options.items()) if isinstance(options, Mapping) else ""
+        found.append(
+            {
+                "objective": str(name),
+                "asked": f"at {'most' if below else 'least'}: {asked}",
+                "sign": "≤" if below else "≥",
+                "bound": number(bound),
+                "value": number(value),
+                "met": met,
+                "measured": f"train/goal/{name}" in run.history,
+            }
+        )
+    return found
+
+
+def _bound(options: Mapping[str, object], progress: Sequence[tuple[int, float]]) -> float | None:
+    """The goal as a number where the log does not say it: what was given, or a share of the first logged progress."""
+    level, share, loss = (options.get(key) for key in ("level", "share", "loss"))
+    if isinstance(loss, int | float):
+        return float(loss)
+    if isinstance(level, int | float):
+        return float(level)
+    if level in (None, "start") and isinstance(share, int | float) and progress and progress[0][0] == 1:
+        return float(share) * progress[0][1]
+    return None
+
+
+def _running_mean(series: Series) -> float | None:
+    average, last = MovingAverage(DECAY), None
+    for _, value in series:
+        one = torch.tensor([value], dtype=torch.float64)
+        last = average.update(one, where=one.isfinite()).item()
+    return last
+
+
+def cost(run: RunFolder) -> list[list[object]]:
+    """Label and value of what training took, as far as it is recorded.
+
+    Args:
+        run: with its history and ``cost.json``.
+    """
+    steps = max((s for key, ser in run.history.items() if key.startswith("train/loss/") for s, _ in ser), default=None)
+    rows: list[list[object]] = [["optimizer steps", run.cost.get("steps", steps)]]
+    skipped = [int(ser[-1][1]) for key, ser in run.history.items() if key.startswith("train/skipped/")]
+    if skipped:
+        rows.append(["steps skipped", sum(skipped)])
+    objectives = [key for key in run.history if key.startswith("train/loss/")]
+    separate = [key for key in run.history if key.startswith("train/grad_norm/")]
+    if objectives:
+        rows.append(["objectives", len(objectives)])
+        rows.append(["gradients per micro-batch", len(separate) or 1])
+    seconds = run.cost.get("seconds")
+    if isinstance(seconds, int | float):
+        rows.append(["seconds of training", round(float(seconds), 1)])
+    memory = run.cost.get("peak_memory")
+    if isinstance(memory, int | float):
+        rows.append(["peak memory of the device, GiB", round(memory / 2**30, 2)])
+    if isinstance(run.cost.get("device"), str):
+        rows.append(["device", run.cost["device"]])
+    return [row for row in rows if row[1] is not None]
