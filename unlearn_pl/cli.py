@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "Show everything offline on a laptop: train, unlearn, evaluate, report.",
     "attribute": "Score the weights and write a mask of those that may change.",
     "compare": "Compare several results.json, with intervals.",
+    "report": "Write one page about runs that needs no network.",
     "requests": "Carry out deletion requests one after another, with an audit trail.",
     "recipes": "List the recipes that -c finds by name, or print one.",
     "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",

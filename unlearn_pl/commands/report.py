@@ -70,7 +70,7 @@ def report(
 
 
 def _page_again(path: str, redact: bool) -> dict[str, object]:
-    from unlearn_pl.report.page.make import read_page
+    from unlearn_pl.report import read_page
     from unlearn_pl.report.page.redaction import redacted
 
     data = read_page(path)

@@ -34,6 +34,7 @@ class Chart:
         y: label of the vertical axis.
         lines: label to points, joined in their order.
         points: label to a single point, drawn as a marker.
+        colors: label of a point to the label of the line whose color it has; others have that of text.
         bounds: label to a level, drawn as a horizontal line.
         limits: limits of the vertical axis; None to fit.
         note: how to read it, as sentences.
@@ -45,6 +46,7 @@ class Chart:
     y: str
     lines: Mapping[str, Points]
     points: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[float, float] | None = None
     note: str = ""
@@ -72,18 +74,25 @@ class Chart:
         figure = Figure(figsize=(5.2, 3.3), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
+
+        def color(label: str) -> str:
+            """The color of the line of that name, or that of text."""
+            return colors[list(self.lines).index(label) % len(colors)] if label in self.lines else ink
+
         for number, (label, points) in enumerate(self.lines.items()):
             xs = [_number(point[0]) for point in points]
             ys = [_number(point[1]) for point in points]
-            style = {"color": colors[number % len(colors)], "linestyle": STYLES[number // len(colors) % len(STYLES)]}
+            style: dict[str, Any] = {
+                "color": colors[number % len(colors)],
+                "linestyle": STYLES[number // len(colors) % len(STYLES)],
+            }
             marker: dict[str, Any] = {"marker": "o", "markersize": 2.5} if len(points) <= 30 else {}
             axes.plot(xs, ys, label=figure_text(label), linewidth=1.4, **style, **marker)
         for number, (label, (x, y)) in enumerate(self.points.items()):
-            marker = {"marker": MARKERS[number % len(MARKERS)], "s": 70, "color": ink, "zorder": 3}
-            axes.scatter([x], [y], label=figure_text(label), **marker)
+            shape, paint = MARKERS[number % len(MARKERS)], color(self.colors.get(label, ""))
+            axes.scatter([x], [y], label=figure_text(label), marker=shape, s=70, color=paint, zorder=3)
         for number, (label, level) in enumerate(self.bounds.items()):
-            color = colors[list(self.lines).index(label) % len(colors)] if label in self.lines else ink
-            axes.axhline(level, color=color, linewidth=0.9, linestyle=(0, (2, 3 + number)))
+            axes.axhline(level, color=color(label), linewidth=0.9, linestyle=(0, (2, 3 + number)))
         axes.set(xlabel=figure_text(self.x), ylabel=figure_text(self.y))
         if self.limits is not None:
             axes.set_ylim(*self.limits)
@@ -106,7 +115,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _settings(changes: Mapping[str, object]) -> Any:
+def _settings(changes: Mapping[Any, Any]) -> Any:
     """Matplotlib's own settings, whatever a user's are, so that the same data gives the same chart."""
     from matplotlib import rc_context, rcParamsDefault
 

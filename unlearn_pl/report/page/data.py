@@ -139,11 +139,11 @@ def _run(cls: type[EvaluationCallback], run: RunFolder, judge: Judge) -> dict[st
     logged = {key.removeprefix(prefix): series for key, series in run.history.items() if key.startswith(prefix)}
     chosen = [judge.metric(patterns, run) for patterns in (cls.headline.forgotten, cls.headline.kept)]
     pictures = [path for path in run.pictures if path.stat().st_size <= PICTURE_BYTES][:PICTURES]
-    missing = list(run.missing)
+    missing = dict(run.missing)
     if len(pictures) < len(run.pictures):
-        missing.append(f"{len(run.pictures) - len(pictures)} pictures are not shown: too many, or too large.")
+        missing["pictures"] = f"{len(run.pictures) - len(pictures)} pictures are not shown: too many, or too large."
     if run.history and not any(name in logged for name in chosen if name):
-        missing.append("No validation during training measured the metrics of the headline, so no curve of forgetting.")
+        missing["curve"] = "No validation during training measured the metrics of the headline, so no curve of them."
     return {
         "name": printable(run.name),
         "verdict": [{**one, "text": printable(one["text"])} for one in judge.sentences(run, reached)],
@@ -155,7 +155,7 @@ def _run(cls: type[EvaluationCallback], run: RunFolder, judge: Judge) -> dict[st
         "attacks": attack_rows(run.attacks),
         "relearning": relearning(run.attacks),
         "audits": [audit_rows(audit) for audit in run.audits],
-        "missing": [printable(text) for text in missing],
+        "missing": {section: printable(text) for section, text in missing.items()},
         "config": {"evaluation": plain(results.config), "training": plain(run.settings)},
         "pictures": [
             {"name": printable(path.name), "png": base64.b64encode(path.read_bytes()).decode()} for path in pictures

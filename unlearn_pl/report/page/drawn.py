@@ -1,21 +1,17 @@
 """The charts of a page, from its data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearn_pl.report.page.charts import Chart
 from unlearn_pl.report.page.verdict import label
 
 STEP = "optimizer step"
+ROLES = {"before": " (before unlearning)", "retain": " (retain model: the target)", "run": ""}
 QUANTITIES = {
     "progress": ("Probability of the answers", "probability", None, "Dotted: the goal of the objective of that color."),
     "distance": ("Distance from the goals", "distance", None, "1 at the start, 0 at the goal."),
-    "share": (
-        "Share of each objective in the step",
-        "share",
-        (-0.02, 1.02),
-        "Weight times gradient norm, over the sum.",
-    ),
+    "share": ("Share of each objective in the step", "share", (-0.02, 1.02), "Weight times norm, over the sum."),
     "cosine": ("Agreement of gradients", "cosine", (-1.05, 1.05), "Below 0, two objectives pull against each other."),
     "weight": ("Weights of the combination", "weight", None, "They also make up for different lengths of gradients."),
     "norm": ("Gradient norms", "norm", None, "Before clipping."),
@@ -34,7 +30,7 @@ def overview(data: Mapping[str, Any]) -> list[Chart]:
     values = {metric["name"]: metric["values"] for metric in data["metrics"]}
     if forgotten not in values or kept not in values:
         return []
-    lines, points = {}, {}
+    lines, points, colors = {}, {}, {}
     for run in data["runs"]:
         curves = [dict(map(tuple, run["validation"].get(name, []))) for name in (kept, forgotten)]
         steps = sorted(curves[0].keys() & curves[1].keys())
@@ -43,16 +39,13 @@ def overview(data: Mapping[str, Any]) -> list[Chart]:
     for model in data["models"]:
         own = [values[name].get(model["name"], [None])[0] for name in (kept, forgotten)]
         if None not in own:
-            suffix = {"before": " (before unlearning)", "retain": " (retain model: the target)", "run": ""}[
-                model["role"]
-            ]
-            points[f"{model['name']}{suffix}"] = own
+            name = f"{model['name']}{ROLES[model['role']]}"
+            points[name], colors[name] = own, f"{model['name']}, while training"
     if len(points) + len(lines) < 2:
         return []
+    title = f"{label(forgotten)} against {label(kept)}".capitalize()
     note = "The target is the retain model: as much left of the forget set as in a model that never saw it."
-    return [
-        Chart("forgetting", "Forgetting against what is kept", label(kept), label(forgotten), lines, points, note=note)
-    ]
+    return [Chart("forgetting", title, label(kept), label(forgotten), lines, points, colors, note=note)]
 
 
 def run_charts(run: Mapping[str, Any], number: int) -> list[Chart]:
@@ -64,29 +57,23 @@ def run_charts(run: Mapping[str, Any], number: int) -> list[Chart]:
     """
     charts = []
     for quantity, (title, unit, limits, note) in QUANTITIES.items():
-        lines = run["curves"].get(quantity)
-        if lines:
-            bounds = {
-                g["objective"]: g["bound"] for g in run["goals"] if g["bound"] is not None and g["objective"] in lines
-            }
-            bounds = bounds if quantity == "progress" else {"": 0.0} if quantity in ("distance", "cosine") else {}
-            note = note if bounds or quantity != "progress" else ""
-            charts.append(
-                Chart(f"run{number}_{quantity}", title, STEP, unit, lines, bounds=bounds, limits=limits, note=note)
-            )
+        if lines := run["curves"].get(quantity):
+            bounds = _bounds(quantity, run["goals"], lines)
+            told = note if bounds or quantity != "progress" else ""
+            name = f"run{number}_{quantity}"
+            charts.append(Chart(name, title, STEP, unit, lines, bounds=bounds, limits=limits, note=told))
     if run["validation"]:
         lines = {label(name): points for name, points in run["validation"].items()}
         charts.append(Chart(f"run{number}_validation", "Evaluations during training", STEP, "value", lines))
-    if run["relearning"]:
+    if curves := run["relearning"]:
         note = "A rise with further training means that it was hidden, and not gone."
-        charts.append(
-            Chart(
-                f"run{number}_relearning",
-                "Relearning",
-                "step of the attack",
-                "probability",
-                run["relearning"],
-                note=note,
-            )
-        )
+        name, unit = f"run{number}_relearning", "probability"
+        charts.append(Chart(name, "Relearning", "step of the attack", unit, curves, note=note))
     return charts
+
+
+def _bounds(quantity: str, goals: Sequence[Mapping[str, Any]], lines: Mapping[str, object]) -> dict[str, float]:
+    """Levels to draw: the goals among probabilities, and the zero of distances and cosines."""
+    if quantity != "progress":
+        return {"": 0.0} if quantity in ("distance", "cosine") else {}
+    return {g["objective"]: g["bound"] for g in goals if g["bound"] is not None and g["objective"] in lines}

@@ -48,7 +48,7 @@ class RunFolder:
         attacks: outcomes of attacks on its weights.
         audits: contents of ``audit.json`` files about its weights.
         pictures: PNG files beside the results.
-        missing: what is not there, as sentences.
+        missing: section of a report to what is not there for it, as a sentence.
     """
 
     name: str
@@ -61,7 +61,7 @@ class RunFolder:
     attacks: Sequence[Outcome] = ()
     audits: Sequence[Mapping[str, object]] = ()
     pictures: Sequence[Path] = ()
-    missing: Sequence[str] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def retain_results(self) -> str | None:
@@ -104,13 +104,11 @@ def read_run(path: str | Path, name: str | None = None, others: Sequence[str | P
     folder, results = file.parent, _results(file)
     history, predictions = _history(folder), _predictions(folder / "predictions.jsonl")
     attacks, audits = _attacks(folder, results.weights_fingerprint, others)
-    missing = []
+    missing = {}
     if not history:
-        missing.append(f"No log of training ({LOSS}... in logs/*/metrics.csv), so no curves of losses and weights.")
+        missing["training"] = f"No log of training ({LOSS}... in logs/*/metrics.csv), so no curves."
     if not predictions:
-        missing.append("No predictions.jsonl, so no texts of questions and answers; `unlearn-pl predict` writes it.")
-    if not attacks and not audits:
-        missing.append("No attacks.json or audit.json; `unlearn-pl attack` and `unlearn-pl audit` write them.")
+        missing["questions"] = "No predictions.jsonl, so no texts of questions: unlearn-pl predict writes it."
     return RunFolder(
         name or folder.resolve().name,
         folder,

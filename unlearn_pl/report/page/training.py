@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from unlearn_pl.functional.moving_average import MovingAverage
+from unlearn_pl.printable import printable
 from unlearn_pl.report.history import Series
 from unlearn_pl.report.page.folder import RunFolder
 from unlearn_pl.report.page.plain import number, thinned
@@ -77,7 +78,7 @@ def goals(run: RunFolder) -> list[dict[str, object]]:
     """
     arguments = run.settings.get("init_args")
     given = arguments.get("goals") if isinstance(arguments, Mapping) else None
-    found = []
+    found: list[dict[str, object]] = []
     for name, goal in given.items() if isinstance(given, Mapping) else ():
         options = goal.get("init_args", {}) if isinstance(goal, Mapping) else {}
         rule = str(goal.get("class_path", "")).rpartition(".")[2] if isinstance(goal, Mapping) else str(goal)
@@ -144,7 +145,7 @@ def cost(run: RunFolder) -> list[list[object]]:
         rows.append(["seconds of training", round(float(seconds), 1)])
     memory = run.cost.get("peak_memory")
     if isinstance(memory, int | float):
-        rows.append(["peak memory of the device, GiB", round(memory / 2**30, 2)])
-    if isinstance(run.cost.get("device"), str):
-        rows.append(["device", run.cost["device"]])
+        rows.append(["peak memory of a device, GiB", round(memory / 2**30, 2)])
+    if isinstance(device := run.cost.get("device"), str):
+        rows.append(["devices", f"{run.cost.get('devices', 1)} x {printable(device)}"])
     return [row for row in rows if row[1] is not None]

@@ -52,15 +52,15 @@ class Judge:
         split = metric and split_of(metric, run.results.per_example)
         if not split or (own := word_for_word(self.cls, run, split)) is None:
             return []
-        are = "is" if own[0] == 1 else "are"
-        text = f"Of {own[1]} answers of the forget set, {own[0]} {are} still given word for word"
+        are = "is" if own[0] < 2 else "are"
+        text = f"Of {own[1]} answers of the forget set, {own[0] or 'none'} {are} still given word for word"
         theirs = self.retain and word_for_word(self.cls, self.retain, split)
         earlier = self.before and word_for_word(self.cls, self.before, split)
         if theirs:
-            text += f"; a model that never saw them gives {theirs[0]}"
+            text += f"; a model that never saw them gives {theirs[0] or 'none'}"
             text += "" if theirs[1] == own[1] else f" of {theirs[1]}"
         if earlier:
-            text += f"; before unlearning, it was {earlier[0]}"
+            text += f"; before unlearning, it was {earlier[0] or 'none'}"
         tone = "plain" if not theirs else "good" if own[0] / own[1] <= theirs[0] / theirs[1] else "bad"
         return [_sentence(f"{text}.", f"{split}_{self.cls.headline.verbatim}", tone)]
 

@@ -29,6 +29,7 @@
         for (const other of heads) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
         sort(table, column, head.dataset.kind, ascending);
+        table.dispatchEvent(new Event("sorted"));
       });
     }
   }
@@ -38,17 +39,25 @@
     const [search, split, verbatim, count] = ["search", "split", "verbatim", "count"].map((id) => document.getElementById(id));
     const rows = [...document.getElementById("questions-table").tBodies[0].rows];
     const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+    const showAll = document.getElementById("show-all");
+    let limit = 50;
     const filter = () => {
+      const rows = [...document.getElementById("questions-table").tBodies[0].rows];
       const wanted = search.value.toLowerCase().trim();
       let shown = 0;
       for (const row of rows) {
         row.hidden = !(texts.get(row).includes(wanted) && (!split.value || row.dataset.split === split.value)
           && (!verbatim.checked || row.dataset.verbatim));
         shown += row.hidden ? 0 : 1;
+        row.classList.toggle("later", shown > limit);
       }
+      showAll.hidden = shown <= limit;
+      showAll.textContent = `Show all ${shown}`;
       count.textContent = `${shown} of ${rows.length} questions`;
     };
     for (const control of [search, split, verbatim]) control.addEventListener("input", filter);
+    showAll.addEventListener("click", () => { limit = Infinity; filter(); });
+    document.getElementById("questions-table").addEventListener("sorted", filter);
     tools.hidden = false;
     filter();
   }
