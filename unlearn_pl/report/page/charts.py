@@ -82,12 +82,9 @@ class Chart:
         for number, (label, points) in enumerate(self.lines.items()):
             xs = [_number(point[0]) for point in points]
             ys = [_number(point[1]) for point in points]
-            style: dict[str, Any] = {
-                "color": colors[number % len(colors)],
-                "linestyle": STYLES[number // len(colors) % len(STYLES)],
-            }
-            marker: dict[str, Any] = {"marker": "o", "markersize": 2.5} if len(points) <= 30 else {}
-            axes.plot(xs, ys, label=figure_text(label), linewidth=1.4, **style, **marker)
+            dashes, drawn = STYLES[number // len(colors) % len(STYLES)], "o" if len(points) <= 30 else ""
+            (line,) = axes.plot(xs, ys, label=figure_text(label), color=colors[number % len(colors)])
+            line.set(linewidth=1.4, linestyle=dashes, marker=drawn, markersize=2.5)
         for number, (label, (x, y)) in enumerate(self.points.items()):
             shape, paint = MARKERS[number % len(MARKERS)], color(self.colors.get(label, ""))
             axes.scatter([x], [y], label=figure_text(label), marker=shape, s=70, color=paint, zorder=3)
@@ -119,9 +116,8 @@ def _settings(changes: Mapping[Any, Any]) -> Any:
     """Matplotlib's own settings, whatever a user's are, so that the same data gives the same chart."""
     from matplotlib import rc_context, rcParamsDefault
 
-    kept = {
-        key: value for key, value in rcParamsDefault.items() if key.split(".")[0] not in ("backend", "backend_fallback")
-    }
+    skipped = ("backend", "backend_fallback")
+    kept: dict[Any, Any] = {key: value for key, value in rcParamsDefault.items() if key not in skipped}
     return rc_context({**kept, **changes})
 
 
