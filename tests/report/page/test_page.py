@@ -10,7 +10,8 @@ import pytest
 
 from tests.report.page.made_up_folders import EVIL, SECRET, STEPS, made_up_family, made_up_run
 from unlearn_pl.commands.report import main
-from unlearn_pl.report import compare_results, read_page, render, report_data, write_page
+from unlearn_pl.report import compare_results, read_page, render, report_data
+from unlearn_pl.report.page.redaction import redacted
 from unlearn_pl.results import read_results, write_results
 
 RESAMPLES = 20
@@ -119,8 +120,6 @@ def test_a_page_is_made_again_from_itself_byte_for_byte(page, data, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(page, encoding="utf-8")
     assert render(read_page(file)) == page
-    main([str(file), "--output", str(tmp_path / "again.html"), "--pictures", "false"])
-    assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
 def test_a_changed_page_is_found(page, tmp_path):
@@ -135,8 +134,12 @@ def test_a_changed_page_is_found(page, tmp_path):
         read_page(file)
 
 
-def test_a_redacted_page_holds_nothing_of_the_forget_set(run, page):
-    hidden = render(report_data([run], resamples=RESAMPLES, redact=True))
+@pytest.fixture(scope="module")
+def hidden(data):
+    return render(redacted(data))
+
+
+def test_a_redacted_page_holds_nothing_of_the_forget_set(hidden, page):
     assert SECRET in page
     assert "Q forget 3?" in page
     for text in (SECRET, "Q forget", "guess 3\n", "New Carrick", EVIL):
@@ -146,10 +149,10 @@ def test_a_redacted_page_holds_nothing_of_the_forget_set(run, page):
     assert "As they say, [redacted]." in hidden
 
 
-def test_what_is_redacted_stays_so(run, tmp_path):
-    write_page(report_data([run], resamples=RESAMPLES), tmp_path / "open.html", pictures=False)
+def test_a_page_is_redacted_later_and_has_pictures_beside_it(page, hidden, tmp_path):
+    (tmp_path / "open.html").write_text(page, encoding="utf-8")
     main([str(tmp_path / "open.html"), "--output", str(tmp_path / "hidden.html"), "--redact", "true"])
-    assert SECRET not in (tmp_path / "hidden.html").read_text(encoding="utf-8")
+    assert (tmp_path / "hidden.html").read_text(encoding="utf-8") == hidden
     figures = list((tmp_path / "hidden_figures").iterdir())
     assert len(figures) > 5
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in figures)

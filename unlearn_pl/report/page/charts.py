@@ -18,6 +18,8 @@ Points = Sequence[Sequence[float | None]]
 """``[x, y]`` pairs; None where a value is not a number."""
 
 STYLES = ("-", "--", "-.", ":")
+AREA = (0.15, 0.15, 0.83, 0.82)
+"""Place of the axes in the figure: left, bottom, width and height, as shares of it."""
 MARKERS = "*XDPs"
 PRINTED = ("#1b5fb4", "#b8500f", "#2e7d32", "#7b3fa0", "#a3284a", "#5a6472")
 """Colors of a PNG, which is shown on white."""
@@ -71,9 +73,9 @@ class Chart:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(5.2, 3.3), layout="constrained")
+        figure = Figure(figsize=(5.2, 3.3))
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+        axes = figure.add_axes(AREA)
 
         def color(label: str) -> str:
             """The color of the line of that name, or that of text."""
