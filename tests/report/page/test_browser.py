@@ -11,9 +11,7 @@ from unlearn_pl.report import report_data, write_page
 from unlearn_pl.results import read_results
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-VISIBLE = (
-    "return [...document.querySelectorAll('#questions-table tbody tr')].filter((row) => row.offsetParent !== null)"
-)
+ROWS = "[...document.querySelectorAll('#questions-table tbody tr')]"
 
 
 @pytest.fixture(scope="module")
