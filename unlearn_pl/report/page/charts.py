@@ -36,7 +36,7 @@ class Chart:
         y: label of the vertical axis.
         lines: label to points, joined in their order.
         points: label to a single point, drawn as a marker.
-        colors: label of a point to the label of the line whose color it has; others have that of text.
+        colors: label to the number of its color; by default, lines are numbered, and points have the color of text.
         bounds: label to a level, drawn as a horizontal line.
         limits: limits of the vertical axis; None to fit.
         note: how to read it, as sentences.
@@ -48,7 +48,7 @@ class Chart:
     y: str
     lines: Mapping[str, Points]
     points: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    colors: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, int] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[float, float] | None = None
     note: str = ""
@@ -77,18 +77,19 @@ class Chart:
         FigureCanvasAgg(figure)
         axes = figure.add_axes(AREA)
 
+        numbers = {**{label: number for number, label in enumerate(self.lines)}, **self.colors}
+
         def color(label: str) -> str:
-            """The color of the line of that name, or that of text."""
-            return colors[list(self.lines).index(label) % len(colors)] if label in self.lines else ink
+            return colors[numbers[label] % len(colors)] if label in numbers else ink
 
         for number, (label, points) in enumerate(self.lines.items()):
             xs = [_number(point[0]) for point in points]
             ys = [_number(point[1]) for point in points]
             dashes, drawn = STYLES[number // len(colors) % len(STYLES)], "o" if len(points) <= 30 else ""
-            (line,) = axes.plot(xs, ys, label=figure_text(label), color=colors[number % len(colors)])
+            (line,) = axes.plot(xs, ys, label=figure_text(label), color=color(label))
             line.set(linewidth=1.4, linestyle=dashes, marker=drawn, markersize=2.5)
         for number, (label, (x, y)) in enumerate(self.points.items()):
-            shape, paint = MARKERS[number % len(MARKERS)], color(self.colors.get(label, ""))
+            shape, paint = MARKERS[number % len(MARKERS)], color(label)
             axes.scatter([x], [y], label=figure_text(label), marker=shape, s=70, color=paint, zorder=3)
         for number, (label, level) in enumerate(self.bounds.items()):
             axes.axhline(level, color=color(label), linewidth=0.9, linestyle=(0, (2, 3 + number)))

@@ -12,7 +12,7 @@ from unlearn_pl.printable import printable
 from unlearn_pl.report.comparison import Comparison, Estimate
 from unlearn_pl.report.evaluation_class import evaluation_class
 from unlearn_pl.report.page.folder import RunFolder
-from unlearn_pl.report.page.leaks import attack_rows, audit_rows, relearning
+from unlearn_pl.report.page.leaks import attack_rows, audit_rows, leakage_names, relearning
 from unlearn_pl.report.page.plain import number, thinned
 from unlearn_pl.report.page.questions import question_rows, question_scores
 from unlearn_pl.report.page.training import conflicts, cost, curves, goals
@@ -153,6 +153,7 @@ def _run(cls: type[EvaluationCallback], run: RunFolder, judge: Judge) -> dict[st
         "conflicts": conflicts(run.history),
         "validation": {name: thinned(logged[name]) for name in chosen if name and name in logged},
         "attacks": attack_rows(run.attacks),
+        "leakage": leakage_names(run.attacks),
         "relearning": relearning(run.attacks),
         "audits": [audit_rows(audit) for audit in run.audits],
         "missing": {section: printable(text) for section, text in missing.items()},

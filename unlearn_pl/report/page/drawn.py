@@ -30,17 +30,18 @@ def overview(data: Mapping[str, Any]) -> list[Chart]:
     values = {metric["name"]: metric["values"] for metric in data["metrics"]}
     if forgotten not in values or kept not in values:
         return []
-    lines, points, colors = {}, {}, {}
-    for run in data["runs"]:
+    lines, points, colors = {}, {}, dict[str, int]()
+    for number, run in enumerate(data["runs"]):
         curves = [dict(map(tuple, run["validation"].get(name, []))) for name in (kept, forgotten)]
         steps = sorted(curves[0].keys() & curves[1].keys())
         if steps:
-            lines[f"{run['name']}, while training"] = [[curves[0][step], curves[1][step]] for step in steps]
+            name = f"{run['name']}, while training"
+            lines[name], colors[name] = [[curves[0][step], curves[1][step]] for step in steps], number
+        colors[run["name"]] = number
     for model in data["models"]:
         own = [values[name].get(model["name"], [None])[0] for name in (kept, forgotten)]
         if None not in own:
-            name = f"{model['name']}{ROLES[model['role']]}"
-            points[name], colors[name] = own, f"{model['name']}, while training"
+            points[f"{model['name']}{ROLES[model['role']]}"] = own
     if len(points) + len(lines) < 2:
         return []
     title = f"{label(forgotten)} against {label(kept)}".capitalize()

@@ -28,9 +28,29 @@ def attack_rows(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
 
 
 def _settings(outcome: Outcome) -> str:
+    """Arguments of the attack that are plain, and the classes of the others."""
     attack = outcome.config.get("attack") if isinstance(outcome.config, Mapping) else None
     given = attack.get("init_args") if isinstance(attack, Mapping) else None
-    return printable(", ".join(f"{k}={v}" for k, v in given.items())[:300]) if isinstance(given, Mapping) else ""
+    parts = []
+    for name, value in given.items() if isinstance(given, Mapping) else ():
+        shown = str(value.get("class_path", "")).rpartition(".")[2] if isinstance(value, Mapping) else value
+        if isinstance(shown, bool | int | float | str) and shown != "":
+            parts.append(f"{name}={shown}")
+    return printable(", ".join(parts)[:200])
+
+
+def leakage_names(outcomes: Sequence[Outcome]) -> list[str]:
+    """Numbers that more than one attack measures, or all if there is only one attack.
+
+    Args:
+        outcomes: of any attacks.
+    """
+    attacks: dict[str, set[str]] = {}
+    for one in outcomes:
+        for name in one.after:
+            attacks.setdefault(name, set()).add(one.attack)
+    several = [name for name, found in attacks.items() if len(found) > 1]
+    return [printable(name) for name in several or attacks]
 
 
 def relearning(outcomes: Sequence[Outcome]) -> dict[str, list[list[float | None]]]:

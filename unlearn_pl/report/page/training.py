@@ -70,8 +70,8 @@ def conflicts(history: Mapping[str, Series]) -> list[dict[str, object]]:
 def goals(run: RunFolder) -> list[dict[str, object]]:
     """Of every goal: the objective, what was asked, the bound as a number, the last value, and whether it is met.
 
-    The value is the running mean over the steps that the run itself judges by. ``met`` is None where the log does not
-    say what the goal is as a number.
+    The value is the running mean over the steps that the run itself judges by. ``met`` is None where the log of the run
+    does not say what the goal is as a number; the first step tells a share of the start roughly at best.
 
     Args:
         run: with the settings and the history of training.
@@ -83,12 +83,16 @@ def goals(run: RunFolder) -> list[dict[str, object]]:
         options = goal.get("init_args", {}) if isinstance(goal, Mapping) else {}
         rule = str(goal.get("class_path", "")).rpartition(".")[2] if isinstance(goal, Mapping) else str(goal)
         bounds_loss = isinstance(options, Mapping) and options.get("loss") is not None
-        value = _running_mean(run.history.get(f"train/{'loss' if bounds_loss else 'progress'}/{name}", []))
+        reading = "train/loss/" if bounds_loss else "train/progress/"
+        value = _running_mean(run.history.get(f"{reading}{name}", []))
         bound = next((v for _, v in reversed(run.history.get(f"train/goal/{name}", []))), None)
         if bound is None and isinstance(options, Mapping):
-            bound = _bound(options, run.history.get(f"train/progress/{name}", []))
+            bound = next((float(v) for v in map(options.get, ("loss", "level")) if isinstance(v, int | float)), None)
+        exact = bound is not None
+        if bound is None and isinstance(options, Mapping):
+            bound = _rough_bound(options, run.history.get(f"train/progress/{name}", []))
         below = rule == "AtMost"
-        met = None if bound is None or value is None else (value <= bound if below else value >= bound)
+        met = None if bound is None or value is None or not exact else (value <= bound if below else value >= bound)
         asked = ", ".join(f"{key} {value}" for key, value in options.items()) if isinstance(options, Mapping) else ""
         found.append(
             {
@@ -98,20 +102,16 @@ def goals(run: RunFolder) -> list[dict[str, object]]:
                 "bound": number(bound),
                 "value": number(value),
                 "met": met,
-                "measured": f"train/goal/{name}" in run.history,
+                "exact": exact,
             }
         )
     return found
 
 
-def _bound(options: Mapping[str, object], progress: Sequence[tuple[int, float]]) -> float | None:
-    """The goal as a number where the log does not say it: what was given, or a share of the first logged progress."""
-    level, share, loss = (options.get(key) for key in ("level", "share", "loss"))
-    if isinstance(loss, int | float):
-        return float(loss)
-    if isinstance(level, int | float):
-        return float(level)
-    if level in (None, "start") and isinstance(share, int | float) and progress and progress[0][0] == 1:
+def _rough_bound(options: Mapping[str, object], progress: Sequence[tuple[int, float]]) -> float | None:
+    """A share of the first logged progress, where it is that of the first step."""
+    share = options.get("share")
+    if options.get("level") in (None, "start") and isinstance(share, int | float) and progress and progress[0][0] == 1:
         return float(share) * progress[0][1]
     return None
 

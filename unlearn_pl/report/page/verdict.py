@@ -157,6 +157,8 @@ def _goals(goals: Sequence[Mapping[str, object]]) -> list[Sentence]:
     judged = [goal for goal in goals if goal["met"] is not None]
     if not goals:
         return []
+    if not judged:
+        return [_sentence("Whether the goals were met, the log of this run does not say.")]
     met = sum(bool(goal["met"]) for goal in judged)
     text = f"At the end of training, {met} of {len(goals)} goals {'was' if met == 1 else 'were'} met"
     if len(judged) < len(goals):
