@@ -83,6 +83,10 @@ class MUSEEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "muse"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "verbmem_forget": "ROUGE-L F1 of continuations of texts of the forget set, mean over the texts.",
+        **dict.fromkeys(("knowmem_forget", "knowmem_retain"), "ROUGE-L F1 of answers to questions, mean."),
+    }
     headline: ClassVar[Headline] = Headline(forgotten=("verbmem_forget", "knowmem_forget"), kept=("knowmem_retain",))
     against_retain: ClassVar[frozenset[str]] = frozenset({"privleak", "privacy"})
     directions: ClassVar[Mapping[str, Direction]] = {

@@ -124,7 +124,8 @@ def _questions(trainer: pl.Trainer, splits: Collection[str]) -> dict[tuple[str, 
     data = attached_datamodule(trainer)
     if not isinstance(data, UnlearningDataModule):
         return {}
-    return {(split, i): row.asked() for split in splits for i, row in enumerate(data.evaluation_rows(split))}
+    loaded = [split for split in data.question_hashes() if split in splits]
+    return {(split, i): row.asked() for split in loaded for i, row in enumerate(data.evaluation_rows(split))}
 
 
 def _line(line: Mapping[str, Any], question: str | None) -> str:

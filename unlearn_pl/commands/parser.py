@@ -13,8 +13,8 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 from lightning.pytorch.cli import LightningArgumentParser
 
 from unlearn_pl.commands.errors import DEBUG_VARIABLE
-from unlearn_pl.commands.recipes import find_recipe
 from unlearn_pl.commands.help.short_help import ShortHelp
+from unlearn_pl.commands.recipes import find_recipe
 from unlearn_pl.masking import check_unmasked, masked, masked_message
 from unlearn_pl.printable import printable
 from unlearn_pl.upgrading import current_path, upgraded

@@ -7,9 +7,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 
+from tests.report import made_up_runs
 from tests.report.page.made_up_folders import EVIL, SECRET, STEPS, made_up_family, made_up_run
 from unlearn_pl.commands.report import main
+from unlearn_pl.metrics import tofu_metrics
 from unlearn_pl.report import compare_results, read_page, render, report_data
 from unlearn_pl.report.page.redaction import redacted
 from unlearn_pl.results import read_results, write_results
@@ -76,6 +79,45 @@ def test_the_verdict_is_in_plain_words(data):
     assert texts[0].startswith("Of 23 answers of the forget set, 2 are still given word for word")
     assert "a model that never saw them gives 2; before unlearning, it was 2." in texts[0]
     assert any("goals was met" in text or "goals were met" in text for text in texts)
+
+
+def test_what_suffered_most_is_named(run, tmp_path):
+    before = read_results(run.parent / "target" / "results.json")
+    results = read_results(run / "results.json")
+    good, bad = dict.fromkeys(results.per_example["real_authors"]["rouge"], 0.9), dict.fromkeys(range(0, 27, 3), 0.1)
+    folders = []
+    for name, rouge, old in (("before", good, before), ("after", bad, results)):
+        scores = {**old.per_example, "real_authors": {**old.per_example["real_authors"], "rouge": rouge}}
+        config = {**old.config, "evaluation": made_up_runs.evaluation(None)}
+        metrics = tofu_metrics(scores)
+        folders.append(tmp_path / name)
+        changed = replace(old, per_example=scores, metrics=metrics, config=config)
+        write_results(tmp_path / name / "results.json", changed)
+    told = report_data(folders[1:], before=str(folders[0]), resamples=RESAMPLES)["runs"][0]["verdict"]
+    (sentence,) = [one for one in told if one["text"].startswith("What suffered most is real authors rouge: 0.1 [0.1")]
+    assert "11 % of the 0.9 before unlearning." in sentence["text"]
+    assert sentence["tone"] == "bad"
+
+
+def test_a_goal_whose_level_is_not_in_the_log_is_not_judged(run, tmp_path):
+    folder = made_up_run(tmp_path / "run", 1)
+    goals = {name: {"class_path": f"unlearn_pl.goals.{rule}", "init_args": {"share": 0.9}} for name, rule in RULES}
+    (folder / "config_fit.yaml").write_text(yaml.safe_dump({"model": {"init_args": {"model": "m", "goals": goals}}}))
+    data = report_data([folder], resamples=RESAMPLES)
+    assert [(goal["bound"], goal["exact"], goal["met"]) for goal in data["runs"][0]["goals"]] == [
+        (0.9, False, None)
+    ] * 2
+    assert any("the log of this run does not say" in one["text"] for one in data["runs"][0]["verdict"])
+    log = folder / "logs" / "version_0" / "metrics.csv"
+    header, *rows = log.read_text().splitlines()
+    levels = {"forget": 0.5, "retain": 0.5}
+    names = ",".join(f"train/goal/{name}" for name in levels)
+    log.write_text("\n".join([f"{header},{names}", *(f"{row},0.5,0.5" for row in rows)]))
+    data = report_data([folder], resamples=RESAMPLES)
+    assert [(goal["exact"], goal["met"]) for goal in data["runs"][0]["goals"]] == [(True, True), (True, False)]
+
+
+RULES = (("forget", "AtMost"), ("retain", "AtLeast"))
 
 
 def test_training_is_summed_up(data):

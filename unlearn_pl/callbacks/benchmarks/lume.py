@@ -40,6 +40,12 @@ class LUMEEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "lume"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "task_aggregate": "Harmonic mean of the scores of all tasks, of the forget set 1 minus the score.",
+        "mia_score": "1 - 2 |AUC - 0.5| of a membership attack: 1 if it cannot tell the forget set from unseen rows.",
+        "mia_auc": "AUC of a membership attack on the forget set.",
+        "final_score": "Mean of task aggregate, membership score and MMLU accuracy.",
+    }
     headline: ClassVar[Headline] = Headline(forgotten=("forget_*rouge", "forget_*"), utility=("mmlu_accuracy",))
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("task_aggregate", "mia_score", "final_score", "mmlu_accuracy", "retain_*"), "higher"),

@@ -55,6 +55,10 @@ class RWKUEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "rwku"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "mia_*_nll": "Mean negative log-likelihood per token, in nats, of the membership set.",
+        "utility_factuality_f1": "F1 of the words of short answers, mean over the questions.",
+    }
     headline: ClassVar[Headline] = Headline(
         forgotten=("forget_rouge",), kept=("neighbor_rouge",), utility=("utility_general_accuracy",)
     )

@@ -58,6 +58,11 @@ class CanvasEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "canvas"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "unlearning_accuracy": "Share of the images for prompts of the forget set that do not show what is forgotten.",
+        "*_accuracy_all": "The same over all prompts, as in the code of the benchmark.",
+        "fid": "Fréchet distance between generated and real images.",
+    }
     headline: ClassVar[Headline] = Headline(
         forgotten=("unlearning_accuracy", "same_style_accuracy"),
         kept=("in_domain_retain_accuracy", "retain_accuracy"),

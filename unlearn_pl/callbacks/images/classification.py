@@ -60,6 +60,12 @@ class ClassificationEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "classification"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "unlearning_accuracy": "Share of the forget set that is not classified correctly.",
+        "membership": "Share of the forget set that an attack takes for examples that no model was trained on.",
+        "gap": "Mean absolute difference of UA, RA, TA and MIA from those of the retrained model.",
+        "seconds": "Duration of training.",
+    }
     headline: ClassVar[Headline] = Headline(forgotten=("unlearning_accuracy",), utility=("test_accuracy",))
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("unlearning_accuracy", "membership", "*_entropy", "test_forgotten_accuracy"), "retain"),

@@ -174,8 +174,13 @@ def _settings(folder: Path) -> dict[str, object]:
     config = _yaml(folder / "config_fit.yaml").get("model")
     if isinstance(config, Mapping):
         return {str(key): value for key, value in config.items()}
-    logs = [file.with_name("hparams.yaml") for file in _logs(folder) if LOSS in file.open(encoding="utf-8").readline()]
+    logs = [file.with_name("hparams.yaml") for file in _logs(folder) if _is_of_training(file)]
     return {"init_args": _yaml(logs[-1])} if logs and logs[-1].is_file() else {}
+
+
+def _is_of_training(log: Path) -> bool:
+    with log.open(encoding="utf-8") as file:
+        return LOSS in file.readline()
 
 
 def _yaml(file: Path) -> dict[str, object]:

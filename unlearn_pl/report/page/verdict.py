@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from unlearn_pl.callbacks import EvaluationCallback
+from unlearn_pl.metrics.direction import SPREADS
 from unlearn_pl.report.comparison import Comparison, Estimate
 from unlearn_pl.report.page.folder import RunFolder
 from unlearn_pl.report.page.plain import NOTHING, percent, shown
 
+SUFFERED = 0.9
+"""Share of its value before unlearning below which a metric is mentioned."""
 Sentence = dict[str, str]
 """``text``, the ``metric`` that it is about (or an empty text), and its ``tone``: good, bad or plain."""
 
@@ -41,7 +44,8 @@ class Judge:
             run: one of the compared runs.
             goals: of :func:`~unlearn_pl.report.page.training.goals`.
         """
-        found = [*self._word_for_word(run), *self._forgotten(run), *self._useful(run), *_goals(goals), *_audits(run)]
+        found = [*self._word_for_word(run), *self._forgotten(run), *self._useful(run), *self._suffered(run)]
+        found += [*_goals(goals), *_audits(run)]
         if self.retain is None:
             text = "No evaluation of a retain model is known, so it is open what a model that never saw these answers "
             found.append(_sentence(f"{text}would give. Test one, and name it with --retain."))
@@ -101,6 +105,26 @@ class Judge:
         else:
             text += self._beside(metric)
         return [_sentence(f"{text}.", metric)]
+
+    def _suffered(self, run: RunFolder) -> list[Sentence]:
+        """The metric that has lost the largest share, of those that should be high; apart from the quoted ones."""
+        if self.before is None:
+            return []
+        earlier, quoted = self.before.results.metrics, self.metric(self.cls.headline.utility, run)
+        shares = {
+            name: value / earlier[name]
+            for name, value in run.results.metrics.items()
+            if self.cls.direction(name) == "higher" and not name.endswith(SPREADS) and earlier.get(name, 0) > 0
+            if name != quoted and name not in self.cls.against_retain
+        }
+        worst = min(shares, key=shares.__getitem__, default=None)
+        if worst is None or shares[worst] > SUFFERED:
+            return []
+        own = self._value(worst, run.name)
+        text = f"What suffered most is {label(worst)}: {_estimate(own)}, {percent(shares[worst])} of the "
+        text += f"{shown(earlier[worst])} before unlearning"
+        lost = own is not None and own.interval is not None and own.interval[1] < earlier[worst]
+        return [_sentence(f"{text}.", worst, "bad" if lost else "plain")]
 
     def _value(self, metric: str, name: str) -> Estimate | None:
         return self.comparison.values.get(metric, {}).get(name)
