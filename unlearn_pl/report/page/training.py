@@ -130,15 +130,15 @@ def cost(run: RunFolder) -> list[list[object]]:
     Args:
         run: with its history and ``cost.json``.
     """
-    steps = max((s for key, ser in run.history.items() if key.startswith("train/loss/") for s, _ in ser), default=None)
+    losses = [points for key, points in run.history.items() if key.startswith("train/loss/")]
+    steps = max((step for points in losses for step, _ in points), default=None)
     rows: list[list[object]] = [["optimizer steps", run.cost.get("steps", steps)]]
-    skipped = [int(ser[-1][1]) for key, ser in run.history.items() if key.startswith("train/skipped/")]
+    skipped = [int(points[-1][1]) for key, points in run.history.items() if key.startswith("train/skipped/")]
     if skipped:
         rows.append(["steps skipped", sum(skipped)])
-    objectives = [key for key in run.history if key.startswith("train/loss/")]
     separate = [key for key in run.history if key.startswith("train/grad_norm/")]
-    if objectives:
-        rows.append(["objectives", len(objectives)])
+    if losses:
+        rows.append(["objectives", len(losses)])
         rows.append(["gradients per micro-batch", len(separate) or 1])
     seconds = run.cost.get("seconds")
     if isinstance(seconds, int | float):
