@@ -131,6 +131,16 @@ def test_the_page_is_as_wide_as_the_screen(opened, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+def test_printed_tables_fit_the_page(opened):
+    browser, _ = opened
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    paper = {"width": 720, "height": 1100, "deviceScaleFactor": 1, "mobile": False}  # A4 without its margins
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 720
+    assert browser.execute_script(f"return {ROWS}.filter((row) => row.offsetParent === null).length") == 0
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_dark_pages_have_light_text(opened):
     browser, _ = opened
     shades = {}
