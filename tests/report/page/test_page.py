@@ -188,6 +188,8 @@ def test_a_redacted_page_holds_nothing_of_the_forget_set(hidden, page):
         assert text not in hidden, text
         assert text not in html.unescape(hidden), text
     assert "Q retain 0?" in hidden
+    assert "guess" in page
+    assert "guess" not in hidden
     assert "As they say, [redacted]." in hidden
 
 

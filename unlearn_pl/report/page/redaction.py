@@ -11,8 +11,9 @@ def redacted(data: Mapping[str, object]) -> dict[str, object]:
     """``data`` of a page without the texts of the forget set.
 
     Questions and answers of every split that may hold the forget set are replaced, and wherever else in the data they
-    occur. Settings keep no text of several words and none that the forget set holds; settings of attacks and pictures
-    are dropped: all of them may name what was forgotten.
+    occur as a whole; so are all generated answers, in which a model may tell anything. Settings keep no text of several
+    words and none that the forget set holds; settings of attacks and pictures are dropped: all of them may name what was
+    forgotten.
 
     Args:
         data: of :func:`~unlearn_pl.report.page.data.page_data`.
@@ -60,7 +61,10 @@ class _Secrets:
 
     def row(self, row: Mapping[str, object]) -> dict[str, object]:
         """The texts of a question that is not of the forget set."""
-        return {key: self.replaced(row[key]) for key in ("question", "answer", "given")}
+        given = row["given"]
+        assert isinstance(given, Mapping)
+        texts = {key: self.replaced(row[key]) for key in ("question", "answer")}
+        return {**texts, "given": dict.fromkeys(given, HIDDEN)}
 
     def settings(self, value: object) -> object:
         """``value`` without texts of several words, and without those that stand in a secret text."""
