@@ -12,7 +12,7 @@ def redacted(data: Mapping[str, object]) -> dict[str, object]:
 
     Questions and answers of every split that may hold the forget set are replaced, and wherever else in the data they
     occur as a whole; so are all generated answers, in which a model may tell anything. Settings keep no text of several
-    words and none that the forget set holds; settings of attacks and pictures are dropped: all of them may name what was
+    words and none that the forget set holds; settings of attacks and pictures are dropped: all may name what was
     forgotten.
 
     Args:
