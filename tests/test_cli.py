@@ -73,7 +73,7 @@ def test_help_lists_every_command(capsys):
     assert exit_.value.code == 0
     assert [*TRAINER_COMMANDS, *COMMANDS] == [
         *("fit", "validate", "test", "predict"),
-        *("demo", "attribute", "sweep", "compare", "requests", "recipes", "attack", "audit"),
+        *("demo", "attribute", "sweep", "compare", "report", "requests", "recipes", "attack", "audit"),
         *("extrapolate", "corrupt", "sanitize"),
     ]
     for help_ in (TRAINER_COMMANDS | COMMANDS).values():
@@ -336,7 +336,13 @@ def test_predict_writes_the_answers(run, capsys):
     lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
     splits = ("forget", "real_authors", "retain", "world_facts")
     assert [(line["split"], line["index"]) for line in lines] == [(split, i) for split in splits for i in (0, 1)]
-    assert all(line["answer"] and isinstance(line["prediction"], str) for line in lines)
+    assert all(line["question"] and line["answer"] and isinstance(line["prediction"], str) for line in lines)
+
+
+def test_fit_writes_what_it_cost(run):
+    cost = json.loads((run / "cost.json").read_text())
+    assert (cost["steps"], cost["devices"], cost["device"], cost["peak_memory"]) == (6, 1, "cpu", None)
+    assert cost["seconds"] > 0
 
 
 def test_predictions_of_another_model_stay_apart(run, capsys):

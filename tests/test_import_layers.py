@@ -21,7 +21,8 @@ LAYERS = [
     {"engine"},
     {"modules"},
     {"callbacks", "attribution"},
-    {"report", "robustness"},
+    {"robustness"},
+    {"report"},
     {"commands"},
     {"cli"},
 ]
@@ -52,7 +53,7 @@ ORDERS = {
     ],
     "data/selection": [{REST}, {"selectors"}],
     "callbacks": [
-        {"export", "goals", "leaks", "sparsity", "steps"},
+        {"described", "export", "goals", "leaks", "sparsity", "steps"},
         {REST},
         {"benchmarks", "canvas", "depth", "images"},
     ],

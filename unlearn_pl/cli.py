@@ -25,6 +25,7 @@ COMMANDS = {
     "attribute": "Score the weights and write a mask of those that may change.",
     "sweep": "Run a recipe with several values and seeds, and show the Pareto front.",
     "compare": "Compare several results.json, with intervals.",
+    "report": "Write one page about runs that needs no network.",
     "requests": "Carry out deletion requests one after another, with an audit trail.",
     "recipes": "List the recipes that -c finds by name, or print one.",
     "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",

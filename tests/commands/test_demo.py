@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from unlearn_pl.commands.demo import COLUMNS, main
+from unlearn_pl.report import read_page
 
 
 @pytest.mark.filterwarnings("default")  # of Lightning, which the demo keeps quiet
@@ -26,6 +27,14 @@ def test_demo_writes_what_it_promises(tmp_path, capsys):
     moved = [not torch.equal(a, b) for a, b in zip(model.parameters(), target.parameters(), strict=True)]
     assert any(moved)
     printed = capsys.readouterr().out
+    assert printed.rstrip().endswith(f"The report, for a browser: {tmp_path / 'report.html'}")
+    data = read_page(tmp_path / "report.html")
+    assert [(model["name"], model["role"]) for model in data["models"]] == [
+        *(("target", "before"), ("graddiff", "run"), ("mollm", "run"), ("mollm_goals", "run"), ("retain", "retain")),
+    ]
+    assert [goal["exact"] for goal in data["runs"][2]["goals"]] == [True, True]
+    assert all(row["question"] and row["given"].keys() == results.keys() for row in data["questions"])
+    assert dict(data["runs"][1]["cost"])["seconds of training"] > 0
     assert "model utility" in printed
     assert ">> Where the goals have led: forget 0." in printed
     assert "Next:" in printed

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from unlearn_pl.cli import main
-from unlearn_pl.commands.hints import arguments_of_class, did_you_mean
+from unlearn_pl.commands.help.hints import arguments_of_class, did_you_mean
 
 MODEL = {"class_path": "MOLLM", "init_args": {"model": "x"}}
 

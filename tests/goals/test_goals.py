@@ -31,6 +31,14 @@ def test_the_distance_is_1_at_the_start_and_0_at_the_goal():
     assert course.summary() == "forget 0.100 (goal <= 0.18), retain 0.700 (goal >= 0.81)"
 
 
+def test_goals_are_logged_as_numbers_once_they_are_known():
+    course = goals({"forget": 0.8}, holdout=0.36, forget=AtMost("holdout"))
+    assert course.metrics() == {}
+    course.update(readings((2.0, 0.49, NAN)))
+    assert course.metrics() == pytest.approx({"train/goal/forget": 0.18, "train/distance/forget": 0.5})
+    assert goals().metrics() == {}
+
+
 def test_the_average_is_that_of_the_formula():
     course = goals({"forget": 1.0}, decay=0.5, forget=AtMost(0.0))
     values = [0.9, 0.4, 0.7]

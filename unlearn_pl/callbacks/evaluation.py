@@ -14,7 +14,8 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from unlearn_pl.metrics import Direction, PerExampleMetric, direction_of
+from unlearn_pl.callbacks.described.described import Described
+from unlearn_pl.metrics import PerExampleMetric
 from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
@@ -44,7 +45,7 @@ Arguments = Mapping[str, object]
 NO_ARGUMENTS: Arguments = MappingProxyType({})
 
 
-class EvaluationCallback(Recorded, pl.Callback, ABC):
+class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
     """Computes the metrics of a benchmark in ``validate`` and ``test``, exactly, on any number of ranks.
 
     The module scores, the callback collects. Evaluation dataloaders are a dictionary, split name to loader, and
@@ -68,14 +69,13 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     A subclass names its ``benchmark`` and writes :meth:`make_metrics`. If its metrics are not the means of the scores,
     it overrides :meth:`metrics_of`; if its scores per example are not those of its metrics, :meth:`scores_of`.
     ``unlearn-pl compare`` finds the class by the path in ``results.json``, and computes the intervals of its metrics
-    with :meth:`metrics_of`. ``directions`` say which values of a metric are better.
+    with :meth:`metrics_of`. ``directions`` say which values of a metric are better, ``headline`` which metrics a report
+    quotes, and ``definitions`` what they are; see :class:`~unlearn_pl.callbacks.described.described.Described`.
 
     Attributes:
         benchmark: name of the benchmark.
         against_retain: metrics that compare with a retain model, and mean something else without one.
         neutral_arguments: arguments of the constructor without influence on the numbers.
-        directions: pattern of names of metrics to what is better: ``higher``, ``lower``, or ``retain``, the values
-            nearest to those of the retain model. The first pattern that matches counts.
         loaders: names of the dataloaders of the current evaluation, in their order.
         stage: ``val`` or ``test``, of the current evaluation.
         retain_scores: scores of the retain model, for :meth:`metrics_of`; subclasses set it in ``setup``.
@@ -93,7 +93,6 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
     benchmark: ClassVar[str]
     against_retain: ClassVar[frozenset[str]] = frozenset()
     neutral_arguments: ClassVar[frozenset[str]] = frozenset({"output", "retain_results"})
-    directions: ClassVar[Mapping[str, Direction]] = MappingProxyType({})
 
     def __init__(self, output: str | None = None) -> None:
         self.output = output
@@ -136,15 +135,6 @@ class EvaluationCallback(Recorded, pl.Callback, ABC):
             for score, values in table.items()
             if values
         }
-
-    @classmethod
-    def direction(cls, metric: str) -> Direction | None:
-        """Which values of ``metric`` are better; None if ``directions`` do not say.
-
-        Args:
-            metric: its name, without stage and benchmark.
-        """
-        return direction_of(metric, cls.directions)
 
     @classmethod
     def read_retain_scores(cls, path: str, arguments: Arguments = NO_ARGUMENTS) -> PerExample:

@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 import lightning.pytorch as pl
 from transformers import PreTrainedTokenizerBase
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
 from unlearn_pl.callbacks.retain import check_questions, check_retain_auc, compares_with_chance, membership_of
@@ -85,6 +86,11 @@ class MUSEEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "muse"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "verbmem_forget": "ROUGE-L F1 of continuations of texts of the forget set, mean over the texts.",
+        **dict.fromkeys(("knowmem_forget", "knowmem_retain"), "ROUGE-L F1 of answers to questions, mean."),
+    }
+    headline: ClassVar[Headline] = Headline(forgotten=("verbmem_forget", "knowmem_forget"), kept=("knowmem_retain",))
     against_retain: ClassVar[frozenset[str]] = frozenset({"privleak", "privacy"})
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("verbmem_forget*", "knowmem_forget*", "auc_*", "privleak"), "retain"),

@@ -43,6 +43,10 @@ class PreferenceEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "preference"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "preference_margin": "Log-probability per token of the chosen answer minus that of the rejected one, mean.",
+        "preference_accuracy": "Share of the pairs with a positive margin; a tie counts half.",
+    }
     directions: ClassVar[Mapping[str, Direction]] = {
         "preference_*": "higher",
         "forget_probability": "lower",

@@ -31,6 +31,9 @@ class RequestEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "requests"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "highest_probability": "The highest of the probabilities of all requests so far.",
+    }
     directions: ClassVar[Mapping[str, Direction]] = {"*": "retain"}
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:

@@ -1,6 +1,7 @@
-"""Export of the answers of ``predict``."""
+"""Export of generated answers."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,6 +9,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed, nn
 
+from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.recording import Recorded
 from unlearn_pl.results import check_writable, weights_fingerprint
 from unlearn_pl.results.atomic_file import atomic_file
@@ -16,19 +19,21 @@ from unlearn_pl.results.atomic_file import atomic_file
 class SavePredictions(Recorded, pl.Callback):
     """Writes the answers of ``predict`` beside the correct answers, as JSON Lines.
 
-    A line has ``split``, ``index`` (of the question in its split), ``answer`` and ``prediction``; every question has
-    one line, on any number of devices. The default file is not replaced by other answers: these get a name with the
-    fingerprint of the weights.
+    A line has ``split``, ``index`` (of the question in its split), ``question`` (with data modules that know it),
+    ``answer`` and ``prediction``; every question has one line, on any number of devices. The default file is not
+    replaced by other answers: these get a name with the fingerprint of the weights.
 
     Attributes:
         written: the file that the last ``predict`` wrote, on rank 0.
 
     Args:
         output: file to write; by default ``predictions.jsonl`` in ``default_root_dir``.
+        in_test: whether to write the answers that ``test`` generates for its evaluations, too; it generates no others.
     """
 
-    def __init__(self, output: str | None = None) -> None:
+    def __init__(self, output: str | None = None, in_test: bool = False) -> None:
         self.output = output
+        self.in_test = in_test
         self.written: Path | None = None
         self._lines: dict[tuple[str, int], dict[str, Any]] = {}
 
@@ -38,7 +43,8 @@ class SavePredictions(Recorded, pl.Callback):
         Raises:
             ValueError: if it cannot be written to.
         """
-        if stage == "predict" and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        writes = stage == "predict" or (stage == "test" and self.in_test)
+        if writes and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             check_writable(self.path(trainer).parent, "SavePredictions")
 
     def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -55,7 +61,32 @@ class SavePredictions(Recorded, pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the answers of a batch."""
-        split = list(trainer.predict_dataloaders)[dataloader_idx].removesuffix(".generate")  # type: ignore[arg-type]
+        self._keep(list(trainer.predict_dataloaders)[dataloader_idx], outputs, batch)  # type: ignore[arg-type]
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drop the answers of an earlier ``test``."""
+        self._lines = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the answers of a batch of prompts, if asked to."""
+        if self.in_test and isinstance(outputs, Mapping) and "text" in outputs and "answer" in batch:
+            self._keep(list(trainer.test_dataloaders)[dataloader_idx], outputs, batch)  # type: ignore[arg-type]
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As :meth:`on_predict_epoch_end`, if asked to."""
+        if self.in_test:
+            self.on_predict_epoch_end(trainer, pl_module)
+
+    def _keep(self, loader: str, outputs: Any, batch: Any) -> None:
+        split = loader.removesuffix(".generate")
         for index, text, answer in zip(outputs["index"].tolist(), outputs["text"], batch["answer"], strict=True):
             self._lines[split, index] = {"split": split, "index": index, "answer": answer, "prediction": text}
 
@@ -69,7 +100,8 @@ class SavePredictions(Recorded, pl.Callback):
         lines = {key: line for share in shares for key, line in share.items()}
         fingerprint = weights_fingerprint(cast(nn.Module, getattr(pl_module, "model", pl_module)))
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            text = "".join(json.dumps(lines[key], ensure_ascii=False) + "\n" for key in sorted(lines))
+            asked = _questions(trainer, {split for split, _ in lines})
+            text = "".join(_line(lines[key], asked.get(key)) for key in sorted(lines))
             self.written = path = self._free(self.path(trainer), text, fingerprint)
             with atomic_file(path) as unfinished:  # a full disk leaves the old answers
                 unfinished.write_text(text, encoding="utf-8")
@@ -85,3 +117,18 @@ class SavePredictions(Recorded, pl.Callback):
     def path(self, trainer: pl.Trainer) -> Path:
         """The preferred file."""
         return Path(self.output or Path(trainer.default_root_dir) / "predictions.jsonl")
+
+
+def _questions(trainer: pl.Trainer, splits: Collection[str]) -> dict[tuple[str, int], str]:
+    """Split and index to the question, as far as the data module knows them."""
+    data = attached_datamodule(trainer)
+    if not isinstance(data, UnlearningDataModule):
+        return {}
+    loaded = [split for split in data.question_hashes() if split in splits]
+    return {(split, i): row.asked() for split in loaded for i, row in enumerate(data.evaluation_rows(split))}
+
+
+def _line(line: Mapping[str, Any], question: str | None) -> str:
+    place = {"split": line["split"], "index": line["index"]}
+    asked = {"question": question} if question else {}
+    return json.dumps({**place, **asked, **line}, ensure_ascii=False) + "\n"

@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 
 import lightning.pytorch as pl
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.leaks.sampled import Leaks
 from unlearn_pl.callbacks.more_attacks import MoreAttacks
@@ -86,6 +87,7 @@ class TOFUEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "tofu"
+    headline: ClassVar[Headline] = Headline(utility=("model_utility",))
     against_retain: ClassVar[frozenset[str]] = frozenset(
         {"forget_quality", "log10_forget_quality", "privleak", "privacy", "overall"}
     )

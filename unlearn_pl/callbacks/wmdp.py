@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.leaks.asked import cloze_lengths
 from unlearn_pl.functional import bootstrap_interval, corpus_perplexity
@@ -53,6 +54,7 @@ class WMDPEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "wmdp"
+    headline: ClassVar[Headline] = Headline(forgotten=("wmdp_*_accuracy",), kept=("mmlu_accuracy", "*_accuracy"))
     directions: ClassVar[Mapping[str, Direction]] = {
         "wmdp_*_accuracy": "lower",
         "*_accuracy": "higher",

@@ -9,10 +9,12 @@ import torch
 from unlearn_pl.commands.story import Story
 from unlearn_pl.goals import AtLeast, AtMost
 from unlearn_pl.modules import MOLLM, GradDiff
-from unlearn_pl.report import plot_combination, plot_forgetting, read_history
+from unlearn_pl.report import plot_combination, plot_forgetting, read_history, report_data, write_page
 from unlearn_pl.results import Results, write_json
 
 UNLEARNED = ("graddiff", "mollm", "mollm_goals")
+RESAMPLES = 300
+"""Bootstrap draws of the report: enough for two digits, in seconds."""
 COLUMNS = ("forget_probability", "forget_quality", "forget_truth_ratio", "model_utility")
 
 
@@ -63,7 +65,7 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
 
     write_summary(story, results)
     print_table(story, results)
-    print_next(story)
+    print_next(story, write_report(story))
 
 
 def say(line: str) -> None:
@@ -86,6 +88,12 @@ def write_summary(story: Story, results: Mapping[str, Results]) -> None:
     plot_combination(runs["mollm_goals"], story.folder / "combination.png")
 
 
+def write_report(story: Story) -> Path:
+    """Write ``report.html``, the page of ``unlearn-pl report`` about the unlearned models."""
+    data = report_data([story.folder / name for name in UNLEARNED], str(story.folder / "target"), resamples=RESAMPLES)
+    return write_page(data, story.folder / "report.html", pictures=False)[0]
+
+
 def print_table(story: Story, results: Mapping[str, Results]) -> None:
     """Print one row per model."""
     from rich.console import Console
@@ -103,8 +111,13 @@ def print_table(story: Story, results: Mapping[str, Results]) -> None:
     )
 
 
-def print_next(story: Story) -> None:
-    """Print the files that were written, and the next commands."""
+def print_next(story: Story, page: Path) -> None:
+    """Print the files that were written, the next commands, and the page to look at.
+
+    Args:
+        story: of the demo.
+        page: the report.
+    """
     print(
         f"\nWritten to {story.folder}: results.json, forgetting.png, combination.png, and the unlearned model in "
         f"{story.path('mollm_goals')}.\n"
@@ -112,5 +125,6 @@ def print_next(story: Story) -> None:
         "  unlearn-pl fit -c synthetic/mollm          the same from a YAML file\n"
         "  unlearn-pl fit -c tofu/mollm               TOFU on Llama-3.2-1B\n"
         "  unlearn-pl fit --model.help MOLLM          what can be changed\n"
-        "  notebooks/01_quickstart.ipynb              your own objective in ten lines"
+        "  notebooks/01_quickstart.ipynb              your own objective in ten lines\n"
+        f"\nThe report, for a browser: {page}"
     )

@@ -13,8 +13,8 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 from lightning.pytorch.cli import LightningArgumentParser
 
 from unlearn_pl.commands.errors import DEBUG_VARIABLE
+from unlearn_pl.commands.help.short_help import ShortHelp
 from unlearn_pl.commands.recipes import find_recipe
-from unlearn_pl.commands.short_help import ShortHelp
 from unlearn_pl.masking import check_unmasked, masked, masked_message
 from unlearn_pl.printable import printable
 from unlearn_pl.upgrading import current_path, upgraded
@@ -49,7 +49,7 @@ class UpgradingParser(ArgumentParser):
         """End with status 2 and one line on standard error."""
         if not self.exit_on_error or os.environ.get(DEBUG_VARIABLE):
             super().error(message, ex)
-        from unlearn_pl.commands.hints import explained
+        from unlearn_pl.commands.help.hints import explained
 
         parser = getattr(ex, "subcommand_parser", None) or self
         told = explained(masked_message(message).removeprefix("argument -c/--config: "), parser.get_defaults().keys())

@@ -15,7 +15,8 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from transformers import PreTrainedTokenizerBase
 
-from unlearn_pl.callbacks import SavePretrained, TOFUEvaluation
+from unlearn_pl.callbacks import SavePredictions, SavePretrained, TOFUEvaluation
+from unlearn_pl.commands.run.cost import write_cost
 from unlearn_pl.data import SyntheticAuthorsDataModule
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import FineTuning, PretrainedModule, UnlearningModule
@@ -71,10 +72,11 @@ class Story:
         self._fit(name, module, self._data(max_eval_examples=40), self.unlearning_epochs, watch_every)
 
     def evaluate(self, name: str, retain_results: str | None = None) -> Results:
-        """TOFU's metrics of the model kept as ``name``; writes its ``results.json``."""
+        """TOFU's metrics of the model kept as ``name``; writes its ``results.json`` and ``predictions.jsonl``."""
         evaluation = TOFUEvaluation(retain_results, output=str(self.folder / name / "results.json"))
         module = PretrainedModule(str(self.path(name)), max_new_tokens=MAX_NEW_TOKENS)
-        trainer = self._trainer(callbacks=[evaluation])
+        answers = SavePredictions(str(self.folder / name / "predictions.jsonl"), in_test=True)
+        trainer = self._trainer(callbacks=[evaluation, answers])
         with quiet():
             trainer.test(module, self._data(), verbose=False)
         assert evaluation.results is not None
@@ -110,6 +112,7 @@ class Story:
         with quiet():
             trainer.fit(module, data)
         self.seconds[name] = time.monotonic() - start
+        write_cost(self.folder / name, trainer, self.seconds[name])
 
     def _trainer(self, callbacks: Sequence[pl.Callback], **options: object) -> pl.Trainer:
         with quiet():

@@ -30,6 +30,7 @@ from unlearn_pl import (  # noqa: F401
 )
 from unlearn_pl.callbacks import EvaluationCallback, ProgressBar, SavePredictions
 from unlearn_pl.commands.parser import TrainerParser, add_config_argument, current_arguments
+from unlearn_pl.commands.run.cost import write_cost
 from unlearn_pl.commands.run.folder import announce_earlier_run, check_profiler, set_results_aside
 from unlearn_pl.commands.run.interruption import (
     SaveOnTermination,
@@ -201,6 +202,7 @@ class UnlearnCLI(LightningCLI):
         seconds = time.monotonic() - start
         drop_termination_checkpoint(self.trainer)
         if not is_trial and self.trainer.is_global_zero:
+            write_cost(root, self.trainer, seconds)
             moved = set_results_aside(self.trainer) or []
             last = Path(checkpoint_folder(root)) / "last.ckpt"
             found = last if last.exists() else newest_whole(last.parent)

@@ -146,6 +146,12 @@ class Goals:
             if course is not None
         )
 
+    def metrics(self) -> dict[str, float]:
+        """The logged values, by key, of the objectives with a goal: the goal as a number, and the distance from it."""
+        known = [(k, course) for k, course in enumerate(self.courses) if course is not None and course.is_set]
+        goals = {f"train/goal/{course.name}": course.absolute_bound for _, course in known}
+        return goals | {f"train/distance/{course.name}": self.standing.distance[k].item() for k, course in known}
+
     @property
     def _with_goals(self) -> list[Course]:
         return [course for course in self.courses if course is not None]

@@ -104,10 +104,30 @@ def compare_results(
     References:
         Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(f"level must be between 0 and 1 and resamples at least 1; got {level} and {resamples}.")
+    _check_numbers(level, resamples)
     notes = check_same_evaluation(runs)
-    retain = {name: scores for name, scores in (retain or {}).items() if _has_retain(runs[name])}
+    compared = compare_checked(runs, retain or {}, level, resamples, seed)
+    return replace(compared, notes=[*notes, *compared.notes])
+
+
+def compare_checked(
+    runs: Mapping[str, Results], retain: Mapping[str, PerExample], level: float, resamples: int, seed: int
+) -> Comparison:
+    """:func:`compare_results` of runs that were checked, or of a single one.
+
+    Args:
+        runs: name to results; differences are to the first.
+        retain: name of the run to the scores per example of its retain model.
+        level: coverage probability of the intervals, between 0 and 1.
+        resamples: number of bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if a metric does not follow from its scores, retain models differ, or ``level`` or ``resamples`` are
+            out of range.
+    """
+    _check_numbers(level, resamples)
+    retain = {name: scores for name, scores in retain.items() if _has_retain(runs[name])}
     _check_retain(retain)
     found = {name: evaluation_class(results) for name, results in runs.items()}
     runs, dropped = _without_chance(runs, found)
@@ -133,9 +153,14 @@ def compare_results(
         level,
         resamples,
         seed,
-        [*notes, *_without_interval(runs, retain, found, followed), *dropped],
+        [*_without_interval(runs, retain, found, followed), *dropped],
         {metric: found[has[metric][0]].cls.direction(metric) for metric in metrics},
     )
+
+
+def _check_numbers(level: float, resamples: int) -> None:
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(f"level must be between 0 and 1 and resamples at least 1; got {level} and {resamples}.")
 
 
 def _has_retain(results: Results) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import ClassVar
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.functional import auc, harmonic_mean
 from unlearn_pl.metrics import ChoiceCorrect, Direction, LossAttack, PerExampleMetric, RougeRecall, short_answer_metrics
@@ -39,6 +40,13 @@ class LUMEEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "lume"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "task_aggregate": "Harmonic mean of the scores of all tasks, of the forget set 1 minus the score.",
+        "mia_score": "1 - 2 |AUC - 0.5| of a membership attack: 1 if it cannot tell the forget set from unseen rows.",
+        "mia_auc": "AUC of a membership attack on the forget set.",
+        "final_score": "Mean of task aggregate, membership score and MMLU accuracy.",
+    }
+    headline: ClassVar[Headline] = Headline(forgotten=("forget_*rouge", "forget_*"), utility=("mmlu_accuracy",))
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("task_aggregate", "mia_score", "final_score", "mmlu_accuracy", "retain_*"), "higher"),
         **dict.fromkeys(("forget_*", "mia_auc"), "retain"),

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import lightning.pytorch as pl
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.leaks.asked import answers_of, cloze_lengths
 from unlearn_pl.metrics import (
@@ -54,6 +55,13 @@ class RWKUEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "rwku"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "mia_*_nll": "Mean negative log-likelihood per token, in nats, of the membership set.",
+        "utility_factuality_f1": "F1 of the words of short answers, mean over the questions.",
+    }
+    headline: ClassVar[Headline] = Headline(
+        forgotten=("forget_rouge",), kept=("neighbor_rouge",), utility=("utility_general_accuracy",)
+    )
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("forget_*", "mia_forget_*"), "retain"),
         "mia_retain_nll": "lower",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unlearn_pl.callbacks.canvas.grid import save_grid
 from unlearn_pl.callbacks.canvas.judges import Judge
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.data import CanvasDataModule
 from unlearn_pl.metrics import ConceptCorrect, Direction, KeptRows, OtherCorrect, PerExampleMetric
@@ -57,6 +58,16 @@ class CanvasEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "canvas"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "unlearning_accuracy": "Share of the images for prompts of the forget set that do not show what is forgotten.",
+        "*_accuracy_all": "The same over all prompts, as in the code of the benchmark.",
+        "fid": "Fréchet distance between generated and real images.",
+    }
+    headline: ClassVar[Headline] = Headline(
+        forgotten=("unlearning_accuracy", "same_style_accuracy"),
+        kept=("in_domain_retain_accuracy", "retain_accuracy"),
+        utility=("cross_domain_retain_accuracy", "real_accuracy"),
+    )
     neutral_arguments: ClassVar[frozenset[str]] = frozenset({"output"})
     directions: ClassVar[Mapping[str, Direction]] = {"*_accuracy": "higher", "*_accuracy_all": "higher", "fid": "lower"}
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from unlearn_pl.callbacks.depth.known_drops import KnownDrops
 from unlearn_pl.callbacks.depth.picture import plot_depth
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.leaks.asked import core_of, rows_of
 from unlearn_pl.data import EvaluationRow
@@ -60,6 +61,7 @@ class UDSEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "uds"
+    headline: ClassVar[Headline] = Headline(forgotten=("forget_uds", "*_uds"), kept=())
     directions: ClassVar[Mapping[str, Direction]] = {"*_uds": "higher", "*_encoded": "higher"}
     neutral_arguments: ClassVar[frozenset[str]] = EvaluationCallback.neutral_arguments | {"cache", "picture"}
 

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.callbacks.retain import check_questions
 from unlearn_pl.functional import confidence_attack
@@ -59,6 +60,13 @@ class ClassificationEvaluation(EvaluationCallback):
     """
 
     benchmark: ClassVar[str] = "classification"
+    definitions: ClassVar[Mapping[str, str]] = {
+        "unlearning_accuracy": "Share of the forget set that is not classified correctly.",
+        "membership": "Share of the forget set that an attack takes for examples that no model was trained on.",
+        "gap": "Mean absolute difference of UA, RA, TA and MIA from those of the retrained model.",
+        "seconds": "Duration of training.",
+    }
+    headline: ClassVar[Headline] = Headline(forgotten=("unlearning_accuracy",), utility=("test_accuracy",))
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("unlearning_accuracy", "membership", "*_entropy", "test_forgotten_accuracy"), "retain"),
         "*_accuracy": "higher",

@@ -14,7 +14,8 @@ def report(module: FittedModule, step: Step) -> None:
         step: the step.
     """
     trainer, descent = module.trainer, module.descent
-    metrics = step.metrics() | {f"train/skipped/{reason}": float(n) for reason, n in descent.skipped.items()}
+    metrics = step.metrics() | descent.goals.metrics()
+    metrics |= {f"train/skipped/{reason}": float(n) for reason, n in descent.skipped.items()}
     losses = {key: value for key, value in metrics.items() if key.startswith("train/loss/")}
     if not trainer.barebones:  # it would warn at every step
         module.log_dict(losses, prog_bar=True, logger=False, batch_size=1)

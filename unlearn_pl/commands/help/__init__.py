@@ -1,0 +1,1 @@
+"""Texts that help a user of the command line: lists of classes, and what was probably meant."""

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages about runs: plain data, and a template that shows it."""

@@ -1,0 +1,173 @@
+"""Everything that a page shows, as plain data."""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+import unlearn_pl
+from unlearn_pl.callbacks import EvaluationCallback
+from unlearn_pl.metrics.direction import SPREADS
+from unlearn_pl.printable import printable
+from unlearn_pl.report.comparison import Comparison, Estimate
+from unlearn_pl.report.evaluation_class import evaluation_class
+from unlearn_pl.report.page.folder import RunFolder
+from unlearn_pl.report.page.leaks import attack_rows, audit_rows, leakage_names, relearning
+from unlearn_pl.report.page.plain import number, thinned
+from unlearn_pl.report.page.questions import question_rows, question_scores
+from unlearn_pl.report.page.training import conflicts, cost, curves, goals
+from unlearn_pl.report.page.verdict import Judge, split_of
+
+SCHEMA_VERSION = 1
+PICTURES, PICTURE_BYTES = 6, 1_500_000
+"""Pictures of a run that a page embeds, and the largest size of one."""
+BEFORE, RUN, RETAIN = "before", "run", "retain"
+
+
+def page_data(
+    runs: Sequence[RunFolder],
+    comparison: Comparison,
+    before: RunFolder | None = None,
+    retain: RunFolder | None = None,
+    notes: Sequence[str] = (),
+    max_questions: int = 2000,
+) -> dict[str, object]:
+    """Plain data about ``runs``, from which :func:`~unlearn_pl.report.page.page.render` makes the page.
+
+    Args:
+        runs: at least one, of one benchmark, with different names.
+        comparison: of these runs and of ``before`` and ``retain``, with the retain model first if there is one.
+        before: evaluation of the model before unlearning.
+        retain: evaluation of the retain model.
+        notes: sentences about what was found or not, besides those of the comparison.
+        max_questions: largest number of rows in the table of questions.
+    """
+    found = evaluation_class(runs[0].results)
+    judge = Judge(found.cls, comparison, before, retain)
+    models = [
+        *([(before, BEFORE)] if before else []),
+        *((run, RUN) for run in runs),
+        *([(retain, RETAIN)] if retain else []),
+    ]
+    rows, left_out = question_rows(found.cls, [model for model, _ in models], max_questions)
+    more = [f"The table of questions has {len(rows)} rows; {left_out} more are not shown."] if left_out else []
+    headline = {
+        name: found.cls.headline.find(getattr(found.cls.headline, name), runs[0].results.metrics)
+        for name in ("forgotten", "kept", "utility")
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "made_with": {"unlearn_pl": unlearn_pl.__version__, **{p: version(p) for p in ("jinja2", "matplotlib")}},
+        "benchmark": runs[0].results.benchmark,
+        "redacted": False,
+        "level": comparison.level,
+        "resamples": comparison.resamples,
+        "seed": comparison.seed,
+        "notes": [printable(note) for note in (*notes, *comparison.notes, *more)],
+        "headline": headline,
+        "models": [_model(model, role) for model, role in models],
+        "metrics": _metrics(found.cls, comparison, [model for model, _ in models]),
+        "runs": [_run(found.cls, run, judge) for run in runs],
+        "questions": rows,
+        "question_scores": question_scores(found.cls, [model for model, _ in models]),
+    }
+
+
+def _model(run: RunFolder, role: str) -> dict[str, object]:
+    results = run.results
+    return {
+        "name": printable(run.name),
+        "role": role,
+        "folder": printable(os.path.relpath(run.path)),
+        "model": printable(results.model),
+        "weights_fingerprint": results.weights_fingerprint,
+        "config_hash": results.config_hash,
+        "created": printable(str(results.created)),
+        "seed": results.seed,
+        "versions": {printable(str(k)): printable(str(v)) for k, v in dict(results.versions).items()},
+    }
+
+
+def _metrics(
+    cls: type[EvaluationCallback], comparison: Comparison, models: Sequence[RunFolder]
+) -> list[dict[str, object]]:
+    splits = {split for model in models for split in model.results.per_example}
+    names = [m for m in comparison.values if not _is_spread(m, comparison)]
+    found: list[dict[str, object]] = []
+    for metric in names:
+        direction = cls.direction(metric)
+        split = split_of(metric, dict.fromkeys(splits))
+        if split is None or direction is None:
+            group = "retain" if direction == "retain" else "summary"
+        else:
+            group = "forget" if direction == "retain" or cls.holds_forget_set(split, comparison.values) else "kept"
+            group = "summary" if group == "forget" and direction == "higher" and metric in cls.against_retain else group
+        values, differences = comparison.values[metric], comparison.differences.get(metric, {})
+        found.append(
+            {
+                "name": printable(metric),
+                "group": group,
+                "direction": direction,
+                "definition": cls.definition(metric),
+                "values": {printable(name): _numbers(e, metric, name, comparison) for name, e in values.items()},
+                "differences": {printable(name): _numbers(e) for name, e in differences.items()},
+            }
+        )
+    return found
+
+
+def _is_spread(metric: str, comparison: Comparison) -> bool:
+    return any(metric.endswith(end) and metric.removesuffix(end) in comparison.values for end in SPREADS)
+
+
+def _numbers(
+    estimate: Estimate, metric: str = "", name: str = "", comparison: Comparison | None = None
+) -> list[float | None]:
+    """Value and ends of the interval, that of the evaluation itself where the comparison has none."""
+    if estimate.interval is not None:
+        return [number(estimate.value), *map(number, estimate.interval)]
+    if comparison is not None:
+        ends = [comparison.values.get(f"{metric}{end}", {}).get(name) for end in SPREADS[:2]]
+        if all(ends):
+            return [number(estimate.value), *(number(end.value) for end in ends if end)]
+    return [number(estimate.value), None, None]
+
+
+def _run(cls: type[EvaluationCallback], run: RunFolder, judge: Judge) -> dict[str, object]:
+    reached, results = goals(run), run.results
+    prefix = f"val/{results.benchmark}/"
+    logged = {key.removeprefix(prefix): series for key, series in run.history.items() if key.startswith(prefix)}
+    chosen = [judge.metric(patterns, run) for patterns in (cls.headline.forgotten, cls.headline.kept)]
+    pictures = [path for path in run.pictures if path.stat().st_size <= PICTURE_BYTES][:PICTURES]
+    missing = dict(run.missing)
+    if len(pictures) < len(run.pictures):
+        missing["pictures"] = f"{len(run.pictures) - len(pictures)} pictures are not shown: too many, or too large."
+    if run.history and not any(name in logged for name in chosen if name):
+        missing["curve"] = "No validation during training measured the metrics of the headline, so no curve of them."
+    return {
+        "name": printable(run.name),
+        "verdict": [{**one, "text": printable(one["text"])} for one in judge.sentences(run, reached)],
+        "goals": reached,
+        "cost": cost(run),
+        "curves": curves(run.history),
+        "conflicts": conflicts(run.history),
+        "validation": {name: thinned(logged[name]) for name in chosen if name and name in logged},
+        "attacks": attack_rows(run.attacks),
+        "leakage": leakage_names(run.attacks),
+        "relearning": relearning(run.attacks),
+        "audits": [audit_rows(audit) for audit in run.audits],
+        "missing": {section: printable(text) for section, text in missing.items()},
+        "config": {"evaluation": plain(results.config), "training": plain(run.settings)},
+        "pictures": [
+            {"name": printable(path.name), "png": base64.b64encode(path.read_bytes()).decode()} for path in pictures
+        ],
+    }
+
+
+def plain(value: object) -> object:
+    """``value`` as dictionaries, lists and scalars of the plain types that YAML and JSON know."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)

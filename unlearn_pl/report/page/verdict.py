@@ -1,0 +1,207 @@
+"""What an evaluation says, in plain sentences."""
+
+from collections.abc import Mapping, Sequence
+
+from unlearn_pl.callbacks import EvaluationCallback
+from unlearn_pl.metrics.direction import SPREADS
+from unlearn_pl.report.comparison import Comparison, Estimate
+from unlearn_pl.report.page.folder import RunFolder
+from unlearn_pl.report.page.plain import NOTHING, percent, shown
+
+SUFFERED = 0.9
+"""Share of its value before unlearning below which a metric is mentioned."""
+Sentence = dict[str, str]
+"""``text``, the ``metric`` that it is about (or an empty text), and its ``tone``: good, bad or plain."""
+
+
+class Judge:
+    """Writes the sentences about runs of one benchmark.
+
+    Args:
+        cls: class of their evaluation.
+        comparison: of all runs, with the retain model first if there is one.
+        before: the model before unlearning; None if it is not known.
+        retain: the retain model; None if it is not known.
+    """
+
+    def __init__(
+        self,
+        cls: type[EvaluationCallback],
+        comparison: Comparison,
+        before: RunFolder | None,
+        retain: RunFolder | None,
+    ) -> None:
+        self.cls, self.comparison, self.before, self.retain = cls, comparison, before, retain
+
+    def metric(self, patterns: tuple[str, ...], run: RunFolder) -> str | None:
+        """The metric of the headline that ``patterns`` choose."""
+        return self.cls.headline.find(patterns, run.results.metrics)
+
+    def sentences(self, run: RunFolder, goals: Sequence[Mapping[str, object]]) -> list[Sentence]:
+        """What is to be said about a run, the most important first.
+
+        Args:
+            run: one of the compared runs.
+            goals: of :func:`~unlearn_pl.report.page.training.goals`.
+        """
+        found = [*self._word_for_word(run), *self._forgotten(run), *self._useful(run), *self._suffered(run)]
+        found += [*_goals(goals), *_audits(run)]
+        if self.retain is None:
+            text = "No evaluation of a retain model is known, so it is open what a model that never saw these answers "
+            found.append(_sentence(f"{text}would give. Test one, and name it with --retain."))
+        return found
+
+    def _word_for_word(self, run: RunFolder) -> list[Sentence]:
+        metric = self.metric(self.cls.headline.forgotten, run)
+        split = metric and split_of(metric, run.results.per_example)
+        if not split or (own := word_for_word(self.cls, run, split)) is None:
+            return []
+        are = "is" if own[0] < 2 else "are"
+        text = f"Of {own[1]} answers of the forget set, {own[0] or 'none'} {are} still given word for word"
+        theirs = self.retain and word_for_word(self.cls, self.retain, split)
+        earlier = self.before and word_for_word(self.cls, self.before, split)
+        if theirs:
+            text += f"; a model that never saw them gives {theirs[0] or 'none'}"
+            text += "" if theirs[1] == own[1] else f" of {theirs[1]}"
+        if earlier:
+            text += f"; before unlearning, it was {earlier[0] or 'none'}"
+        tone = "plain" if not theirs else "good" if own[0] / own[1] <= theirs[0] / theirs[1] else "bad"
+        return [_sentence(f"{text}.", f"{split}_{self.cls.headline.verbatim}", tone)]
+
+    def _forgotten(self, run: RunFolder) -> list[Sentence]:
+        metric = self.metric(self.cls.headline.forgotten, run)
+        if metric is None:
+            return []
+        text = f"{label(metric).capitalize()} is {_estimate(self._value(metric, run.name))}"
+        text += self._beside(metric)
+        tone = "plain"
+        difference = self.comparison.differences.get(metric, {}).get(run.name)
+        if self.retain is not None and self.cls.direction(metric) == "retain" and difference and difference.interval:
+            low, high = difference.interval
+            if low > 0:
+                text, tone = (
+                    f"{text}. It is above the retain model's beyond chance: part of the forget set is left",
+                    "bad",
+                )
+            elif high < 0:
+                text += ". It is below the retain model's beyond chance: lower than that of a model that never saw the "
+                text += "forget set, which can itself reveal that something was unlearned"
+            else:
+                text, tone = f"{text}. The difference from the retain model is within chance", "good"
+        return [_sentence(f"{text}.", metric, tone)]
+
+    def _useful(self, run: RunFolder) -> list[Sentence]:
+        headline = self.cls.headline
+        metric = self.metric(headline.utility, run) or self.metric(headline.kept, run)
+        if metric is None:
+            return []
+        own = self._value(metric, run.name)
+        text = f"{label(metric).capitalize()} is {_estimate(own)}"
+        earlier = self.before and self.before.results.metrics.get(metric)
+        if earlier and earlier > 0 and self.cls.direction(metric) == "higher" and own is not None:
+            text += f", {percent(own.value / earlier)} of the {shown(earlier)} before unlearning"
+            if self.retain and metric in self.retain.results.metrics:
+                text += f"; the retain model has {shown(self.retain.results.metrics[metric])}"
+        else:
+            text += self._beside(metric)
+        return [_sentence(f"{text}.", metric)]
+
+    def _suffered(self, run: RunFolder) -> list[Sentence]:
+        """The metric that has lost the largest share, of those that should be high; apart from the quoted ones."""
+        if self.before is None:
+            return []
+        earlier, quoted = self.before.results.metrics, self.metric(self.cls.headline.utility, run)
+        shares = {
+            name: value / earlier[name]
+            for name, value in run.results.metrics.items()
+            if self.cls.direction(name) == "higher" and not name.endswith(SPREADS) and earlier.get(name, 0) > 0
+            if name != quoted and name not in self.cls.against_retain
+        }
+        worst = min(shares, key=shares.__getitem__, default=None)
+        if worst is None or shares[worst] > SUFFERED:
+            return []
+        own = self._value(worst, run.name)
+        text = f"What suffered most is {label(worst)}: {_estimate(own)}, {percent(shares[worst])} of the "
+        text += f"{shown(earlier[worst])} before unlearning"
+        lost = own is not None and own.interval is not None and own.interval[1] < earlier[worst]
+        return [_sentence(f"{text}.", worst, "bad" if lost else "plain")]
+
+    def _value(self, metric: str, name: str) -> Estimate | None:
+        return self.comparison.values.get(metric, {}).get(name)
+
+    def _beside(self, metric: str) -> str:
+        text = ""
+        if self.retain and metric in self.retain.results.metrics:
+            text += f"; the retain model has {shown(self.retain.results.metrics[metric])}"
+        if self.before and metric in self.before.results.metrics:
+            text += f"; before unlearning, it was {shown(self.before.results.metrics[metric])}"
+        return text
+
+
+def label(metric: str) -> str:
+    """The name of a metric in words."""
+    return metric.replace("_", " ")
+
+
+def split_of(metric: str, splits: Mapping[str, object]) -> str | None:
+    """The split that a metric is about: the longest name that it begins with; None if there is none."""
+    return max((s for s in splits if metric == s or metric.startswith(f"{s}_")), key=len, default=None)
+
+
+def word_for_word(cls: type[EvaluationCallback], run: RunFolder, split: str) -> tuple[int, int] | None:
+    """How many answers of a split the model gives word for word, and of how many; None if it is not known.
+
+    Args:
+        cls: class of the evaluation, which names the score that tells.
+        run: with scores per example, or with generated answers.
+        split: name of the split.
+    """
+    scores = run.results.per_example.get(split, {}).get(cls.headline.verbatim)
+    if scores:
+        return sum(value >= 1 for value in scores.values()), len(scores)
+    answers = [one for (name, _), one in run.predictions.items() if name == split]
+    if answers:
+        return sum(one.prediction.split() == one.answer.split() for one in answers), len(answers)
+    return None
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return NOTHING
+    if estimate.interval is None:
+        return shown(estimate.value)
+    return f"{shown(estimate.value)} [{shown(estimate.interval[0])}, {shown(estimate.interval[1])}]"
+
+
+def _sentence(text: str, metric: str = "", tone: str = "plain") -> Sentence:
+    return {"text": text, "metric": metric, "tone": tone}
+
+
+def _goals(goals: Sequence[Mapping[str, object]]) -> list[Sentence]:
+    judged = [goal for goal in goals if goal["met"] is not None]
+    if not goals:
+        return []
+    if not judged:
+        return [_sentence("Whether the goals were met, the log of this run does not say.")]
+    met = sum(bool(goal["met"]) for goal in judged)
+    text = f"At the end of training, {met} of {len(goals)} goals {'was' if met == 1 else 'were'} met"
+    if len(judged) < len(goals):
+        text += f"; of {len(goals) - len(judged)}, the log does not say the level"
+    tone = "good" if met == len(goals) else "bad" if met < len(judged) else "plain"
+    return [_sentence(f"{text}.", tone=tone)]
+
+
+def _audits(run: RunFolder) -> list[Sentence]:
+    found = []
+    for audit in run.audits:
+        verdict = audit.get("verdict")
+        strongest = verdict.get("strongest") if isinstance(verdict, Mapping) else None
+        for score, leak in strongest.items() if isinstance(strongest, Mapping) else ():
+            text = f"Under {leak['attack']}, the strongest of the attacks that count, {label(score)} is "
+            text += shown(float(leak["audited"]["value"]))
+            tone = "plain"
+            if leak.get("retain") and leak.get("excess"):
+                text += f"; the retain model under the same attack has {shown(float(leak['retain']['value']))}"
+                tone = "bad" if float(leak["excess"]["low"]) > 0 else "plain"
+            found.append(_sentence(f"{text}.", score, tone))
+    return found
