@@ -1,7 +1,6 @@
 """Backward passes are counted as they are taken, logged, and counted on by a run that resumes."""
 
 import functools
-import json
 
 import pytest
 import torch
@@ -40,7 +39,6 @@ def fitted(folder, combiner, steps: int, micro_batch_size: int = 4, resumed: boo
 )
 def test_passes_of_a_step(combiner, micro_batch_size, passes, tmp_path):
     assert fitted(tmp_path, combiner, 3, micro_batch_size).count == 3 * passes
-    assert json.loads((tmp_path / "cost.json").read_text()) == {"backward_passes": 3 * passes, "optimizer_steps": 3}
     logged = read_history(tmp_path / "first" / "metrics.csv")["train/backward_passes"]
     assert logged == [(step, float(step * passes)) for step in (1, 2, 3)]
 

@@ -54,7 +54,7 @@ def test_a_sweep_ends_with_the_front_of_its_results(called, tmp_path, capsys):
         assert means["forget_probability"]["value"] == results.metrics["forget_probability"]
         cost = json.loads((tmp_path / f"lr={rate},seed=0" / "cost.json").read_text())
         # three objectives, two micro-batches
-        assert means["backward_passes"]["value"] == cost["backward_passes"] == 6 * cost["optimizer_steps"]
+        assert means["backward_passes"]["value"] == cost["backward_passes"] == 6 * cost["steps"]
     assert set(written["front"]) <= {"lr=0.001", "lr=0.01"}
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
 

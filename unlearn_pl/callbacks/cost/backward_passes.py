@@ -1,26 +1,21 @@
 """The cost of a run in backward passes, a number that does not depend on the machine."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from torch import Tensor
-
-from unlearn_pl.results import write_json
 
 
 class BackwardPasses(pl.Callback):
     """Counts the backward passes of training, and logs ``train/backward_passes`` beside the losses.
 
     A backward pass is one of a micro-batch on this rank: a plain weighted sum takes one per micro-batch of a group of
-    streams, a gradient per objective takes one per objective, and sources by forward passes alone take none. At the end
-    of ``fit``, the number of all passes is in ``cost.json`` in the folder of the run, resumed parts included.
+    streams, a gradient per objective takes one per objective, and sources by forward passes alone take none.
+    ``unlearn-pl fit`` writes the number to ``cost.json`` in the folder of the run.
 
     Attributes:
-        count: backward passes so far.
+        count: backward passes so far, those before a run resumed included.
     """
-
-    FILE = "cost.json"
 
     def __init__(self) -> None:
         self.count = 0
@@ -35,12 +30,6 @@ class BackwardPasses(pl.Callback):
         if every and (steps == 1 or steps % every == 0):
             for logger in trainer.loggers:
                 logger.log_metrics({"train/backward_passes": float(self.count)}, step=steps)
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Write the number, unless this is a trial run."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            content = {"backward_passes": self.count, "optimizer_steps": pl_module.windows_closed}
-            write_json(Path(trainer.default_root_dir) / self.FILE, content)
 
     def state_dict(self) -> dict[str, Any]:
         """The number so far."""

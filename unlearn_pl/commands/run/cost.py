@@ -5,12 +5,15 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 
+from unlearn_pl.callbacks import BackwardPasses
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.results import write_json
 
+COST = "cost.json"
+
 
 def write_cost(folder: str | Path, trainer: pl.Trainer, seconds: float) -> None:
-    """Write ``cost.json``: seconds of this invocation, steps, devices, and the peak of their memory.
+    """Write ``cost.json``: seconds of this invocation, steps, backward passes, devices, and the peak of their memory.
 
     Args:
         folder: of the run.
@@ -20,6 +23,8 @@ def write_cost(folder: str | Path, trainer: pl.Trainer, seconds: float) -> None:
     module, device = trainer.lightning_module, trainer.strategy.root_device
     steps = module.windows_closed if isinstance(module, UnlearningModule) else trainer.global_step
     on_gpu = device.type == "cuda"
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    passes = [callback.count for callback in callbacks if isinstance(callback, BackwardPasses)]
     content = {
         "seconds": seconds,
         "steps": steps,
@@ -27,4 +32,4 @@ def write_cost(folder: str | Path, trainer: pl.Trainer, seconds: float) -> None:
         "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
         "peak_memory": torch.cuda.max_memory_allocated(device) if on_gpu else None,
     }
-    write_json(Path(folder) / "cost.json", content)
+    write_json(Path(folder) / COST, content | ({"backward_passes": passes[0]} if passes else {}))

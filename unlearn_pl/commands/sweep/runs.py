@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearn_pl.callbacks.cost import BackwardPasses
+from unlearn_pl.callbacks import BackwardPasses
+from unlearn_pl.commands.run.cost import COST
 from unlearn_pl.commands.sweep.points import Point
 from unlearn_pl.results import read_json, read_results, write_json
 
@@ -94,7 +95,7 @@ def outcome(folder: Path, recipe: Recipe) -> dict[str, float]:
     Raises:
         ValueError: if a file is damaged.
     """
-    cost = read_json(folder / BackwardPasses.FILE)
+    cost = read_json(folder / COST)
     return {**read_results(folder / recipe.results).metrics, "backward_passes": float(cost["backward_passes"])}
 
 

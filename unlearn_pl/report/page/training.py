@@ -140,6 +140,7 @@ def cost(run: RunFolder) -> list[list[object]]:
     if losses:
         rows.append(["objectives", len(losses)])
         rows.append(["gradients per micro-batch", len(separate) or 1])
+    rows.append(["backward passes", run.cost.get("backward_passes")])
     seconds = run.cost.get("seconds")
     if isinstance(seconds, int | float):
         rows.append(["seconds of training", round(float(seconds), 1)])
