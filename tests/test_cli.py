@@ -73,7 +73,7 @@ def test_help_lists_every_command(capsys):
     assert exit_.value.code == 0
     assert [*TRAINER_COMMANDS, *COMMANDS] == [
         *("fit", "validate", "test", "predict"),
-        *("demo", "attribute", "sweep", "compare", "report", "requests", "recipes", "attack", "audit"),
+        *("demo", "attribute", "sweep", "compare", "report", "requests", "doctor", "recipes", "attack", "audit"),
         *("extrapolate", "corrupt", "sanitize"),
     ]
     for help_ in (TRAINER_COMMANDS | COMMANDS).values():

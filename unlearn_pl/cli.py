@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "Compare several results.json, with intervals.",
     "report": "Write one page about runs that needs no network.",
     "requests": "Carry out deletion requests one after another, with an audit trail.",
+    "doctor": "Say what is installed and within reach, and what a recipe lacks.",
     "recipes": "List the recipes that -c finds by name, or print one.",
     "attack": "Try to recover forgotten answers: relearning, quantization, other prompts.",
     "audit": "Evaluate and attack a model within a time, and give one verdict.",

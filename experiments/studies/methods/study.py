@@ -1,7 +1,7 @@
 """Which method first? Forgetting, utility, what an attacker gets back, and the cost, of every method.
 
-Tiny models that know fictitious authors unlearn half of them with every method, its default options, and three learning
-rates: three trials for each, none of them tuned further. The rate of a method is the one with the best end, averaged
+Tiny models that know fictitious authors unlearn half of them with every method, its default options, and five learning
+rates: five trials for each, none of them tuned further. The rate of a method is the one with the best end, averaged
 over the seeds; its models are then relearned and rounded to 4 bits.
 
     python -m experiments.studies.methods.study                     # 3 seeds
@@ -32,7 +32,7 @@ from unlearn_pl.commands.story import quiet
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.robustness import IntegerRounding, Quantization, RandomFraction, RelearningSweep
 
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 RELEARNING = RelearningSweep(
     [RandomFraction(0.2)], learning_rates=[1e-3, 3e-3], steps=12, evaluate_every=4, batch_size=8
 )
