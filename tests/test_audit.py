@@ -33,7 +33,7 @@ def database(vulnerable=(), unknown=(), probe=True):
 
 def test_nothing_is_known(audit, capsys):
     assert audit["main"](database()) == 0
-    assert "lowest: 18 packages, 0 advisories" in capsys.readouterr().out
+    assert "lowest: 20 packages, 0 advisories" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["lightning", "transformers"])

@@ -17,7 +17,6 @@ ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 def module_of(name: str, folder: str | None) -> UnlearningModule:
     """A method on the tiny model, on Stable Diffusion's layout, or on adapters of it."""
     if name == "adapters":
-        torch.manual_seed(0)
         objectives = {"forget": MisalignLoss(), "retain": PredictionConsistencyLoss()}
         model = spec(folder, lora=LoRA(r=2, alpha=64, target_modules=ATTENTION))
         return UnlearningModule(model, objectives, MinNorm(), AdapterReference(), **canvas.OPTIONS)
@@ -32,5 +31,7 @@ def trained(name: str, folder: str | None = None, strategy: str = "auto", device
     module = module_of(name, folder)
     export = [SavePretrained(f"{folder}_{strategy}_{name}")] if folder else []
     trainer = kit.trainer(max_steps=3, precision="64-true", strategy=strategy, devices=devices, callbacks=export)
-    trainer.fit(module, canvas.canvas(micro_batch_size=4, splits=["retain"]))
+    data = canvas.canvas(micro_batch_size=4, splits=["retain"])
+    torch.manual_seed(0)  # of the adapters; whatever data and classifiers of this process were made before
+    trainer.fit(module, data)
     return full_state_dict(module.model), [each.reload.agrees for each in export if each.reload is not None]

@@ -10,13 +10,17 @@ from tests import kit
 from tests.robustness.subjects import make_folder, subject
 from unlearn_pl.data import Passage
 from unlearn_pl.models import CausalLM
-from unlearn_pl.robustness import Attack, Audit, LinearProbe, LogitLens
+from unlearn_pl.robustness import Attack, Audit, LinearProbe, LogitLens, Subject
 
 ATTACKS = {
     name: found
     for name, found in vars(robustness).items()
-    if isinstance(found, type) and issubclass(found, Attack) and not inspect.isabstract(found)
+    if isinstance(found, type)
+    and issubclass(found, Attack)
+    and not inspect.isabstract(found)
+    and found.subjects is Subject
 }
+"""Those on language models; Audit tells which kind of model another one is for."""
 
 
 class Given(kit.Questions):
