@@ -11,7 +11,7 @@ import torch
 from unlearn_pl.data.arguments import check_names
 from unlearn_pl.data.canvas.dataset import PromptedImages, PromptsToSample
 from unlearn_pl.data.canvas.module import SEEDS
-from unlearn_pl.data.canvas.options import StreamOptions
+from unlearn_pl.data.canvas.options import LARGE_IMAGES, StreamOptions
 from unlearn_pl.data.canvas.prompted_module import PromptedDataModule
 from unlearn_pl.data.images.folder import ImageFiles, check_size
 from unlearn_pl.data.io.contained import check_contained
@@ -49,7 +49,7 @@ class ImagePromptDataModule(PromptedDataModule):
         splits: Sequence[str] | None = None,
         **options: Unpack[StreamOptions],
     ) -> None:
-        super().__init__(**({"batch_size": 4, "micro_batch_size": 1, "eval_batch_size": 4} | options))
+        super().__init__(**(LARGE_IMAGES | options))
         check_names(splits=splits)
         check_size(size)
         if forget is None and retain is None:

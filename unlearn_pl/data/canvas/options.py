@@ -42,3 +42,24 @@ class CanvasOptions(StreamOptions, total=False):
     sample_seeds: Sequence[int]
     real_per_pair: int
     splits: Sequence[str] | None
+
+
+LARGE_IMAGES: StreamOptions = {"batch_size": 4, "micro_batch_size": 1, "eval_batch_size": 4}
+"""Sizes of batches where images have hundreds of pixels a side."""
+
+
+def check_part(images_per_pair: int | None, skip_per_pair: int) -> None:
+    """Check which images of each pair are taken.
+
+    Args:
+        images_per_pair: their number; None for all.
+        skip_per_pair: those that come before them.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if skip_per_pair < 0 or (images_per_pair is not None and images_per_pair < 1):
+        raise ValueError(
+            f"images_per_pair={images_per_pair} and skip_per_pair={skip_per_pair}; accepted: at least 1, or None for "
+            "all, and 0 or more."
+        )

@@ -10,7 +10,7 @@ from torch import Tensor
 from unlearn_pl.data.canvas.canvas import Canvas
 from unlearn_pl.data.canvas.concepts import ConceptRequest
 from unlearn_pl.data.canvas.module import CanvasDataModule
-from unlearn_pl.data.canvas.options import CanvasOptions
+from unlearn_pl.data.canvas.options import LARGE_IMAGES, CanvasOptions, check_part
 from unlearn_pl.data.canvas.unlearn_canvas import PHOTOS
 from unlearn_pl.data.images.dataset import LabeledImages
 from unlearn_pl.data.images.folder import check_same, check_size, pixels_of
@@ -62,14 +62,10 @@ class CanvasRowsDataModule(CanvasDataModule):
         skip_per_pair: int = 0,
         **options: Unpack[CanvasOptions],
     ) -> None:
-        sizes: CanvasOptions = {"batch_size": 4, "micro_batch_size": 1, "eval_batch_size": 4}
+        sizes: CanvasOptions = {**LARGE_IMAGES}
         super().__init__(forget, photo=photo, **(sizes | options))
         check_size(size)
-        if skip_per_pair < 0 or (images_per_pair is not None and images_per_pair < 1):
-            raise ValueError(
-                f"images_per_pair={images_per_pair} and skip_per_pair={skip_per_pair}; accepted: at least 1, or None "
-                "for all, and 0 or more."
-            )
+        check_part(images_per_pair, skip_per_pair)
         self.rows = rows
         self.image = image
         self.style = style
