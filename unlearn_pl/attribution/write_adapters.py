@@ -6,14 +6,14 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import nn
 
 from unlearn_pl.attribution.base import Attribution
 from unlearn_pl.attribution.measured import Measured
 from unlearn_pl.attribution.measurement import Measurement, check_module, measuring_module, run_measurement
 from unlearn_pl.functional.low_rank import weighted_low_rank
 from unlearn_pl.gradients import shard_of
+from unlearn_pl.masks.placement import gathered
 from unlearn_pl.models import CausalLM
 from unlearn_pl.models.adapter_file import AdapterHeader, write_adapter_file
 from unlearn_pl.models.adapters import has_adapter
@@ -69,8 +69,8 @@ def write_adapters(
         attribution.prepare(parameters, sharded)
         factors = {}
         for parameter in parameters:
-            scores = _whole(shard_of(parameter.parameter, attribution.score(parameter).abs()))
-            weight = _whole(parameter.parameter.detach())
+            scores = gathered(shard_of(parameter.parameter, attribution.score(parameter).abs()))
+            weight = gathered(parameter.parameter.detach())
             if measured.trainer.is_global_zero:
                 matrix, importance = parameter.by_output(weight), parameter.by_output(scores)
                 factors[parameter.name] = weighted_low_rank(matrix, importance, rank)
@@ -114,7 +114,3 @@ def _layers(model: nn.Module, rank: int) -> list[str]:
                 f"{min(matrix.parameter.shape)}."
             )
     return [matrix.name for matrix in matrices]
-
-
-def _whole(values: Tensor) -> Tensor:
-    return values.full_tensor() if isinstance(values, DTensor) else values

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from unlearn_pl.attribution.base import Attribution
 from unlearn_pl.attribution.measured import Measured
 from unlearn_pl.attribution.measurement import Measurement, check_module, measuring_module, run_measurement
 from unlearn_pl.gradients import shard_of
 from unlearn_pl.masks import MaskHeader, mask_fingerprint, pack, write_mask_file
+from unlearn_pl.masks.placement import gathered
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.recording import record
 
@@ -54,7 +53,7 @@ def write_mask(
         marked = attribution.mark(parameters, sharded)
         packed, kept = {}, {}
         for parameter, marks in zip(parameters, marked, strict=True):
-            whole = _whole(shard_of(parameter.parameter, marks))
+            whole = gathered(shard_of(parameter.parameter, marks))
             packed[parameter.name], kept[parameter.name] = pack(whole), int(whole.sum())
         assert measured.model is not None
         shapes = {name: list(p.shape) for name, p in measured.model.named_parameters()}
@@ -69,10 +68,6 @@ def write_mask(
     finally:
         module.model = measured.model
     return written[0]
-
-
-def _whole(marks: Tensor) -> Tensor:
-    return marks.full_tensor() if isinstance(marks, DTensor) else marks
 
 
 def _report(attribution: Attribution, header: MaskHeader, findings: Mapping[str, float], scored: int) -> None:

@@ -7,6 +7,9 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from unlearn_pl.masks.placement import gathered, placed_like
 
 KEY = "averaged_weights"
 
@@ -89,17 +92,21 @@ class AveragedWeights(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Store the mean as ``state_dict``, and beside it the weights with which training continues."""
+        """Store the mean as ``state_dict``, and beside it the weights with which training continues; both whole."""
         if not self.count:
             return
         trained = _trained(pl_module)
         in_model = {name: parameter.detach() for name, parameter in trained.items()}
         weights, means = (self._others, in_model) if self._mean_is_in_model else (in_model, self._others)
-        checkpoint[KEY] = {"count": self.count, "weights": weights, "means": means}
+        whole = {name: gathered(mean) for name, mean in means.items()}
+        kept = {name: gathered(weight) for name, weight in weights.items()}
+        checkpoint[KEY] = {"count": self.count, "weights": kept, "means": whole}
         names = {parameter: name for name, parameter in trained.items()}
+        saved = checkpoint["state_dict"]
         for name, parameter in pl_module.named_parameters(remove_duplicate=False):  # tied weights have two names
             if parameter in names:
-                checkpoint["state_dict"][name] = means[names[parameter]].to(parameter.dtype)
+                as_saved = means if isinstance(saved.get(name), DTensor) else whole
+                saved[name] = as_saved[names[parameter]].to(parameter.dtype)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -111,9 +118,9 @@ class AveragedWeights(pl.Callback):
         self.count = kept["count"]
         for name, parameter in trained.items():
             exact = torch.promote_types(parameter.dtype, torch.float32)
-            self._others[name] = kept["means"][name].to(parameter.device, exact, copy=True)
+            self._others[name] = placed_like(kept["means"][name].to(exact, copy=True), parameter)
             with torch.no_grad():
-                parameter.copy_(kept["weights"][name])
+                parameter.copy_(placed_like(kept["weights"][name], parameter))
 
     @torch.no_grad()
     def _count_in(self, pl_module: pl.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""Placement of masks: on the device of another tensor, and sharded like it."""
+"""Placement of tensors beside weights: on the device of another tensor, sharded like it, and whole again."""
 
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -17,6 +17,11 @@ def placed_like(whole: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor) and not isinstance(whole, DTensor):
         return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None).to(like.device)
     return whole.to(like.device)
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """``tensor``, whole: ``[...]`` of the same shape; collective if it is sharded."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def check_shape(name: str, mask: Tensor, parameter: Tensor) -> None:

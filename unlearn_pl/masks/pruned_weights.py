@@ -15,7 +15,7 @@ from unlearn_pl.functional.ranking import Scores, mark_largest, mark_rows
 from unlearn_pl.masks.base import Mask
 from unlearn_pl.masks.choice import chosen_names, some_of
 from unlearn_pl.masks.mask_file import MaskFile
-from unlearn_pl.masks.placement import placed_like
+from unlearn_pl.masks.placement import gathered, placed_like
 from unlearn_pl.masks.storage import mask_fingerprint, pack, read_mask, read_mask_header
 from unlearn_pl.models.weight_layout import layer_weights, weight_matrices
 
@@ -67,7 +67,7 @@ class Pruned(Mask):
         for name, kept in self._kept.items():
             _local(parameters[name]).mul_(_local(kept))
         self._model = weakref.ref(model)
-        self._fingerprint = mask_fingerprint({name: pack(_whole(kept)) for name, kept in self._kept.items()})
+        self._fingerprint = mask_fingerprint({name: pack(gathered(kept)) for name, kept in self._kept.items()})
 
     def elements(self, name: str, like: Tensor) -> Tensor | None:
         """The survivors ``[...]`` of the parameter ``name``; None if it is not pruned."""
@@ -130,7 +130,7 @@ class PrunedWeights(Pruned):
             raise ValueError(f"include={self.include} and exclude={self.exclude} leave no weights of layers to prune.")
         check_trainable(parameters)
         marked = self._rows(model, parameters) if self.scope == "row" else self._together(parameters)
-        if not any(bool(_whole(kept).any()) for kept in marked.values()):
+        if not any(bool(gathered(kept).any()) for kept in marked.values()):
             raise ValueError(f"ratio={self.ratio} with scope={self.scope!r} leaves not a single weight.")
         return marked
 
@@ -238,7 +238,3 @@ def _like(local: Tensor, parameter: Tensor) -> Tensor:
 
 def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

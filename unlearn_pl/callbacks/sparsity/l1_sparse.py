@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from unlearn_pl.masks import Mask, Pruned, chosen_names, some_of
+from unlearn_pl.masks.placement import gathered, placed_like
 from unlearn_pl.models.weight_layout import layer_weights
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.modules.num_steps import num_steps
@@ -110,8 +111,9 @@ class L1Sparse(pl.Callback):
         assert isinstance(pl_module, UnlearningModule)
         assert pl_module.model is not None
         self._penalized = self._chosen(pl_module.model, pl_module.mask)
-        if self.relative_to == "original" and not self._original:
-            self._original = {name: p.detach().clone() for name, p in self._penalized.items()}
+        if self.relative_to == "original":
+            before = self._original or {name: p.detach().clone() for name, p in self._penalized.items()}
+            self._original = {name: placed_like(before[name], p.detach()) for name, p in self._penalized.items()}
         _, self._steps = num_steps(pl_module)
         (optimizer,) = trainer.optimizers
         if self.how == "proximal":
@@ -134,9 +136,9 @@ class L1Sparse(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Store the original weights, if the penalty is relative to them."""
+        """Store the original weights, whole, if the penalty is relative to them."""
         if self._original:
-            checkpoint[ORIGINAL] = dict(self._original)
+            checkpoint[ORIGINAL] = {name: gathered(weight) for name, weight in self._original.items()}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unlearn_pl.gradients import Row
+from unlearn_pl.masks.placement import gathered, placed_like
 
 
 class RememberedRows:
@@ -31,7 +31,7 @@ class RememberedRows:
 
     def state(self) -> list[list[Tensor | None]]:
         """The rows, whole and on the CPU of the first rank; empty on the others. Collective if they are sharded."""
-        whole = [[None if g is None else _whole(g) for g in row] for row in self._rows]
+        whole = [[None if g is None else gathered(g).cpu() for g in row] for row in self._rows]
         return whole if not _rank() else []
 
     def load(self, rows: Sequence[list[Tensor | None]]) -> None:
@@ -54,18 +54,7 @@ class RememberedRows:
                     "StepProjection: the checkpoint has gradients of other weights than those that are trained now. "
                     "Resume with the same mask and adapters, or start a new run."
                 )
-            row[:] = [None if g is None else _placed(g, p) for g, p in zip(row, parameters, strict=True)]
-
-
-def _whole(gradient: Tensor) -> Tensor:
-    return (gradient.full_tensor() if isinstance(gradient, DTensor) else gradient).cpu()
-
-
-def _placed(gradient: Tensor, parameter: nn.Parameter) -> Tensor:
-    if not isinstance(parameter, DTensor) or isinstance(gradient, DTensor):
-        return gradient.to(parameter.device)
-    moved = gradient.to(parameter.device)
-    return distribute_tensor(moved, parameter.device_mesh, parameter.placements, src_data_rank=None)
+            row[:] = [None if g is None else placed_like(g, p) for g, p in zip(row, parameters, strict=True)]
 
 
 def _rank() -> int:
