@@ -13,9 +13,9 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 import unlearn_pl
-from tests.command_line import parser
 from unlearn_pl.cli import COMMANDS, TRAINER_COMMANDS, main
 from unlearn_pl.combiners import DualBasis, MinNorm
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.modules import MOLLM, LanguageModule, UnlearningModule
 from unlearn_pl.objectives import KLDivergenceLoss
 from unlearn_pl.results import read_results, weights_fingerprint
@@ -38,7 +38,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def parse():
     """Arguments of ``fit`` to its configuration, as plain data."""
-    built = parser()
+    built = trainer_parser()
     return lambda *args: yaml.safe_load(built.dump(built.parse_args(["fit", *args])))["fit"]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.command_line import parser
 from unlearn_pl import modules
 from unlearn_pl.cli import main
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.results import read_results
 
@@ -36,7 +36,7 @@ def name(path: Path) -> str:
 @pytest.fixture(scope="module")
 def parse():
     """YAML files to the configuration of ``fit`` that they compose to, as plain data."""
-    built = parser()
+    built = trainer_parser()
 
     @functools.cache
     def parse(*files: Path):

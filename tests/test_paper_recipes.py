@@ -45,9 +45,9 @@ def test_a_recipe_composes_as_the_command_line_does(name, parse):
 
 @pytest.fixture(scope="module")
 def parse():
-    from tests.command_line import parser
+    from unlearn_pl.commands.trainer import trainer_parser
 
-    built = parser()
+    built = trainer_parser()
 
     def parse(*files: Path) -> dict:
         arguments = [argument for file in files for argument in ("-c", str(file))]

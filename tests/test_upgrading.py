@@ -10,10 +10,10 @@ import torch
 import yaml
 from lightning.pytorch.cli import LightningCLI
 
-from tests.command_line import parser
 from unlearn_pl import gradients
 from unlearn_pl.commands.attack import attack_parser
 from unlearn_pl.commands.parser import current_arguments
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.modules import LanguageModule, UnlearningModule
 from unlearn_pl.recording import class_path, record
 from unlearn_pl.upgrading import current_path, upgraded
@@ -33,7 +33,7 @@ def found_at(path: str) -> object:
 
 @pytest.fixture(scope="module")
 def fit():
-    built = parser()
+    built = trainer_parser()
     return lambda *args: yaml.safe_load(built.dump(built.parse_args(["fit", *current_arguments(args)])))["fit"]
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests import kit
 from tests.callbacks.evaluated import Splits
-from tests.command_line import parser
 from unlearn_pl.callbacks import Leaks, QAEvaluation, TOFUEvaluation
 from unlearn_pl.callbacks.leaks.asked import asked_of
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.data import QuestionAnswers, TextDataModule
 from unlearn_pl.metrics import JudgedLeak, LeakTest, RougeLeak
 from unlearn_pl.modules import PretrainedModule
@@ -166,7 +166,7 @@ data: {class_path: SyntheticAuthorsDataModule}
 
 def test_yaml_names_tests_and_judges(tmp_path):
     (tmp_path / "proof.yaml").write_text(YAML)
-    built = parser()
+    built = trainer_parser()
     config = built.parse_args(["test", "-c", str(tmp_path / "proof.yaml")], _skip_validation=True)
     questions, depth = built.instantiate_classes(config)["test"].trainer.callbacks
     assert isinstance(questions, QAEvaluation)

@@ -5,8 +5,8 @@ import typing
 
 import pytest
 
-from tests.command_line import parser
 from unlearn_pl.combiners import CombinerOptions, DualBasis, GramianCombiner
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.recording import record
 
 
@@ -49,6 +49,6 @@ COMMAND = ["fit", "--data=SyntheticAuthorsDataModule", "--model=GradDiff", "--mo
 def test_the_command_line_knows_every_option(name, argument):
     options = argument | {"normalization": "l2", "norm_decay": 0.5, "satisfied": {"forget": 0.1}}
     flags = [f"--model.combiner.{key}={value}" for key, value in options.items()]
-    parsed = parser().parse_args([*COMMAND, f"--model.combiner={name}", *flags]).fit
+    parsed = trainer_parser().parse_args([*COMMAND, f"--model.combiner={name}", *flags]).fit
     assert parsed.model.init_args.combiner.class_path == f"unlearn_pl.combiners.{name}"
     assert parsed.model.init_args.combiner.init_args.as_dict() == options

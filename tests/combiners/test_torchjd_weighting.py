@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from tests.command_line import parser
 from unlearn_pl.combiners import TorchJD
 from unlearn_pl.combiners.torchjd_weighting import WEIGHTINGS
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.recording import record, unrecordable
 
 aggregation = pytest.importorskip("torchjd.aggregation")
@@ -337,6 +337,6 @@ def test_names_are_recorded_and_live_weightings_are_named():
 def test_the_command_line_takes_a_name_and_arguments():
     command = ["fit", "--data=SyntheticAuthorsDataModule", "--model=GradDiff", "--model.model=m"]
     command += ["--model.combiner=TorchJD", "--model.combiner.weighting=CAGrad", "--model.combiner.arguments={c: 0.4}"]
-    given = parser().parse_args(command).fit.model.init_args.combiner
+    given = trainer_parser().parse_args(command).fit.model.init_args.combiner
     assert given.class_path == "unlearn_pl.combiners.TorchJD"
     assert (given.init_args.weighting, given.init_args.arguments) == ("CAGrad", {"c": 0.4})

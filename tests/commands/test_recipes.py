@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.command_line import parser
 from unlearn_pl.cli import main
 from unlearn_pl.commands.attack import attack_parser
 from unlearn_pl.commands.recipes import description, find_recipe
+from unlearn_pl.commands.trainer import trainer_parser
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "experiments").rglob("*.yaml"))
@@ -87,7 +87,7 @@ def test_an_unknown_name_lists_similar_ones(given, similar, capsys):
 
 
 def test_commands_read_recipes_by_name(monkeypatch):
-    built = parser()
+    built = trainer_parser()
 
     def parse(*names: str) -> object:
         given = [argument for name in names for argument in ("-c", name)]

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from tests import kit
-from tests.command_line import parser
 from unlearn_pl.combiners import MinNorm, Scalarization
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.data import PlainTemplate, with_refusals
 from unlearn_pl.models import CausalLM, LoRA
 from unlearn_pl.modules import MOLLM, UnlearningModule
@@ -294,7 +294,7 @@ def test_plain_data_loaders_are_refused(tmp_path):
 
 def test_one_word_of_yaml():
     recipe = Path(__file__).parents[2] / "experiments" / "debug" / "mollm.yaml"
-    built = parser()
+    built = trainer_parser()
     config = built.parse_args(["fit", "-c", str(recipe), "--model.reference=CachedReference"])
     reference = built.instantiate_classes(config).fit.model.reference
     assert isinstance(reference, CachedReference)

@@ -11,8 +11,8 @@ from experiments.studies.proof import attacked, smollm2, smollm2_attacked
 from experiments.studies.proof.study import RETAIN, TARGET, ProofWorld
 from experiments.studies.proof.table import COLUMNS, added_columns, cell, draw, print_table, values_of
 from tests import kit
-from tests.command_line import parser
 from tests.data.benchmarks.benchmark_folders import write
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.models import save_pretrained, tiny_llama
 from unlearn_pl.results import Results, write_results
 from unlearn_pl.robustness import LogitLens, RandomFraction, RelearningSweep
@@ -119,7 +119,7 @@ def test_smollm2_is_attacked_once_and_shown_beside_its_depth(tmp_path, monkeypat
 def test_the_recipes_of_smollm2_are_valid_and_at_one_rate(tmp_path, method):
     arm = smollm2.recipe(method, tmp_path)
     files = [part for recipe in arm.recipes for part in ("-c", str(RECIPES / recipe))]
-    config = parser().parse_args(["fit", *files, *arm.arguments], _skip_validation=True).fit
+    config = trainer_parser().parse_args(["fit", *files, *arm.arguments], _skip_validation=True).fit
     assert config.model.class_path.endswith(f".{method}")
     assert config.model.init_args.optimizer.init_args.lr == 2e-4
     assert config.model.init_args.model == str(tmp_path / "target/hf")

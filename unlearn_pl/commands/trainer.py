@@ -301,6 +301,28 @@ def check_safe(config: Namespace) -> None:
         )
 
 
+def trainer_parser() -> LightningArgumentParser:
+    """The parser of the four commands of the Trainer; nothing is built or run."""
+    try:
+        _ParserOnly([])
+    except _Built as built:
+        return built.parser
+    raise AssertionError("the parser was not built")
+
+
+class _Built(BaseException):
+    """Carries the parser out of the constructor, which would go on to parse and run."""
+
+    def __init__(self, parser: LightningArgumentParser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+class _ParserOnly(UnlearnCLI):
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        raise _Built(parser)
+
+
 def check_checkpoint(ckpt_path: str | None, default_root_dir: str | os.PathLike[str]) -> None:
     """Check that the checkpoint ``ckpt_path`` exists: Lightning continues without a missing ``last``.
 

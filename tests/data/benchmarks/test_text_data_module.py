@@ -13,8 +13,8 @@ from torch.optim import AdamW
 from transformers import LlamaForCausalLM
 
 from tests import kit
-from tests.command_line import parser
 from unlearn_pl.cli import main
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.data import (
     Chats,
     ChatTemplate,
@@ -385,7 +385,7 @@ def test_one_line_of_yaml_per_stream(files, tmp_path):
         f"init_args: {{path: {files['texts']}, chunk_length: 64}}}}, eval_sets: {{more: {files['others']}}}}}}}"
     )
     (tmp_path / "data.yaml").write_text(line)
-    built = parser()
+    built = trainer_parser()
     config = built.parse_args(
         ["fit", "-c", str(tmp_path / "data.yaml"), "--model=GradDiff", "--model.model=x", "--data.tokenizer=x"]
     )

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests import kit
-from tests.command_line import parser
 from unlearn_pl.combiners import Scalarization
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.data import (
     ClassScores,
     Documents,
@@ -389,7 +389,7 @@ data:
       retain: {class_path: SelectedSource, init_args: {selector: {class_path: FeatureMapping, init_args: {keep: 0.5}}}}
 """
     (tmp_path / "run.yaml").write_text(text)
-    made = parser().instantiate_classes(parser().parse_args(["fit", "-c", str(tmp_path / "run.yaml")]))
+    made = trainer_parser().instantiate_classes(trainer_parser().parse_args(["fit", "-c", str(tmp_path / "run.yaml")]))
     source = made["fit"].data.selected["retain"]
     assert isinstance(made["fit"].model, MOLLM)
     assert isinstance(source.selector, FeatureMapping)

@@ -12,8 +12,8 @@ from lightning.pytorch.cli import ReduceLROnPlateau as WatchingPlateau
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
-from tests.command_line import parser
 from unlearn_pl.cli import main
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.modules.safety.scheduler_class import check_schedule, check_scheduler_path, made_scheduler
 from unlearn_pl.optim import Cosine
@@ -60,7 +60,7 @@ def test_what_is_no_scheduler_is_not_called(make):
 
 
 def configured(*args):
-    built = parser()
+    built = trainer_parser()
     return built.parse_args(["fit", *DEBUG, *args])["fit"]["model"]["init_args"]["schedule"]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.cli import LightningArgumentParser
 
+from unlearn_pl.commands.trainer import trainer_parser
 from unlearn_pl.models.language.names import ALIASES
 
 FILES = ("path", "retain_results", "reinforced", "ckpt_path")
@@ -53,28 +53,10 @@ def checks(arguments: Sequence[str], has_hub: bool = True) -> list[Check]:
     Raises:
         SystemExit: if the arguments are wrong, as of ``fit`` itself.
     """
-    parser = _parser()
+    parser = trainer_parser()
     config = yaml.safe_load(parser.dump(parser.parse_args(["fit", *arguments]), skip_validation=True))["fit"]
     found = [*_checks(config, has_hub)]
     return found or [Check("files and packages", "none that are known to be needed")]
-
-
-def _parser() -> LightningArgumentParser:
-    """The parser of ``fit``."""
-    from unlearn_pl.commands.trainer import UnlearnCLI
-
-    class Built(BaseException):
-        """Carries the parser out of a constructor that would go on to run."""
-
-    class ParserOnly(UnlearnCLI):
-        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-            raise Built(parser)
-
-    try:
-        ParserOnly([])
-    except Built as built:
-        parser: LightningArgumentParser = built.args[0]
-    return parser
 
 
 def _checks(value: Any, has_hub: bool, place: str = "") -> Iterator[Check]:
