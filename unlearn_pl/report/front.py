@@ -54,7 +54,11 @@ def pareto_front(
         wanted = f"no run has {', '.join(missing)}" if axes else "there is no axis"
         raise ValueError(f"The front needs metrics of the runs: {wanted}. Metrics of the runs: {', '.join(known)}.")
     means = {
-        setting: {metric: _mean(runs, metric) for metric in (*axes, *others) if all(metric in run for run in runs)}
+        setting: {
+            metric: mean_over_seeds([run[metric] for run in runs])
+            for metric in (*axes, *others)
+            if all(metric in run for run in runs)
+        }
         for setting, runs in outcomes.items()
         if runs
     }
@@ -67,10 +71,14 @@ def pareto_front(
     return Front(dict(axes), means, sorted(best, key=lambda setting: losses[setting]))
 
 
-def _mean(runs: Sequence[Mapping[str, float]], metric: str) -> Mean:
+def mean_over_seeds(values: Sequence[float]) -> Mean:
+    """The mean of one number per seed, with its interval by Student's t.
+
+    Args:
+        values: at least one.
+    """
     from scipy.stats import t  # takes a second
 
-    values = [run[metric] for run in runs]
     if len(values) == 1:
         return Mean(values[0], None, 1)
     spread = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan

@@ -1,9 +1,9 @@
 """The table of the study of methods: means over seeds, with the half width of their 95 % intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
-from scipy.stats import t
+from unlearn_pl.report import mean_over_seeds
 
 Rows = Mapping[tuple[float, int], Mapping[str, float]]
 """Rate and seed to figures."""
@@ -61,7 +61,5 @@ def _figures(
 def _cell(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-    return f"{fmean(values):.3f} +- {half:.3f}"
+    mean = mean_over_seeds(values)
+    return f"{mean.value:.3f}" if mean.half_width is None else f"{mean.value:.3f} +- {mean.half_width:.3f}"
