@@ -25,12 +25,23 @@ def downloads(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def opened(run, downloads):
-    """The browser, with the page open."""
+def window(downloads):
     with chromium(downloads) as browser:
-        page = write_page(report_data([run], resamples=20), run / "report.html", pictures=False)[0]
-        browser.get(page.as_uri())
-        yield browser, page
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return write_page(report_data([run], resamples=20), run / "report.html", pictures=False)[0]
+
+
+@pytest.fixture
+def opened(window, page):
+    """The browser, with the page as it is at first, whatever earlier tests have clicked."""
+    window.get("about:blank")
+    window.get_log("performance")
+    window.get(page.as_uri())
+    return window, page
 
 
 def visible(browser, column):
