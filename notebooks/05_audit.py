@@ -202,7 +202,7 @@ rows = [
 table = pd.DataFrame(rows)
 original = next(outcome for outcome in outcomes if outcome.role == "original").after["forget_probability"]
 
-figure, axis = plt.subplots(figsize=(8, 0.55 * len(table) + 1.3), layout="constrained")
+figure, axis = plt.subplots(figsize=(10, 0.5 * len(table) + 1.1), layout="constrained")
 places = np.arange(len(table))
 axis.barh(places - 0.2, table.theirs, height=0.38, color="#D55E00", label="their model")
 axis.barh(places + 0.2, table.without, height=0.38, color="#0072B2", label="never saw the list")
@@ -235,7 +235,7 @@ def membership(path):
 models = {"before": before, "theirs": theirs, "without": without}
 aucs = pd.DataFrame({name: membership(path) for name, path in models.items()}).T
 names = [name for name in aucs if not name.endswith(("_low", "_high"))]
-figure, axis = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+figure, axis = plt.subplots(figsize=(8, 3), layout="constrained")
 for k, (model, color) in enumerate(zip(models, ("black", "#D55E00", "#0072B2"), strict=True)):
     values = aucs.loc[model]
     ends = [values[names] - values[[f"{n}_low" for n in names]].values, values[[f"{n}_high" for n in names]].values
@@ -244,7 +244,7 @@ for k, (model, color) in enumerate(zip(models, ("black", "#D55E00", "#0072B2"), 
     axis.errorbar(values[names], places, xerr=np.abs(ends), fmt="o", color=color, capsize=3, label=model)
 axis.axvline(0.5, color="black", lw=0.8, ls=":")
 axis.set(yticks=range(len(names)), yticklabels=names, xlim=(-0.02, 1.02), xlabel="AUC, 0.5 is chance")
-axis.invert_yaxis()
+axis.set_ylim(len(names) - 0.5, -0.5)
 axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plt.show()
 

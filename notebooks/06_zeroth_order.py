@@ -138,9 +138,9 @@ plt.show()
 
 # %% [markdown]
 # The points follow the lines, up to the luck of the draw where Q is small: what counts is the number of directions in
-# relation to the number of trained weights. Four times as many directions double the cosine, for four times the price.
-# On all weights of a model, any number of directions that one would pay for gives a gradient that is almost at right
-# angles to the true one. On few weights, it is a usable direction.
+# relation to the number of trained weights. While Q is far below d, four times as many directions double the cosine,
+# for four times the price. On all weights of a model, any number of directions that one would pay for gives a gradient
+# that is almost at right angles to the true one. On few weights, it is a usable direction.
 #
 # The column "times as long" has the other side of it: what is not along the gradient is noise, and makes the estimate
 # longer than the gradient. Therefore the gradient is clipped below, and the optimizer is plain SGD, because Adam would
@@ -198,7 +198,7 @@ for name, source in sources.items():
     )
     # The forget set is one batch, so that an epoch is a step.
     unlearning = SyntheticAuthorsDataModule(tokenizer, **sizes, **batches)
-    trainer(name, 2 if fast else 60).fit(module, unlearning)
+    trainer(name, 2 if fast else 50).fit(module, unlearning)
     runs[name] = (module, read_history(folder / name / "logs" / "metrics.csv"))
 
 # %%
@@ -228,8 +228,9 @@ for name, (module, history) in runs.items():
 pd.DataFrame(rows).style.format(precision=3, na_rep="not reached").hide(axis="index")
 
 # %% [markdown]
-# Per step the estimate does about as well, since a thousand weights are few. Per pass it costs many times as much. On
-# the left the two runs are compared as an optimizer sees them, on the right as the bill does. Dots mark the goal.
+# On the left the two runs are compared as an optimizer sees them, on the right as the bill does; the dotted line is the
+# goal. Per step, forgetting is about as fast, since a thousand weights are few. But the noise of the estimate moves the
+# weights as well, and the answers to keep suffer more. Per pass, it costs many times as much.
 #
 # Limits of this picture: the probabilities are those of each step's batch (all ten forget questions, ten of the thirty
 # others), it is one seed, the rate suits random directions and first order could take a higher one, and nothing here

@@ -111,10 +111,10 @@ def compared(story: Story, name: str, metrics: Mapping[str, float], relearned: f
     """A model as the overview shows it."""
     forget, retain = metrics["forget_probability"], metrics["retain_probability"]
     values = {
-        "answers to forget\n(near black is good)": forget,
-        "the same, relearned\n(near black is good)": relearned,
-        "answers to keep\n(high is good)": retain,
-        "utility, all topics\n(high is good)": metrics["model_utility"],
+        "to forget\n(low as black)": forget,
+        "to forget,\nrelearned\n(low as black)": relearned,
+        "to keep\n(high)": retain,
+        "utility,\nall topics\n(high)": metrics["model_utility"],
     }
     history = read_history(story.folder / name / "logs" / "metrics.csv") if name in UNLEARNED else None
     return Compared(TITLES[name], values, forget, retain, history)
@@ -135,9 +135,10 @@ def print_table(story: Story, results: Mapping[str, Results], relearned: Mapping
         relearned: name of a model to the probability of the forget answers after relearning.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("model", *(column.replace("_", " ") for column in COLUMNS), "relearned", "seconds")
+    columns = *(column.replace("_", " ") for column in COLUMNS), "relearned", "seconds"
+    table = Table(Column("model", no_wrap=True), *columns, pad_edge=False, collapse_padding=True)
     for name in TITLES:
         metrics = results[name].metrics
         values = [f"{metrics[column]:.3g}" if column in metrics else "-" for column in COLUMNS]

@@ -19,7 +19,7 @@ class Compared:
 
     Attributes:
         name: as the legend has it.
-        values: label of a group of bars to the value of this model, in [0, 1].
+        values: label of a group of bars, of one line or more, to the value of this model, in [0, 1].
         forget: probability of the forget answers.
         retain: probability of the retain answers.
         history: what its run logged; None for a model that was not unlearned.
@@ -58,7 +58,8 @@ def plot_overview(before: Compared, runs: list[Compared], retrained: Compared, p
     ways.set(
         xlabel="probability of the answers to keep", ylabel="probability of the answers to forget", ylim=(-0.03, 1.0)
     )
-    ways.set_title("The way of every run, from * to its large dot")
+    ways.set_title("The way of every run, to its large dot")
+    ways.legend(loc="upper left")
 
     models = [(before, BEFORE_COLOR), *zip(runs, RUN_COLORS, strict=False), (retrained, RETRAINED_COLOR)]
     groups = list(before.values)
@@ -69,8 +70,10 @@ def plot_overview(before: Compared, runs: list[Compared], retrained: Compared, p
         bars.bar(xs, heights, width, color=color, label=figure_text(model.name), zorder=2)
         for x, height in zip(xs, heights, strict=True):
             bars.text(x, height + 0.01, f"{height:.2f}".lstrip("0"), ha="center", va="bottom", fontsize=7)
-    bars.set_xticks(range(len(groups)), [figure_text(group) for group in groups])
-    bars.set(ylim=(0, 1.2), title="Where they end")
+    labels = ["\n".join(map(figure_text, group.splitlines())) for group in groups]
+    bars.set_xticks(range(len(groups)), labels)
+    bars.grid(visible=False, axis="x")
+    bars.set(ylim=(0, 1.22), title="Where they end", ylabel="probability, utility")
     bars.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     bars.legend(loc="upper center", ncols=3, fontsize="small")
     save_figure(figure, path)
