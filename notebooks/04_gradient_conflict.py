@@ -59,12 +59,12 @@ class Toy:
         self.names, self.centers, self.bends = self.names[:size], self.centers[:size], self.bends[:size]
 
     def gradients(self, theta):
-        """``[K, 2]``."""
-        return torch.einsum("kij,kj->ki", self.bends, theta - self.centers)
+        """``[..., K, 2]`` at ``theta [..., 2]``."""
+        return torch.einsum("kij,...kj->...ki", self.bends, theta.unsqueeze(-2) - self.centers)
 
     def losses(self, theta):
-        """``[K]``."""
-        return torch.einsum("ki,ki->k", self.gradients(theta), theta - self.centers) / 2
+        """``[..., K]``."""
+        return (self.gradients(theta) * (theta.unsqueeze(-2) - self.centers)).sum(dim=-1) / 2
 
 
 HERE = torch.tensor([-0.75, 0.2])
@@ -94,9 +94,9 @@ def draw_arrow(axis, start, change, color, label, width=2.2, style="-"):
 
 def draw_losses(axis, toy):
     xs, ys = torch.meshgrid(torch.linspace(-2.6, 3.2, 121), torch.linspace(-2.4, 3.4, 121), indexing="xy")
-    values = torch.stack([toy.losses(theta) for theta in torch.stack([xs, ys], dim=-1).reshape(-1, 2)])
+    values = toy.losses(torch.stack([xs, ys], dim=-1))
     for k, color in zip(range(len(toy.names)), COLORS, strict=False):
-        axis.contour(xs, ys, values[:, k].reshape(xs.shape), levels=[0.1, 0.5, 1.2, 2.4], colors=color, linewidths=0.7,
+        axis.contour(xs, ys, values[..., k], levels=[0.1, 0.5, 1.2, 2.4], colors=color, linewidths=0.7,
                      alpha=0.6)  # fmt: skip
         axis.plot(*toy.centers[k], marker="x", color=color, ms=8, mew=2)
     axis.set(aspect="equal", xlim=(-2.6, 3.2), ylim=(-2.4, 3.4), xlabel="first weight")
