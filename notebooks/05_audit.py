@@ -183,7 +183,14 @@ Markdown(verdict_markdown(verdict).partition("\n## ")[0])
 
 # %% [markdown]
 # One sentence per score, about the strongest attack that counts: those that change the weights count only if they leave
-# 90 % of the probability of the retain answers. The whole list, by probability of the answers:
+# 90 % of the probability of the retain answers.
+#
+# Scores may disagree, and each has its own verdict. ROUGE compares words that the model writes: for it, a model that
+# has learned to refuse looks like one that has forgotten. The probability of the answers and the extraction strength
+# look under the refusal. A claim that rests on ROUGE alone, or on reading answers as above, says that the model *does
+# not say it*, and not that it has forgotten it.
+#
+# The whole list, by probability of the answers:
 
 # %%
 leaks = [leak for leak in verdict.leaks if leak.score == "forget_probability"]
