@@ -126,7 +126,7 @@ plt.show()
 # %% [markdown]
 # Crosses are the minima, thin lines contours. Yellow is the cone: the directions along which none of the losses rises.
 # One gradient alone leaves 180°. Every further loss cuts half a plane off, and the more so the more negative the cosine
-# between two gradients is; at a cosine of -1 nothing would be left.
+# between two gradients is; at a cosine of -1 nothing that descends both would be left.
 #
 # The matrix on the right is the Gramian of the unit gradients. It is all that a combiner sees, in two dimensions as in
 # a billion.

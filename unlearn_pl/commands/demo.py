@@ -35,7 +35,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
-    """Train a tiny model on fictitious authors, unlearn half of them in three ways, evaluate, report.
+    """Train a tiny model on fictitious authors, unlearn half of them in three ways, evaluate, relearn, report.
 
     Args:
         folder: folder of models, logs, results and figures.
