@@ -19,6 +19,8 @@ def test_demo_writes_what_it_promises(tmp_path, capsys):
     for name, metrics in results.items():
         assert all(math.isfinite(float(metrics[c])) for c in COLUMNS if (c, name) != ("forget_quality", "retain"))
         assert metrics["seconds"] > 0
+        assert 0 < metrics["forget_probability_relearned"] < 1
+    assert len({metrics["forget_probability_relearned"] for metrics in results.values()}) == len(results)
     for picture in ("forgetting.png", "combination.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "mollm" / "hf")
@@ -36,5 +38,6 @@ def test_demo_writes_what_it_promises(tmp_path, capsys):
     assert all(row["question"] and row["given"].keys() == results.keys() for row in data["questions"])
     assert dict(data["runs"][1]["cost"])["seconds of training"] > 0
     assert "model utility" in printed
+    assert all(title in printed for title in ("before", "weighted sum", "MOLLM with goals", "retrained", "relearned"))
     assert ">> Where the goals have led: forget 0." in printed
     assert "Next:" in printed

@@ -9,12 +9,21 @@ import torch
 from unlearn_pl.commands.story import Story
 from unlearn_pl.goals import AtLeast, AtMost
 from unlearn_pl.modules import MOLLM, GradDiff
-from unlearn_pl.report import plot_combination, plot_forgetting, read_history, report_data, write_page
+from unlearn_pl.report import plot_combination, read_history, report_data, write_page
+from unlearn_pl.report.overview import Compared, plot_overview
 from unlearn_pl.results import Results, write_json
 
 UNLEARNED = ("graddiff", "mollm", "mollm_goals")
+TITLES = {
+    "target": "before",
+    "graddiff": "weighted sum",
+    "mollm": "MOLLM",
+    "mollm_goals": "MOLLM with goals",
+    "retain": "retrained",
+}
 RESAMPLES = 300
 """Bootstrap draws of the report: enough for two digits, in seconds."""
+RELEARNED = "forget_probability_relearned"
 COLUMNS = ("forget_probability", "forget_quality", "forget_truth_ratio", "model_utility")
 
 
@@ -26,7 +35,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
-    """Train a tiny model on fictitious authors, unlearn half of them in three ways, evaluate, report.
+    """Train a tiny model on fictitious authors, unlearn half of them in three ways, evaluate, relearn, report.
 
     Args:
         folder: folder of models, logs, results and figures.
@@ -63,8 +72,11 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
     results |= {name: story.evaluate(name, retain_results) for name in UNLEARNED}
     say(f"Where the goals have led: {with_goals.descent.goals.summary()}.")
 
-    write_summary(story, results)
-    print_table(story, results)
+    say("Attack every model: fine-tune it on a fifth of the forget answers, and ask for the others.")
+    relearned = {name: story.relearn(name) for name in results}
+
+    write_summary(story, results, relearned)
+    print_table(story, results, relearned)
     print_next(story, write_report(story))
 
 
@@ -73,19 +85,39 @@ def say(line: str) -> None:
     print(f"\n>> {line}", flush=True)
 
 
-def write_summary(story: Story, results: Mapping[str, Results]) -> None:
-    """Write ``results.json`` of all models, and the two figures."""
+def write_summary(story: Story, results: Mapping[str, Results], relearned: Mapping[str, float]) -> None:
+    """Write ``results.json`` of all models, and the two figures.
+
+    Args:
+        story: of the demo.
+        results: name of a model to its evaluation.
+        relearned: name of a model to the probability of the forget answers after relearning.
+    """
     write_json(
         story.folder / "results.json",
-        {name: {**result.metrics, "seconds": story.seconds[name]} for name, result in results.items()},
+        {
+            name: {**result.metrics, RELEARNED: relearned[name], "seconds": story.seconds[name]}
+            for name, result in results.items()
+        },
     )
-    runs = {n: read_history(story.folder / n / "logs" / "metrics.csv") for n in UNLEARNED}
-    points = {
-        f"{name} model": (results[name].metrics["forget_probability"], results[name].metrics["retain_probability"])
-        for name in ("target", "retain")
+    shown = {name: compared(story, name, results[name].metrics, relearned[name]) for name in TITLES}
+    plot_overview(
+        shown["target"], [shown[name] for name in UNLEARNED], shown["retain"], story.folder / "forgetting.png"
+    )
+    plot_combination(shown["mollm_goals"].history or {}, story.folder / "combination.png")
+
+
+def compared(story: Story, name: str, metrics: Mapping[str, float], relearned: float) -> Compared:
+    """A model as the overview shows it."""
+    forget, retain = metrics["forget_probability"], metrics["retain_probability"]
+    values = {
+        "to forget\n(low as black)": forget,
+        "to forget,\nrelearned\n(low as black)": relearned,
+        "to keep\n(high)": retain,
+        "utility,\nall topics\n(high)": metrics["model_utility"],
     }
-    plot_forgetting(runs, points, story.folder / "forgetting.png")
-    plot_combination(runs["mollm_goals"], story.folder / "combination.png")
+    history = read_history(story.folder / name / "logs" / "metrics.csv") if name in UNLEARNED else None
+    return Compared(TITLES[name], values, forget, retain, history)
 
 
 def write_report(story: Story) -> Path:
@@ -94,20 +126,29 @@ def write_report(story: Story) -> Path:
     return write_page(data, story.folder / "report.html", pictures=False)[0]
 
 
-def print_table(story: Story, results: Mapping[str, Results]) -> None:
-    """Print one row per model."""
-    from rich.console import Console
-    from rich.table import Table
+def print_table(story: Story, results: Mapping[str, Results], relearned: Mapping[str, float]) -> None:
+    """Print one row per model.
 
-    table = Table("model", *(column.replace("_", " ") for column in COLUMNS), "seconds")
-    for name in ("target", "retain", *UNLEARNED):
+    Args:
+        story: of the demo.
+        results: name of a model to its evaluation.
+        relearned: name of a model to the probability of the forget answers after relearning.
+    """
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    columns = *(column.replace("_", " ") for column in COLUMNS), "relearned", "seconds"
+    table = Table(Column("model", no_wrap=True), *columns, pad_edge=False, collapse_padding=True)
+    for name in TITLES:
         metrics = results[name].metrics
         values = [f"{metrics[column]:.3g}" if column in metrics else "-" for column in COLUMNS]
-        table.add_row(name, *values, f"{story.seconds[name]:.0f}")
+        table.add_row(TITLES[name], *values, f"{relearned[name]:.3g}", f"{story.seconds[name]:.0f}")
     Console().print(table)
     print(
         "forget probability: low is forgotten. forget quality: p-value of 'indistinguishable from the retain model', "
-        "above 0.05 is good.\nforget truth ratio: near the retain model's is good. model utility: high is good."
+        "above 0.05 is good.\nforget truth ratio: near the retrained model's is good. model utility: high is good. "
+        "relearned: forget probability after\nfine-tuning on a fifth of the forget answers, of the others; near the "
+        "retrained model's is good."
     )
 
 

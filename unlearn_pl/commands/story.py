@@ -22,8 +22,10 @@ from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import FineTuning, PretrainedModule, UnlearningModule
 from unlearn_pl.optim import LinearWarmup
 from unlearn_pl.results import Results
+from unlearn_pl.robustness import RandomFraction, Relearning, Subject
 
 MAX_NEW_TOKENS = 64
+RELEARNING_STEPS = 16
 
 
 @dataclass
@@ -81,6 +83,20 @@ class Story:
             trainer.test(module, self._data(), verbose=False)
         assert evaluation.results is not None
         return evaluation.results
+
+    def relearn(self, name: str) -> float:
+        """Probability of the forget answers that a random fifth of them, fine-tuned on, brings back; it is left out."""
+        with quiet():
+            subject = Subject(str(self.path(name)), self._data(), seed=self.seed, accelerator="cpu", progress=False)
+            attack = Relearning(
+                RandomFraction(0.2),
+                steps=RELEARNING_STEPS,
+                evaluate_every=RELEARNING_STEPS,
+                learning_rate=1e-3,
+                batch_size=self.batch_size,
+                answers=False,
+            )
+            return attack.run(subject).after["forget_probability"]
 
     def path(self, name: str) -> Path:
         """Hugging Face folder of the model kept as ``name``."""

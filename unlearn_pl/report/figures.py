@@ -37,7 +37,7 @@ def plot_forgetting(
         forget: logged key of the forget probability; TOFU's by default.
         retain: logged key of the retain probability.
     """
-    figure, axes = _figure(1)
+    figure, axes = figure_of(1)
     for name, history in runs.items():
         forgetting, retaining = dict(history.get(forget, [])), dict(history.get(retain, []))
         steps = sorted(forgetting.keys() & retaining.keys())
@@ -55,7 +55,7 @@ def plot_forgetting(
         )
     axes[0].set(xlabel="retain probability (keep it high)", ylabel="forget probability (bring it down)")
     axes[0].legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
@@ -68,7 +68,7 @@ def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
         history: of one run that logged gradient norms.
         path: PNG file to write.
     """
-    figure, (shares, cosines) = _figure(2)
+    figure, (shares, cosines) = figure_of(2)
     names = [key.removeprefix("train/grad_norm/") for key in history if key.startswith("train/grad_norm/")]
     lengths = {
         name: {s: w * n for (s, w), (_, n) in _pairs(history, f"train/weight/{name}", f"train/grad_norm/{name}")}
@@ -84,7 +84,7 @@ def plot_combination(history: Mapping[str, Series], path: str | Path) -> None:
     cosines.set(xlabel="optimizer step", ylabel="cosine of gradients", ylim=(-1.02, 1.02))
     for axis in (shares, cosines):
         axis.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_relearning(
@@ -102,7 +102,7 @@ def plot_relearning(
         panels: title to the names of its curves; None for one panel with all.
     """
     titles = {"": list(curves)} if panels is None else panels
-    figure, axes = _figure(len(titles))
+    figure, axes = figure_of(len(titles))
     values_drawn = [value for points in (*curves.values(), *(bands or {}).values()) for _, value in points]
     highest = max(filter(math.isfinite, values_drawn), default=0.0) or 1.0  # a model may have been trained to NaN
     for axis, (title, names) in zip(axes, titles.items(), strict=True):
@@ -119,7 +119,7 @@ def plot_relearning(
             ylim=(0, 1.08 * highest),
         )
         axis.legend(fontsize="x-small", loc="upper left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_front(front: Front, path: str | Path) -> None:
@@ -129,7 +129,7 @@ def plot_front(front: Front, path: str | Path) -> None:
         front: with two axes or more.
         path: PNG file to write.
     """
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = figure_of(1)
     horizontal, vertical = list(front.axes)[:2]
     for setting, row in front.means.items():
         if not {horizontal, vertical} <= row.keys():
@@ -147,14 +147,15 @@ def plot_front(front: Front, path: str | Path) -> None:
     )
     if len(front.means) <= LEGEND:
         axis.legend(fontsize="x-small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _pairs(history: Mapping[str, Series], left: str, right: str) -> list[tuple[tuple[int, float], tuple[int, float]]]:
     return list(zip(history.get(left, []), history.get(right, []), strict=True))
 
 
-def _figure(columns: int) -> tuple["Figure", list["Axes"]]:
+def figure_of(columns: int) -> tuple["Figure", list["Axes"]]:
+    """A figure without a window, and the axes of its ``columns`` panels side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -166,7 +167,8 @@ def _figure(columns: int) -> tuple["Figure", list["Axes"]]:
     return figure, axes
 
 
-def _save(figure: "Figure", path: str | Path) -> None:
+def save_figure(figure: "Figure", path: str | Path) -> None:
+    """Write ``figure`` to ``path`` as a whole or not at all; the suffix is the format, PNG without one."""
     path = Path(path) if Path(path).suffix else Path(f"{path}.png")
     with atomic_file(path) as unfinished:
         figure.savefig(unfinished, dpi=130, format=path.suffix[1:])
