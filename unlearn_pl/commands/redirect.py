@@ -81,7 +81,7 @@ def redirect(
     with quiet():
         built = subject.build()
         forget, retain = (questions(subject, of[:rows], answers) for of in (subject.forget, subject.retain))
-        asked = batches(subject, [_prompt(subject.encoder.prompt(question)) for question in unknown])
+        asked = prompts(subject, unknown)
         changes = refit(built, layers, forget, retain, asked, factor, ridge, retain_weight)
         combine_folders(model, model, output, added(changes, WeightsFolder(Path(model))))
     for change in changes:
@@ -121,11 +121,21 @@ def questions(subject: Subject, rows: Sequence[EvaluationRow], answers: bool = F
     """
     if answers:
         return batches(subject, CandidateDataset("rows", list(rows), subject.encoder).right_answers())
-    prompts = [row.prompt(subject.encoder) for row in rows]
-    if None in prompts:
-        text = rows[prompts.index(None)].content()[:40]
+    encoded = [row.prompt(subject.encoder) for row in rows]
+    if None in encoded:
+        text = rows[encoded.index(None)].content()[:40]
         raise ValueError(f"A row has no question: {text!r}. Accepted: splits with questions.")
-    return batches(subject, [_prompt(prompt) for prompt in prompts if prompt is not None])
+    return batches(subject, [_prompt(ids) for ids in encoded if ids is not None])
+
+
+def prompts(subject: Subject, asked: Sequence[str]) -> Batches:
+    """Batches of questions without answers.
+
+    Args:
+        subject: encodes them.
+        asked: the questions.
+    """
+    return batches(subject, [_prompt(subject.encoder.prompt(question)) for question in asked])
 
 
 def batches(subject: Subject, examples: Sequence[Example]) -> Batches:

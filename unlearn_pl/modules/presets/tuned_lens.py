@@ -30,7 +30,8 @@ class TunedLens(UnlearningModule):
         options: see :class:`~unlearn_pl.modules.ModuleOptions`.
 
     References:
-        EleutherAI's code for unlearning; see :class:`~unlearn_pl.objectives.TunedLensLoss`.
+        EleutherAI's code for unlearning; see :class:`~unlearn_pl.objectives.TunedLensLoss`. The lens: Belrose et al.,
+        arXiv 2303.08112.
     """
 
     def __init__(
