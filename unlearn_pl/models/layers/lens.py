@@ -97,12 +97,12 @@ def read_lens(path: str | Path) -> Lens:
     check_sealed(path, _KIND)
     with open_sealed(path, _KIND) as file:
         header = _header(path, facts_of(file))
-        parts = [file.get_tensor(name) for name in ("head", "bias", "gain", "shift")]
+        head, bias, gain, shift = (file.get_tensor(name) for name in ("head", "bias", "gain", "shift"))
         maps = {
             layer: (file.get_tensor(f"layers.{layer}.matrix"), file.get_tensor(f"layers.{layer}.vector"))
             for layer in header.layers
         }
-    return Lens(maps, Readout(*parts, centered=header.centered, eps=header.eps))
+    return Lens(maps, Readout(head, bias, gain, shift, header.centered, header.eps))
 
 
 def _header(path: str | Path, facts: Mapping[str, str]) -> LensHeader:
