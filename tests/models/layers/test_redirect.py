@@ -200,6 +200,17 @@ def test_the_matrix_is_found_in_any_architecture_and_refit(family):
     assert moved.mean(0) @ found.direction.float() / found.direction.square().sum() > 0.5
 
 
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_attention_beside_the_mlp_is_told_apart(side_by_side):
+    """In GPT-NeoX, what attention writes may go straight to the output of the layer, too."""
+    import transformers
+
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.GPTNeoXConfig(vocab_size=300, use_parallel_residual=side_by_side, **sizes)
+    model = transformers.GPTNeoXForCausalLM(config).eval()
+    assert output_projection(model, 1).name == "gpt_neox.layers.0.mlp.dense_4h_to_h.weight"
+
+
 @pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "qwen2_moe"])
 def test_experts_are_refused(family):
     with pytest.raises(ValueError, match="has no single matrix outside of attention"):
