@@ -74,7 +74,7 @@ def test_help_lists_every_command(capsys):
     assert [*TRAINER_COMMANDS, *COMMANDS] == [
         *("fit", "validate", "test", "predict"),
         *("demo", "attribute", "sweep", "compare", "report", "requests", "doctor", "recipes", "attack", "audit"),
-        *("extrapolate", "corrupt", "sanitize"),
+        *("extrapolate", "corrupt", "redirect", "lens", "sanitize"),
     ]
     for help_ in (TRAINER_COMMANDS | COMMANDS).values():
         assert help_ in printed

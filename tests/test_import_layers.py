@@ -32,7 +32,7 @@ REST = "all other files of the folder"
 ORDERS = {
     "objectives": [{REST}, {"diffusion"}],
     "functional": [{REST}, {"losses", "solvers", "evaluation"}],
-    "models": [{REST}, {"language", "images"}, {"arithmetic", "diffusion"}],
+    "models": [{REST}, {"language", "images"}, {"arithmetic", "diffusion", "layers"}],
     "data": [
         {"text"},
         {"sampling", "collate", "arguments"},

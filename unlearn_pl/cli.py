@@ -33,6 +33,8 @@ COMMANDS = {
     "audit": "Evaluate and attack a model within a time, and give one verdict.",
     "extrapolate": "Forget by weight arithmetic, away from a model trained on the forget set.",
     "corrupt": "Put noise into the weights of an unlearned model, before it is distilled.",
+    "redirect": "Forget without training: move questions, by one refit layer, to where unknown ones are.",
+    "lens": "Train lenses that read answers in the states of inner layers.",
     "sanitize": "Undo what unlearning did to retained inputs, after any method.",
 }
 """Modules of :mod:`unlearn_pl.commands` that have a ``main(args)``."""

@@ -8,6 +8,7 @@ import torch
 from tests import kit
 from tests.distributed.cases import OPTIONS
 from tests.exported import cases
+from tests.lenses import lens_file
 from unlearn_pl import objectives
 from unlearn_pl.combiners import MinNorm
 from unlearn_pl.data import SyntheticAuthorsDataModule
@@ -29,7 +30,7 @@ SGD = functools.partial(torch.optim.SGD, lr=0.02)
 def module_of(name: str) -> UnlearningModule:
     """The objective beside a plain one of the other role, weighed by ``MinNorm``."""
     case = CLASSES[name]
-    inner = {"layer": 1, "layers": [1]}  # the tiny model has two
+    inner = {"layer": 1, "layers": [1], "lens": lens_file(32, len(kit.tokenizer()))}  # the tiny model has two layers
     accepted = inspect.signature(case.cls).parameters
     objective = case.make(**{argument: value for argument, value in inner.items() if argument in accepted})
     other = CausalLMLoss() if objective.role == "forget" else UnlearningCrossEntropyLoss()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.exported import Case, cases
-from tests.objectives.views import ALTERNATE_LENGTH, LENGTH, B, made_view, make_tensors, only_needed, pad
+from tests.objectives.views import ALTERNATE_LENGTH, LENGTH, NEEDED, B, made_view, make_tensors, only_needed, pad
 from unlearn_pl import objectives
 from unlearn_pl.functional import masked_mean
 from unlearn_pl.objectives import Objective
@@ -15,7 +15,7 @@ from unlearn_pl.types import MeanOver, Role
 
 EXTREME = 1e4
 DENOISING = "unlearn_pl.objectives.diffusion."  # these have views of their own: tests/objectives/diffusion
-CASES = [case for case in cases(objectives, Objective) if not case.cls.__module__.startswith(DENOISING)]
+CASES = [case for case in cases(objectives, Objective, NEEDED) if not case.cls.__module__.startswith(DENOISING)]
 
 
 @pytest.fixture(params=CASES, ids=str)

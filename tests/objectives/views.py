@@ -2,12 +2,17 @@
 
 import torch
 
+from tests.lenses import lens_file
 from unlearn_pl.functional import token_log_probs
+from unlearn_pl.objectives import TunedLensLoss
 from unlearn_pl.types import StreamView
 
 B, T, V = 4, 8, 6
 PROMPT, LENGTH = [1, 3, 2, 1], [8, 4, 7, 3]
 ALTERNATE_LENGTH = [3, 6, 5, 8]
+
+NEEDED = {TunedLensLoss: [{"lens": lens_file(V, V), "layers": [7, 8]}]}
+"""Arguments of objectives that no default would suit: the logits are states of width V."""
 
 
 def make_tensors(seed=2, prompt=PROMPT, length=LENGTH):

@@ -25,6 +25,7 @@ from unlearn_pl.modules.presets.rmu import RMU
 from unlearn_pl.modules.presets.salun import SalUn
 from unlearn_pl.modules.presets.satimp import SatImp
 from unlearn_pl.modules.presets.simnpo import SimNPO
+from unlearn_pl.modules.presets.tuned_lens import TunedLens
 from unlearn_pl.modules.presets.undial import UNDIAL
 from unlearn_pl.modules.presets.wga import WGA
 from unlearn_pl.modules.pretrained import PretrainedModule
@@ -65,5 +66,6 @@ __all__ = [
     "SalUn",
     "SatImp",
     "SimNPO",
+    "TunedLens",
     "UnlearningModule",
 ]

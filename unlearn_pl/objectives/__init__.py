@@ -33,6 +33,7 @@ from unlearn_pl.objectives.rmu_loss import RMULoss
 from unlearn_pl.objectives.satimp_loss import SatImpLoss
 from unlearn_pl.objectives.simnpo_loss import SimNPOLoss
 from unlearn_pl.objectives.tnpo_loss import TNPOLoss
+from unlearn_pl.objectives.tuned_lens_loss import TunedLensLoss
 from unlearn_pl.objectives.undial_loss import UNDIALLoss
 from unlearn_pl.objectives.uniform_kl_loss import UniformKLLoss
 from unlearn_pl.objectives.unilogit_loss import UnilogitLoss
@@ -73,6 +74,7 @@ __all__ = [
     "SatImpLoss",
     "SimNPOLoss",
     "TNPOLoss",
+    "TunedLensLoss",
     "UNDIALLoss",
     "UniformKLLoss",
     "UniformNoiseLoss",

@@ -109,9 +109,13 @@ class World:
     @cached_property
     def target_metrics(self) -> Mapping[str, float]:
         """Metrics of the target, before anything is forgotten."""
+        return self.evaluate(PretrainedModule(self.target))
+
+    def evaluate(self, module: PretrainedModule) -> dict[str, float]:
+        """Metrics of a model that is not trained any further."""
         trainer = self._trainer(callbacks=[self._evaluation()])
         with quiet():
-            trainer.validate(PretrainedModule(self.target), self._unlearning_data, verbose=False)
+            trainer.validate(module, self._unlearning_data, verbose=False)
         return metrics_of(trainer)
 
     @cached_property

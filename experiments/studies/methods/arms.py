@@ -27,6 +27,7 @@ from unlearn_pl.modules import (
     MaxEntropy,
     SatImp,
     SimNPO,
+    TunedLens,
     UnlearningModule,
 )
 
@@ -54,6 +55,7 @@ METHODS: Mapping[str, Method] = {
     "IdkDPO": IdkDPO,
     "KTO": KTO,
     "RMU": partial(RMU, layer=1),  # of 2
+    "TunedLens": partial(TunedLens, layers=[1], retain_layers=[1, 2], steps=24),  # as many as the run has
     "UNDIAL": UNDIAL,
     "WGA": WGA,
     "SatImp": SatImp,

@@ -1,8 +1,8 @@
 """Which method first? Forgetting, utility, what an attacker gets back, and the cost, of every method.
 
 Tiny models that know fictitious authors unlearn half of them with every method, its default options, and five learning
-rates: five trials for each, none of them tuned further. The rate of a method is the one with the best end, averaged
-over the seeds; its models are then relearned and rounded to 4 bits.
+rates (factors, where nothing is trained): five trials for each, none of them tuned further. The rate of a method is the
+one with the best end, averaged over the seeds; its models are then relearned and rounded to 4 bits.
 
     python -m experiments.studies.methods.study                     # 3 seeds
     python -m experiments.studies.methods.study --table_only true   # of earlier runs
@@ -27,9 +27,14 @@ from jsonargparse import auto_cli
 from experiments.studies.combiners.run import EPOCHS, World
 from experiments.studies.methods.arms import METHODS
 from experiments.studies.methods.table import print_table
+from experiments.studies.methods.untrained import FACTORS, UNTRAINED, redirected
 from unlearn_pl.callbacks import BackwardPasses
+from unlearn_pl.commands.lens.command import labeled_batches
 from unlearn_pl.commands.story import quiet
-from unlearn_pl.modules import UnlearningModule
+from unlearn_pl.models.layers.lens import write_lens
+from unlearn_pl.models.layers.lens_training import train_lens
+from unlearn_pl.modules import ModelModule
+from unlearn_pl.results import weights_fingerprint
 from unlearn_pl.robustness import IntegerRounding, Quantization, RandomFraction, RelearningSweep
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -38,6 +43,7 @@ RELEARNING = RelearningSweep(
 )
 FOUR_BITS = Quantization(IntegerRounding(bits=4, group_size=32))
 FORGET = "forget_probability"
+LENS_EPOCHS = 20
 
 
 def optimizer_of(method: str, rate: float) -> partial[torch.optim.AdamW]:
@@ -45,9 +51,29 @@ def optimizer_of(method: str, rate: float) -> partial[torch.optim.AdamW]:
     return partial(torch.optim.AdamW, lr=rate, betas=(0.5 if "goals" in method else 0.9, 0.999))
 
 
-def unlearned(world: World, method: str, rate: float) -> tuple[UnlearningModule, dict[str, Any]]:
+def lens_of(world: World) -> dict[str, str]:
+    """The argument with the lenses of a world's target, which are trained once."""
+    path = world.folder / "lens.safetensors"
+    if not path.exists():
+        subject = world.subject(world.target)
+        lens, _ = train_lens(
+            world.target, labeled_batches(subject, [*subject.forget, *subject.retain]), epochs=LENS_EPOCHS
+        )
+        write_lens(path, lens, weights_fingerprint(world.target), {})
+    return {"lens": str(path)}
+
+
+def trials_of(method: str) -> tuple[float, ...]:
+    """Five learning rates, or factors for what is not trained."""
+    return FACTORS if method in UNTRAINED else RATES
+
+
+def unlearned(world: World, method: str, rate: float) -> tuple[ModelModule, dict[str, Any]]:
     """A module after unlearning, and the figures of its run."""
-    module = METHODS[method](deepcopy(world.target), optimizer=optimizer_of(method, rate))
+    if method in UNTRAINED:
+        return redirected(world, rate, answers=UNTRAINED[method])
+    needed = lens_of(world) if method == "TunedLens" else {}
+    module = METHODS[method](deepcopy(world.target), optimizer=optimizer_of(method, rate), **needed)
     passes = BackwardPasses()
     before = time.process_time()
     metrics = world.fit(module, EPOCHS, [passes])
@@ -119,8 +145,8 @@ def study(folder: str = "runs/methods_study", seeds: int = 3, table_only: bool =
     worlds = [World(root / f"seed{seed}", seed) for seed in range(0 if table_only else seeds)]
     for world in worlds:
         done = read(trials)
-        for method in METHODS:
-            for rate in RATES:
+        for method in (*METHODS, *UNTRAINED):
+            for rate in trials_of(method):
                 if (rate, world.seed) not in done.get(method, {}):
                     _, figures = unlearned(world, method, rate)
                     write(trials, {"method": method, "rate": rate, "seed": world.seed, **figures, **_ends(world)})

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests import kit
+from tests.lenses import lens_file
 from unlearn_pl import modules
 from unlearn_pl.combiners import SAGO, DualBasis, MinNorm, PrimalDual, Scalarization, TorchJD, UPGrad
 from unlearn_pl.data import SyntheticAuthorsDataModule
@@ -23,7 +24,8 @@ COMBINERS = {
 }
 NEED_BOTH_ROLES = ("SAGO", "PrimalDual")
 FORGET_ONLY = ("GradAscent", "CEU", "FLAT", "UNDIAL")
-ARGUMENTS = {"RMU": {"layer": 1}}  # the tiny model has two layers
+LENS = {"lens": lens_file(32, len(kit.tokenizer())), "layers": [1]}
+ARGUMENTS = {"RMU": {"layer": 1}, "TunedLens": LENS}  # the tiny model has two layers
 OF_IMAGES = ("ESD", "EraseDiff", "SalUn")  # tests/models/diffusion/test_methods.py
 PRESETS = sorted(
     name
@@ -66,7 +68,7 @@ def test_cell(preset, combiner):
 
 
 def test_the_grid_holds_every_method():
-    assert len(PRESETS) == 20
+    assert len(PRESETS) == 21
     assert FineTuning.__name__ not in PRESETS
     for preset in PRESETS:
         roles = [o.role for o in make(preset, "MinNorm").objectives.values()]

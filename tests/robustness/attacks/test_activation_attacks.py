@@ -9,10 +9,11 @@ from tests.robustness.subjects import authors, make_folder, subject
 from unlearn_pl.data import Row
 from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.models import decoder_layers, save_pretrained, tiny_llama
+from unlearn_pl.models.layers.states import final_norm
 from unlearn_pl.robustness import DirectionAblation, LinearProbe, LogitLens, SoftPrompt, Unattacked
 from unlearn_pl.robustness.attacks.activations.answer_states import with_wrong_answers
 from unlearn_pl.robustness.attacks.activations.direction_ablation import ablated
-from unlearn_pl.robustness.attacks.activations.layers import chosen_layers, exit_after, final_norm
+from unlearn_pl.robustness.attacks.activations.layers import chosen_layers, exit_after
 from unlearn_pl.robustness.attacks.activations.soft_prompt import SoftEmbedding
 
 

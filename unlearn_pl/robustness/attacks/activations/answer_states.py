@@ -15,8 +15,8 @@ from unlearn_pl.data.collate import collate_examples
 from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.data.sampling import stable_hash
 from unlearn_pl.models import decoder_layers
+from unlearn_pl.models.layers.states import states_in
 from unlearn_pl.models.modes import evaluation_mode
-from unlearn_pl.robustness.attacks.activations.layers import states_in
 from unlearn_pl.robustness.questions import questions
 from unlearn_pl.robustness.target import Subject
 

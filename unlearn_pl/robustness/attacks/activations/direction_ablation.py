@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from unlearn_pl.data import Example
 from unlearn_pl.data.evaluation.datasets import CandidateDataset
 from unlearn_pl.models import decoder_layers
+from unlearn_pl.models.layers.states import states_in, with_states
 from unlearn_pl.robustness.attacks.activations.answer_states import answer_states
-from unlearn_pl.robustness.attacks.activations.layers import chosen_layers, depth_of, states_in, with_states
+from unlearn_pl.robustness.attacks.activations.layers import chosen_layers, depth_of
 from unlearn_pl.robustness.attacks.attack import Attack, Findings
 from unlearn_pl.robustness.curve import best_within
 from unlearn_pl.robustness.target import FORGET, RETAIN, Subject
