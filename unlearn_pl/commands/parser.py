@@ -84,7 +84,6 @@ class UpgradingParser(ArgumentParser):
         header = [line for line in text.splitlines(keepends=True) if line.startswith("#")]
         return "".join(header) + yaml.safe_dump(safe, sort_keys=False)
 
-
     def _dumped(self, *args: Any, **kwargs: Any) -> str:
         """What jsonargparse writes, read back as it was.
 
