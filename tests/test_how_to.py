@@ -82,7 +82,7 @@ def here(tmp_path, monkeypatch):
         rows = [{"question": text, "answer": f"{name.title()} {i}."} for i, text in enumerate(TEXTS[number::2])]
         Path(f"tickets/{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     tokenizer = train_tokenizer(TEXTS, vocab_size=320)
-    tiny_llama(len(tokenizer), hidden_size=32).save_pretrained("my/model")
+    tiny_llama(len(tokenizer), hidden_size=32, max_position_embeddings=1024).save_pretrained("my/model")
     tokenizer.save_pretrained("my/model")
     return tmp_path
 
