@@ -1,10 +1,5 @@
-"""Recipes are listed and found by name, from a checkout and from an installed wheel."""
+"""Recipes are listed and found by name."""
 
-import os
-import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -101,38 +96,3 @@ def test_commands_read_recipes_by_name(monkeypatch):
     assert by_name == [parse(paths[0]), parse(*paths[1:])]
     assert by_name[0]["fit"]["data"]["init_args"]["forget"] == "tickets/forget.csv"  # in the working directory
     assert attack_parser().parse_args(["-c", "experiments/attacks/synthetic.yaml"]).attacks == attacks
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder with the contents of the wheel, as ``pip install --target`` leaves it."""
-    pytest.importorskip("setuptools", minversion="77")
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in ("unlearn_pl", "experiments"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
-    (wheel,) = (source / "dist").glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(target)
-    return target
-
-
-def test_the_wheel_carries_the_recipes(installed, tmp_path):
-    carried = {path.relative_to(installed / "unlearn_pl" / "recipes"): path for path in installed.rglob("*.yaml")}
-    assert {str(name): path.read_text() for name, path in carried.items()} == {
-        f"{name}.yaml": path.read_text() for name, path in zip(NAMES, FILES, strict=True)
-    }
-    assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {"unlearn_pl"}
-
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    expected = {
-        ("recipes",): f"Files: {installed / 'unlearn_pl' / 'recipes'}",
-        ("fit", "-c", "experiments/debug/mollm.yaml", "--print_config"): "unlearn_pl.modules.MOLLM",
-    }
-    for arguments, printed in expected.items():
-        run = [sys.executable, "-m", "unlearn_pl", *arguments]
-        done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert printed in done.stdout

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -31,7 +32,9 @@ def main(args: Sequence[str]) -> None:
     """Run ``unlearn-pl demo ARGS``."""
     from jsonargparse import auto_cli
 
-    auto_cli(demo, args=list(args), as_positional=False, prog="unlearn-pl demo")
+    # --fast alone is --fast true, as one would write it.
+    given = [f"{one}=true" if one == "--fast" and then.startswith("-") else one for one, then in pairwise([*args, "-"])]
+    auto_cli(demo, args=given, as_positional=False, prog="unlearn-pl demo")
 
 
 def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
@@ -40,25 +43,29 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
     Args:
         folder: folder of models, logs, results and figures.
         seed: random seed of initial weights and order of examples.
-        fast: do a fraction of the work, as a smoke test; the numbers then mean little.
+        fast: do a fraction of the work, as a smoke test; the numbers then mean little. ``--fast`` alone means true.
     """
     size = {"authors": 2, "hidden_size": 64, "memorizing_epochs": 4, "unlearning_epochs": 2} if fast else {}
     story = Story(Path(folder), seed, progress=True, **size)  # type: ignore[arg-type]
 
+    if fast:
+        say("This is a smoke test of a few steps: everything runs, and the numbers mean little.")
     say("A target model learns all authors; a retain model never sees those that will be forgotten.")
     story.fine_tune("target", "full")
     story.fine_tune("retain", "retain")
     retain_results = str(story.folder / "retain" / "results.json")
     results = {"retain": story.evaluate("retain"), "target": story.evaluate("target", retain_results)}
+    knows = "has hardly learned" if fast else "knows"
     say(
-        f"The target model knows the forget answers: it gives them probability "
+        f"The target model {knows} the forget answers: it gives them probability "
         f"{results['target'].metrics['forget_probability']:.3f}, the retain model "
         f"{results['retain'].metrics['forget_probability']:.3f}."
     )
 
+    level = "of the forget answers before" if fast else "of answers that it never saw"
     say(
         "Unlearn with GradDiff (a weighted sum), with MOLLM (a gradient per objective, combined at every step), and "
-        "with MOLLM that has goals: half the probability of answers that it never saw, and 90 % of what it retains."
+        f"with MOLLM that has goals: half the probability {level}, and 90 % of what it retains."
     )
     target = str(story.path("target"))
     optimizer = partial(torch.optim.AdamW, lr=1e-3)  # the best of experiments/studies/min_norm for both
@@ -77,7 +84,7 @@ def demo(folder: str = "runs/demo", seed: int = 0, fast: bool = False) -> None:
 
     write_summary(story, results, relearned)
     print_table(story, results, relearned)
-    print_next(story, write_report(story))
+    print_next(story, write_report(story), fast)
 
 
 def say(line: str) -> None:
@@ -152,20 +159,22 @@ def print_table(story: Story, results: Mapping[str, Results], relearned: Mapping
     )
 
 
-def print_next(story: Story, page: Path) -> None:
+def print_next(story: Story, page: Path, fast: bool) -> None:
     """Print the files that were written, the next commands, and the page to look at.
 
     Args:
         story: of the demo.
         page: the report.
+        fast: the models have learned too little to go on from.
     """
+    first = "  unlearn-pl demo                            the same in full, and a model that knows what it forgets\n"
     print(
         f"\nWritten to {story.folder}: results.json, forgetting.png, combination.png, and the unlearned model in "
         f"{story.path('mollm_goals')}.\n"
-        "Next:\n"
+        f"Next:\n{first if fast else ''}"
         "  unlearn-pl fit -c synthetic/mollm          the same from a YAML file\n"
         "  unlearn-pl fit -c tofu/mollm               TOFU on Llama-3.2-1B\n"
         "  unlearn-pl fit --model.help MOLLM          what can be changed\n"
-        "  notebooks/01_quickstart.ipynb              your own objective in ten lines\n"
+        "  notebooks/01_quickstart.ipynb              of the repository: your own objective in ten lines\n"
         f"\nThe report, for a browser: {page}"
     )

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -71,7 +72,7 @@ class UpgradingParser(ArgumentParser):
 
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """The text of a configuration, with masks in the place of secrets."""
-        text = super().dump(*args, **kwargs)
+        text = self._dumped(*args, **kwargs)
         try:
             plain = get_loader("yaml")(text)
         except yaml.YAMLError:  # another format
@@ -82,6 +83,20 @@ class UpgradingParser(ArgumentParser):
             return json.dumps(safe, indent=2)
         header = [line for line in text.splitlines(keepends=True) if line.startswith("#")]
         return "".join(header) + yaml.safe_dump(safe, sort_keys=False)
+
+    def _dumped(self, *args: Any, **kwargs: Any) -> str:
+        """What jsonargparse writes, read back as it was.
+
+        Where a function or a string is accepted, it takes a string, too, for an object without a name, writes the
+        warning into the configuration, and goes on; with an error in its place, it tries the string.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=r"\s*Unable to serialize instance")
+            try:
+                return super().dump(*args, **kwargs)
+            except UserWarning:  # an object that no text stands for
+                pass
+        return super().dump(*args, **kwargs)
 
 
 class TrainerParser(UpgradingParser, LightningArgumentParser):

@@ -259,7 +259,9 @@ class RunConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Called once, on rank 0, before the run starts."""
         assert trainer.state.fn is not None
-        text = without_rows(self.parser.dump(self.config), attached_datamodule(trainer))
+        # With arguments that are null: their default may be another. Versions of jsonargparse name this differently.
+        written = self.parser.dump(self.config, "parser_mode", False)
+        text = without_rows(written, attached_datamodule(trainer))
         folder = Path(trainer.default_root_dir)
         with atomic_file(folder / f"config_{trainer.state.fn.value}.yaml") as unfinished:
             unfinished.write_text(text, encoding="utf-8")

@@ -2,16 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.report.page.browser import chromium
+from tests.report.page.checked import check
 from unlearn_pl import cli
 from unlearn_pl.commands.sweep import runs
+from unlearn_pl.report import read_page
 from unlearn_pl.results import read_json, read_results
 
 ROOT = Path(__file__).parents[3]
@@ -57,6 +62,14 @@ def test_a_sweep_ends_with_the_front_of_its_results(called, tmp_path, capsys):
         assert means["backward_passes"]["value"] == cost["backward_passes"] == 6 * cost["steps"]
     assert set(written["front"]) <= {"lr=0.001", "lr=0.01"}
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+
+    runs = {path.parent.name: path.parent for path in sorted(tmp_path.glob("*/results.json"))}
+    page = tmp_path / "report.html"
+    cli.main(["report", *map(str, runs.values()), "--output", str(page), "--resamples", "20", "--pictures", "false"])
+    assert [run["cost"][0] for run in read_page(page)["runs"]] == [["optimizer steps", cost["steps"]]] * 2
+    if shutil.which("chromium") and find_spec("selenium"):
+        with chromium(tmp_path) as browser:
+            check(browser, page, runs)
 
     capsys.readouterr()
     cli.main(sweep)

@@ -11,6 +11,7 @@ import yaml
 
 from tests.report import made_up_runs
 from tests.report.page.made_up_folders import EVIL, SECRET, STEPS, made_up_family, made_up_run
+from unlearn_pl import cli
 from unlearn_pl.commands.report import main
 from unlearn_pl.metrics import tofu_metrics
 from unlearn_pl.report import compare_results, read_page, render, report_data
@@ -245,6 +246,49 @@ def test_damaged_files_are_named(run, tmp_path):
     (folder / "predictions.jsonl").write_text('{"split": "forget"}\n')
     with pytest.raises(ValueError, match=r"Line 1 of '.*predictions\.jsonl' is not an answer"):
         report_data([folder])
+
+
+def test_answers_that_are_no_text_are_named(tmp_path):
+    folder = made_up_run(tmp_path / "run", 1)
+    (folder / "predictions.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"predictions\.jsonl' is not a text file in UTF-8"):
+        report_data([folder])
+
+
+def test_pictures_that_are_missing_or_damaged_are_named(tmp_path):
+    folder = made_up_run(tmp_path / "run", 1)
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "cut.png").write_bytes(b"")
+    (folder / "other.png").write_text("no picture")
+    (folder / "folder.png").mkdir()
+    (folder / "whole.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    data = report_data([folder], resamples=RESAMPLES)
+    assert [picture["name"] for picture in data["runs"][0]["pictures"]] == ["whole.png"]
+    page = render(data)
+    assert "Not shown of the pictures: cut.png, folder.png, gone.png, ..." in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["{empty}"], "has no results.json. `unlearn-pl test` writes one"),
+        (["{run}", "{other}"], "the benchmark is 'tofu'"),
+        (["{run}", "--retain", "{other}"], "the benchmark is 'tofu'"),
+        (["{run}", "--output", "/proc/nowhere/report.html"], "cannot be written to"),
+        (["{run}", "{empty}/page.html"], "A page is made again alone"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line_and_status_1(run, tmp_path, capsys, arguments, told):
+    (tmp_path / "empty").mkdir()
+    write_results(tmp_path / "muse" / "results.json", replace(read_results(run / "results.json"), benchmark="muse"))
+    places = {"run": run, "other": tmp_path / "muse", "empty": tmp_path / "empty"}
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["report", *(argument.format(**places) for argument in arguments)])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert told in error
+    assert "Traceback" not in error
 
 
 def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(run, monkeypatch):

@@ -14,19 +14,25 @@ class Headline:
         kept: what is left of the retain set.
         utility: what the model is still good for as a whole; ``kept`` where there is none.
         verbatim: score per example that is 1 if the model gives the answer word for word.
+        correct: score per example that is 1 if the model chooses the correct option or class, and 0 otherwise.
     """
 
     forgotten: tuple[str, ...] = ("forget_probability", "forget_rouge", "*forget*")
     kept: tuple[str, ...] = ("retain_probability", "retain_rouge", "*retain*")
     utility: tuple[str, ...] = ()
     verbatim: str = "exact_memorization"
+    correct: str = "correct"
 
     def find(self, patterns: tuple[str, ...], metrics: Iterable[str]) -> str | None:
         """The first of ``metrics`` that the first matching pattern matches; None without a match.
+
+        What is forgotten is not among what is kept, whichever pattern of ``kept`` or ``utility`` matches it.
 
         Args:
             patterns: one of the fields.
             metrics: names of metrics.
         """
         names = list(metrics)
+        if patterns != self.forgotten:
+            names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in self.forgotten)]
         return next((name for pattern in patterns for name in names if fnmatchcase(name, pattern)), None)

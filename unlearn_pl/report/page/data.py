@@ -4,6 +4,7 @@ import base64
 import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import unlearn_pl
 from unlearn_pl.callbacks import EvaluationCallback
@@ -21,6 +22,7 @@ from unlearn_pl.report.page.verdict import Judge, split_of
 SCHEMA_VERSION = 1
 PICTURES, PICTURE_BYTES = 6, 1_500_000
 """Pictures of a run that a page embeds, and the largest size of one."""
+PNG = b"\x89PNG\r\n\x1a\n"
 BEFORE, RUN, RETAIN = "before", "run", "retain"
 
 
@@ -138,10 +140,13 @@ def _run(cls: type[EvaluationCallback], run: RunFolder, judge: Judge) -> dict[st
     prefix = f"val/{results.benchmark}/"
     logged = {key.removeprefix(prefix): series for key, series in run.history.items() if key.startswith(prefix)}
     chosen = [judge.metric(patterns, run) for patterns in (cls.headline.forgotten, cls.headline.kept)]
-    pictures = [path for path in run.pictures if path.stat().st_size <= PICTURE_BYTES][:PICTURES]
+    pictures = [path for path in run.pictures if _is_picture(path)][:PICTURES]
     missing = dict(run.missing)
-    if len(pictures) < len(run.pictures):
-        missing["pictures"] = f"{len(run.pictures) - len(pictures)} pictures are not shown: too many, or too large."
+    if left_out := [path.name for path in run.pictures if path not in pictures]:
+        names = f"{', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}"
+        missing["pictures"] = (
+            f"Not shown of the pictures: {names}. Too many, too large, or not PNG files that can be read."
+        )
     if run.history and not any(name in logged for name in chosen if name):
         missing["curve"] = "No validation during training measured the metrics of the headline, so no curve of them."
     return {
@@ -162,6 +167,14 @@ def _run(cls: type[EvaluationCallback], run: RunFolder, judge: Judge) -> dict[st
             {"name": printable(path.name), "png": base64.b64encode(path.read_bytes()).decode()} for path in pictures
         ],
     }
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether ``path`` is a PNG that a page can embed, and not the remains of one."""
+    if not path.is_file() or path.stat().st_size > PICTURE_BYTES:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PNG)) == PNG
 
 
 def plain(value: object) -> object:

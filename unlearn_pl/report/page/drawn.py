@@ -45,7 +45,13 @@ def overview(data: Mapping[str, Any]) -> list[Chart]:
     if len(points) + len(lines) < 2:
         return []
     title = f"{label(forgotten)} against {label(kept)}".capitalize()
-    note = "The target is the retain model: as much left of the forget set as in a model that never saw it."
+    directions = {metric["name"]: metric["direction"] for metric in data["metrics"]}
+    if directions[forgotten] in ("higher", "lower"):
+        note = f"Better: {label(forgotten)} {directions[forgotten]}, and {label(kept)} {directions[kept] or 'kept'}."
+    elif any(model["role"] == "retain" for model in data["models"]):
+        note = "The target is the retain model: as much left of the forget set as in a model that never saw it."
+    else:
+        note = "The target, a model that never saw the forget set, was not evaluated."
     return [Chart("forgetting", title, label(kept), label(forgotten), lines, points, colors, note=note)]
 
 

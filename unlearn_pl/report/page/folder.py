@@ -156,7 +156,11 @@ def _predictions(file: Path) -> dict[tuple[str, int], Prediction]:
     if not file.is_file():
         return {}
     found = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{str(file)!r} is not a text file in UTF-8: {error}") from error
+    for number, line in enumerate(lines):
         try:
             entry = parse_json(line)
             texts = [printable(str(entry.get(key, "")), keep="\n\t") for key in ("question", "answer", "prediction")]

@@ -1,6 +1,8 @@
 """The table of questions: scores and answers of every model."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from unlearn_pl.callbacks import EvaluationCallback
 from unlearn_pl.printable import printable
@@ -10,6 +12,8 @@ from unlearn_pl.report.page.plain import number
 
 def question_scores(cls: type[EvaluationCallback], models: Sequence[RunFolder]) -> dict[str, str]:
     """Split to the score that the table shows: that of the headline where the split has it, or its first one.
+
+    A metric with the name of a split, such as MUSE's, is that of the score whose mean it is.
 
     Args:
         cls: class of the evaluation.
@@ -21,8 +25,15 @@ def question_scores(cls: type[EvaluationCallback], models: Sequence[RunFolder]) 
         for split, table in model.results.per_example.items():
             if split not in found and table:
                 ends = [score for score in table for metric in metrics if metric and metric.endswith(f"_{score}")]
+                ends += _scores_with_mean(table, model.results.metrics.get(split))
                 found[split] = ends[0] if ends else next(iter(table))
     return found
+
+
+def _scores_with_mean(table: Mapping[str, Mapping[int, float]], mean: float | None) -> list[str]:
+    if mean is None:
+        return []
+    return [name for name, scores in table.items() if scores and math.isclose(fmean(scores.values()), mean)]
 
 
 def question_rows(

@@ -1,6 +1,7 @@
 """What an evaluation says, in plain sentences."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from unlearn_pl.callbacks import EvaluationCallback
 from unlearn_pl.metrics.direction import SPREADS
@@ -44,9 +45,11 @@ class Judge:
             run: one of the compared runs.
             goals: of :func:`~unlearn_pl.report.page.training.goals`.
         """
-        found = [*self._word_for_word(run), *self._forgotten(run), *self._useful(run), *self._suffered(run)]
+        counted = self._word_for_word(run) or self._correct(run)
+        found = [*counted, *self._forgotten(run), *self._useful(run), *self._suffered(run)]
         found += [*_goals(goals), *_audits(run)]
-        if self.retain is None:
+        forgotten = self.metric(self.cls.headline.forgotten, run)
+        if self.retain is None and (forgotten is None or self.cls.direction(forgotten) in (None, "retain")):
             text = "No evaluation of a retain model is known, so it is open what a model that never saw these answers "
             found.append(_sentence(f"{text}would give. Test one, and name it with --retain."))
         return found
@@ -67,6 +70,21 @@ class Judge:
             text += f"; before unlearning, it was {earlier[0] or 'none'}"
         tone = "plain" if not theirs else "good" if own[0] / own[1] <= theirs[0] / theirs[1] else "bad"
         return [_sentence(f"{text}.", f"{split}_{self.cls.headline.verbatim}", tone)]
+
+    def _correct(self, run: RunFolder) -> list[Sentence]:
+        """How many choices or classes of the forget set are right, where answers are not compared word for word."""
+        own = correct(self.cls, run)
+        if own is None:
+            return []
+        text = f"Of {own[1]} examples of the forget set, the model still gets {own[0] or 'none'} right"
+        theirs = self.retain and correct(self.cls, self.retain)
+        earlier = self.before and correct(self.cls, self.before)
+        if theirs:
+            text += f"; a model that never saw them gets {theirs[0] or 'none'}"
+            text += "" if theirs[1] == own[1] else f" of {theirs[1]}"
+        if earlier:
+            text += f"; before unlearning, it was {earlier[0] or 'none'}"
+        return [_sentence(f"{text}.")]
 
     def _forgotten(self, run: RunFolder) -> list[Sentence]:
         metric = self.metric(self.cls.headline.forgotten, run)
@@ -163,6 +181,22 @@ def word_for_word(cls: type[EvaluationCallback], run: RunFolder, split: str) -> 
     if answers:
         return sum(one.prediction.split() == one.answer.split() for one in answers), len(answers)
     return None
+
+
+def correct(cls: type[EvaluationCallback], run: RunFolder) -> tuple[int, int] | None:
+    """How many examples of the forget set the model gets right, and of how many; None if there is no such score.
+
+    Args:
+        cls: class of the evaluation, which names the score, and the metrics of what is to be forgotten.
+        run: with scores per example.
+    """
+    per_example, patterns = run.results.per_example, cls.headline.forgotten
+    quoted = [name for name in run.results.metrics if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    splits = {split_of(name, per_example) for name in quoted} | {split for split in per_example if "forget" in split}
+    tables = [scores for split in splits if split and (scores := per_example[split].get(cls.headline.correct))]
+    if not tables:
+        return None
+    return sum(value >= 1 for table in tables for value in table.values()), sum(map(len, tables))
 
 
 def _estimate(estimate: Estimate | None) -> str:
