@@ -1,5 +1,6 @@
 """Export of the trained model as a Hugging Face folder."""
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
+from unlearn_pl.callbacks.export.hub import HubUpload
 from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
 from unlearn_pl.callbacks.export.prompting import Prompting, prompting_of
+from unlearn_pl.callbacks.export.rank_zero import on_rank_zero
 from unlearn_pl.callbacks.export.reload import (
     EXAMPLES,
     TOKENS,
@@ -42,33 +45,52 @@ class SavePretrained(pl.Callback):
     At the end the folder is loaded again, on the CPU, and its logits are compared with those of the trained model. The
     folder of an image classifier also says how images are normalized; its logits are compared on images of training.
 
+    With ``push_to_hub``, rank 0 uploads the folder to the Hugging Face hub when all else of ``fit`` is done, unless the
+    check has found that the folder does not reload. Whether the upload is allowed is asked before training. An upload
+    that fails is a warning, with the command that repeats it: the folder is complete.
+
     Attributes:
         prompting: the prompt format of training, after ``fit``; None without a tokenizer.
         reload: outcome of the check, after ``fit``, on rank 0; None without one.
+        uploaded: address of the commit on the hub, after ``fit``, on rank 0; None if nothing was uploaded.
 
     Args:
         directory: folder to write; by default ``hf`` in the Trainer's ``default_root_dir``.
         merge_lora: whether to merge adapters into the weights and write a plain model, or to write the adapters alone.
         check: whether to load the folder again and compare; needs memory for the model on the host.
+        push_to_hub: the repository to upload the folder to, ``owner/name``, or one with options.
     """
 
-    def __init__(self, directory: str | None = None, merge_lora: bool = True, check: bool = True) -> None:
+    def __init__(
+        self,
+        directory: str | None = None,
+        merge_lora: bool = True,
+        check: bool = True,
+        push_to_hub: HubUpload | str | None = None,
+    ) -> None:
         self.directory = directory
         self.merge_lora = merge_lora
         self.check = check
+        self.push_to_hub = HubUpload(push_to_hub) if isinstance(push_to_hub, str) else push_to_hub
+        self.uploaded: str | None = None
+        self._is_written = False
         self.prompting: Prompting | None = None
         self.reload: Reload | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Check the folder before training.
+        """Check the folder, and the repository on the hub, before training.
 
         Raises:
-            ValueError: if it holds anything else than an earlier export, or cannot be written.
+            ValueError: if the folder holds anything else than an earlier export, or cannot be written; if the hub does
+                not allow the upload, see :meth:`~unlearn_pl.callbacks.HubUpload.check`.
         """
         if stage == "fit":
+            self._is_written, self.uploaded = False, None
             check_export_directory(self.path(trainer))
             if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 check_writable(self.path(trainer).parent, "SavePretrained")  # the folder is replaced as a whole
+            if self.push_to_hub is not None:
+                _check_upload(trainer, self.push_to_hub)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the folder and check it; all ranks take part."""
@@ -88,6 +110,26 @@ class SavePretrained(pl.Callback):
             card = model_card(pl_module, data, self.prompting, _metrics(trainer), self.reload, fingerprint)
             write_model_card(directory, card)
         trainer.strategy.barrier()
+        self._is_written = True
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Upload the folder, after everything else that ``fit`` writes; rank 0 does, and the others wait."""
+        if stage != "fit" or not self._is_written or self.push_to_hub is None:
+            return
+        self._is_written = False
+        outcome = on_rank_zero(trainer, partial(self._upload, self.push_to_hub, self.path(trainer)))
+        if outcome is not None:
+            self.uploaded, sentence = outcome
+            (rank_zero_info if self.uploaded else rank_zero_warn)(sentence)
+
+    def _upload(self, upload: HubUpload, folder: Path) -> tuple[str | None, str]:
+        """Address of the commit, or None, and what happened in words; on rank 0."""
+        if self.reload is None or self.reload.agrees:
+            return upload.attempt(folder)
+        return None, (
+            f"The model was NOT uploaded to {upload.repo_id}, because the folder {folder} {self.reload.sentence}. "
+            f"To upload it all the same: {upload.command(folder)}"
+        )
 
     def path(self, trainer: pl.Trainer) -> Path:
         """The folder to write."""
@@ -104,6 +146,23 @@ class SavePretrained(pl.Callback):
         reload = check_reload(directory, expected, probe, next(model.parameters()).dtype)
         (rank_zero_info if reload.agrees else rank_zero_warn)(f"The export in {directory} {reload.sentence}.")
         return reload
+
+
+def _check_upload(trainer: pl.Trainer, upload: HubUpload) -> None:
+    """Ask the hub on rank 0; an error is one on every rank, so that none waits for the others.
+
+    Raises:
+        ValueError: if it does not allow the upload.
+    """
+    problem: str | None = None
+    if trainer.is_global_zero:
+        try:
+            if (unknown := upload.check()) is not None:
+                rank_zero_warn(f"{unknown}. Training begins; if the upload fails, the folder stays.")
+        except ValueError as error:
+            problem = str(error)
+    if (problem := trainer.strategy.broadcast(problem)) is not None:
+        raise ValueError(problem)
 
 
 def _probe(
