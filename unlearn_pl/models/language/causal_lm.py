@@ -124,7 +124,8 @@ class CausalLM(LanguageSpec):
     def _load_base(self, name: str, dtype: torch.dtype, revision: str | None) -> "PreTrainedModel":
         """The base model of an adapter."""
         path, gguf_file = resolve(name)
-        model = self._load(path, dtype, gguf_file, revision)
+        with loading(name):
+            model = self._load(path, dtype, gguf_file, revision)
         if gguf_file is not None:
             _forget_quantization(model)
         return model
