@@ -280,11 +280,12 @@ def standing_in(monkeypatch, cache) -> Iterator[Hub]:
         monkeypatch: of pytest.
         cache: folder for what is downloaded.
     """
-    from huggingface_hub import close_session, constants
+    from huggingface_hub import close_session, constants, hf_api
     from huggingface_hub.utils import _http
 
     with serving() as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(hf_api.api, "endpoint", hub.url)
         monkeypatch.setattr(
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
         )

@@ -84,6 +84,7 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
         folder: folder of that file without ``output``; the logger's directory if None.
         before: metrics before the first step of ``fit``, if they were computed.
         after: metrics of the last validation in ``fit``.
+        after_scores: the scores per example that they are computed from.
 
     Args:
         output: file that ``test`` writes; by default ``results.json`` in the logger's directory, or
@@ -101,6 +102,7 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
         self.folder: str | None = None
         self.before: Mapping[str, float] | None = None
         self.after: Mapping[str, float] | None = None
+        self.after_scores: PerExample = {}
         self.retain_scores: PerExample | None = None
         self.loaders: list[str] = []
         self.stage: Stage = "val"
@@ -210,6 +212,7 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the metrics of an earlier run."""
         self.before = self.after = None
+        self.after_scores = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start with new metrics."""
@@ -254,7 +257,7 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
             if math.isinf(trainer.num_sanity_val_steps):  # a part of the questions says little
                 self.before, _ = self.summarize(self._collected)
             return
-        self.after, _ = self.summarize(self._collected)
+        self.after, self.after_scores = self.summarize(self._collected)
         self._log(pl_module, "val", self.after)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.export.hub import HubUpload
+from unlearn_pl.callbacks.export.measured import measured
 from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
 from unlearn_pl.callbacks.export.prompting import Prompting, prompting_of
 from unlearn_pl.callbacks.export.rank_zero import on_rank_zero
@@ -27,6 +27,7 @@ from unlearn_pl.callbacks.export.reload import (
 )
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.models import LanguageSpec, ModelSpec, check_export_directory, save_pretrained, spec_of
+from unlearn_pl.models.adapters import has_adapter
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.results import check_writable, weights_fingerprint
@@ -107,7 +108,17 @@ class SavePretrained(pl.Callback):
         fingerprint = weights_fingerprint(model)
         self.reload = self._checked(trainer, model, _probe(model, spec, tokenizer, data)) if self.check else None
         if trainer.is_global_zero:
-            card = model_card(pl_module, data, self.prompting, _metrics(trainer), self.reload, fingerprint)
+            name = None if self.push_to_hub is None else self.push_to_hub.repo_id.partition("/")[2]
+            card = model_card(
+                pl_module,
+                data,
+                self.prompting,
+                measured(trainer),
+                self.reload,
+                fingerprint,
+                name=name,
+                is_adapter=not self.merge_lora and has_adapter(model),
+            )
             write_model_card(directory, card)
         trainer.strategy.barrier()
         self._is_written = True
@@ -197,15 +208,3 @@ def _sample(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> Tens
     config = cast(PreTrainedModel, model).config.get_text_config()
     vocabulary = int(getattr(config, "vocab_size", 1))
     return torch.tensor(ids if ids and max(ids) < vocabulary else range(min(TOKENS, vocabulary)))
-
-
-def _metrics(trainer: pl.Trainer) -> dict[str, tuple[float | None, float | None]]:
-    """Name to value before and after training, of all evaluations in the run."""
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    found: dict[str, tuple[float | None, float | None]] = {}
-    for evaluation in callbacks:
-        if isinstance(evaluation, EvaluationCallback):
-            before, after = evaluation.before or {}, evaluation.after or {}
-            for name in dict.fromkeys([*before, *after]):
-                found[f"{evaluation.benchmark}/{name}"] = before.get(name), after.get(name)
-    return found
