@@ -10,8 +10,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.callbacks.export.hub import HubUpload
-from unlearn_pl.callbacks.export.measured import measured
+from unlearn_pl.callbacks.export.measured import Measured, measured_by
 from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
 from unlearn_pl.callbacks.export.prompting import Prompting, prompting_of
 from unlearn_pl.callbacks.export.rank_zero import on_rank_zero
@@ -25,6 +26,7 @@ from unlearn_pl.callbacks.export.reload import (
     output_of,
     text_probe,
 )
+from unlearn_pl.callbacks.export.tracking import keep_model
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.models import LanguageSpec, ModelSpec, check_export_directory, save_pretrained, spec_of
 from unlearn_pl.models.adapters import has_adapter
@@ -60,6 +62,7 @@ class SavePretrained(pl.Callback):
         merge_lora: whether to merge adapters into the weights and write a plain model, or to write the adapters alone.
         check: whether to load the folder again and compare; needs memory for the model on the host.
         push_to_hub: the repository to upload the folder to, ``owner/name``, or one with options.
+        log_artifact: whether to add the folder to the run in Weights & Biases, as an artifact of the type ``model``.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class SavePretrained(pl.Callback):
         merge_lora: bool = True,
         check: bool = True,
         push_to_hub: HubUpload | str | None = None,
+        log_artifact: bool = False,
     ) -> None:
         self.directory = directory
         self.merge_lora = merge_lora
         self.check = check
         self.push_to_hub = HubUpload(push_to_hub) if isinstance(push_to_hub, str) else push_to_hub
+        self.log_artifact = log_artifact
         self.uploaded: str | None = None
         self._is_written = False
         self.prompting: Prompting | None = None
@@ -113,13 +118,16 @@ class SavePretrained(pl.Callback):
                 pl_module,
                 data,
                 self.prompting,
-                measured(trainer),
+                _measured(trainer),
                 self.reload,
                 fingerprint,
                 name=name,
                 is_adapter=not self.merge_lora and has_adapter(model),
             )
             write_model_card(directory, card)
+            if self.log_artifact:
+                metadata = {"method": type(pl_module).__name__, "weights_fingerprint": fingerprint}
+                keep_model(trainer, directory, metadata)
         trainer.strategy.barrier()
         self._is_written = True
 
@@ -208,3 +216,14 @@ def _sample(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> Tens
     config = cast(PreTrainedModel, model).config.get_text_config()
     vocabulary = int(getattr(config, "vocab_size", 1))
     return torch.tensor(ids if ids and max(ids) < vocabulary else range(min(TOKENS, vocabulary)))
+
+
+def _measured(trainer: pl.Trainer) -> list[Measured]:
+    """The metrics of all evaluations in the run."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [
+        metric
+        for each in callbacks
+        if isinstance(each, EvaluationCallback)
+        for metric in measured_by(each.benchmark, each.before or {}, each.after or {}, each.after_scores)
+    ]

@@ -159,3 +159,18 @@ def card_of_base(module: ModelModule) -> dict[str, object]:
     except Exception:  # the card is another person's, and may be anything
         return {}
     return dict(found)
+
+
+def commit_of(module: pl.LightningModule) -> str | None:
+    """The commit of the hub that the model was loaded from, as the cache has it; None if it was not from there."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    on_hub = hub_model(module.spec) if isinstance(module, ModelModule) else None
+    if on_hub is None:
+        return None
+    revision = getattr(module.spec, "revision", None)
+    for name in ("config.json", "adapter_config.json"):
+        found = try_to_load_from_cache(on_hub, name, revision=revision)
+        if isinstance(found, str) and constants.REGEX_COMMIT_OID.fullmatch(Path(found).parent.name):
+            return Path(found).parent.name
+    return None

@@ -4,10 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import lightning.pytorch as pl
 import torch
 
-from unlearn_pl.callbacks.evaluation import EvaluationCallback
 from unlearn_pl.functional import bootstrap_interval
 from unlearn_pl.results import PerExample
 
@@ -32,19 +30,6 @@ class Measured:
     before: float | None
     after: float | None
     interval: tuple[float, float] | None = None
-
-
-def measured(trainer: pl.Trainer) -> list[Measured]:
-    """The metrics of all evaluations of the Trainer, in ``fit``."""
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [
-        metric
-        for callback in callbacks
-        if isinstance(callback, EvaluationCallback)
-        for metric in measured_by(
-            callback.benchmark, callback.before or {}, callback.after or {}, callback.after_scores
-        )
-    ]
 
 
 def measured_by(

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 import unlearn_pl
-from unlearn_pl.callbacks.export.front_matter import OTHER, front_matter
+from unlearn_pl.callbacks.export.front_matter import OTHER, commit_of, front_matter
 from unlearn_pl.callbacks.export.measured import Measured
 from unlearn_pl.callbacks.export.prompting import Prompting
 from unlearn_pl.callbacks.export.reload import Reload
@@ -134,10 +134,9 @@ def _task(spec: ModelSpec | None) -> str:
 def _revision(module: pl.LightningModule) -> str:
     """What was asked for, and the commit that it was."""
     asked = getattr(module.spec, "revision", None) if isinstance(module, ModelModule) else None
-    config = getattr(getattr(module, "model", None), "config", None)
-    commit = getattr(config, "_commit_hash", None)
+    commit = commit_of(module)
     parts = [f"revision {markdown_code(asked)}"] if isinstance(asked, str) else []
-    parts += [f"commit `{commit}`"] if isinstance(commit, str) else []
+    parts += [f"commit `{commit}`"] if commit is not None else []
     return f" ({', '.join(parts)})" if parts else ""
 
 
