@@ -15,7 +15,7 @@ from unlearn_pl.callbacks.export.hub import HubUpload
 from unlearn_pl.callbacks.export.measured import Measured, measured_by
 from unlearn_pl.callbacks.export.model_card import model_card, write_model_card
 from unlearn_pl.callbacks.export.prompting import Prompting, prompting_of
-from unlearn_pl.callbacks.export.rank_zero import on_rank_zero
+from unlearn_pl.callbacks.export.rank_zero import work_on_rank_zero
 from unlearn_pl.callbacks.export.reload import (
     EXAMPLES,
     TOKENS,
@@ -26,7 +26,7 @@ from unlearn_pl.callbacks.export.reload import (
     output_of,
     text_probe,
 )
-from unlearn_pl.callbacks.export.tracking import keep_model
+from unlearn_pl.callbacks.export.tracking import check_tracked, keep_model
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.models import LanguageSpec, ModelSpec, check_export_directory, save_pretrained, spec_of
 from unlearn_pl.models.adapters import has_adapter
@@ -49,8 +49,8 @@ class SavePretrained(pl.Callback):
     folder of an image classifier also says how images are normalized; its logits are compared on images of training.
 
     With ``push_to_hub``, rank 0 uploads the folder to the Hugging Face hub when all else of ``fit`` is done, unless the
-    check has found that the folder does not reload. Whether the upload is allowed is asked before training. An upload
-    that fails is a warning, with the command that repeats it: the folder is complete.
+    check has found that it does not reload. Whether the upload is allowed is asked before training. An upload that
+    fails is a warning, with the command that repeats it: the folder is complete.
 
     Attributes:
         prompting: the prompt format of training, after ``fit``; None without a tokenizer.
@@ -79,7 +79,7 @@ class SavePretrained(pl.Callback):
         self.push_to_hub = HubUpload(push_to_hub) if isinstance(push_to_hub, str) else push_to_hub
         self.log_artifact = log_artifact
         self.uploaded: str | None = None
-        self._is_written = False
+        self._written: dict[str, str] | None = None
         self.prompting: Prompting | None = None
         self.reload: Reload | None = None
 
@@ -88,10 +88,13 @@ class SavePretrained(pl.Callback):
 
         Raises:
             ValueError: if the folder holds anything else than an earlier export, or cannot be written; if the hub does
-                not allow the upload, see :meth:`~unlearn_pl.callbacks.HubUpload.check`.
+                not allow the upload, see :meth:`~unlearn_pl.callbacks.HubUpload.check`; if an artifact is to be logged
+                without a ``WandbLogger``.
         """
         if stage == "fit":
-            self._is_written, self.uploaded = False, None
+            self._written = self.uploaded = None
+            if self.log_artifact:
+                check_tracked(trainer, "SavePretrained(log_artifact=True)")
             check_export_directory(self.path(trainer))
             if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 check_writable(self.path(trainer).parent, "SavePretrained")  # the folder is replaced as a whole
@@ -125,30 +128,31 @@ class SavePretrained(pl.Callback):
                 is_adapter=not self.merge_lora and has_adapter(model),
             )
             write_model_card(directory, card)
-            if self.log_artifact:
-                metadata = {"method": type(pl_module).__name__, "weights_fingerprint": fingerprint}
-                keep_model(trainer, directory, metadata)
         trainer.strategy.barrier()
-        self._is_written = True
+        self._written = {"method": type(pl_module).__name__, "weights_fingerprint": fingerprint}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Upload the folder, after everything else that ``fit`` writes; rank 0 does, and the others wait."""
-        if stage != "fit" or not self._is_written or self.push_to_hub is None:
-            return
-        self._is_written = False
-        outcome = on_rank_zero(trainer, partial(self._upload, self.push_to_hub, self.path(trainer)))
-        if outcome is not None:
-            self.uploaded, sentence = outcome
-            (rank_zero_info if self.uploaded else rank_zero_warn)(sentence)
+        """Hand the folder on, after everything else that ``fit`` writes; rank 0 does, and the others wait."""
+        written, self._written = self._written, None
+        if stage == "fit" and written is not None and (self.push_to_hub is not None or self.log_artifact):
+            work_on_rank_zero(trainer, partial(self._hand_on, trainer, written))
 
-    def _upload(self, upload: HubUpload, folder: Path) -> tuple[str | None, str]:
-        """Address of the commit, or None, and what happened in words; on rank 0."""
-        if self.reload is None or self.reload.agrees:
-            return upload.attempt(folder)
-        return None, (
-            f"The model was NOT uploaded to {upload.repo_id}, because the folder {folder} {self.reload.sentence}. "
-            f"To upload it all the same: {upload.command(folder)}"
-        )
+    def _hand_on(self, trainer: pl.Trainer, metadata: dict[str, str]) -> None:
+        """Add the folder to the run, and upload it; on rank 0. Errors are warnings: the folder is complete."""
+        upload, folder = self.push_to_hub, self.path(trainer)
+        if self.reload is not None and not self.reload.agrees:
+            rank_zero_warn(f"The model was NOT uploaded, because the folder {folder} {self.reload.sentence}.")
+            return
+        if self.log_artifact:
+            try:
+                keep_model(trainer, folder, metadata)
+            except Exception as error:  # the client's own, and those of files
+                rank_zero_warn(
+                    f"The model in {folder} is no artifact of Weights & Biases: {error}. The folder is complete."
+                )
+        if upload is not None:
+            self.uploaded, sentence = upload.attempt(folder)
+            (rank_zero_info if self.uploaded else rank_zero_warn)(sentence)
 
     def path(self, trainer: pl.Trainer) -> Path:
         """The folder to write."""

@@ -12,7 +12,6 @@ from tests import hub as hubs
 from tests import kit
 from unlearn_pl.callbacks import HubUpload, SavePretrained
 from unlearn_pl.callbacks.export.hub import REPLACED
-from unlearn_pl.callbacks.export.reload import Reload
 from unlearn_pl.models import CausalLM, LoRA, save_pretrained
 from unlearn_pl.modules import GradDiff
 
@@ -269,14 +268,21 @@ def test_the_command_that_is_told_works(hub, folder):
     assert {*hub.repositories[REPO].branches["dev"]} == {path.name for path in folder.iterdir()}
 
 
-def test_a_folder_that_does_not_reload_is_not_uploaded(hub, folder):
-    save = SavePretrained(push_to_hub=REPO)
-    save.reload = Reload(False, "does NOT reload to the logits of the trained model")
-    address, sentence = save._upload(save.push_to_hub, folder)
-    assert address is None
-    assert "because the folder" in sentence
-    assert "hf upload" in sentence
-    assert hub.log == []
+def test_a_folder_that_does_not_reload_is_not_uploaded(hub, monkeypatch, tmp_path):
+    from unlearn_pl.callbacks import save_pretrained as module
+
+    def other(model, directory, tokenizer, merge_lora, files):
+        save_pretrained(kit.model(seed=3), directory, tokenizer, merge_lora)
+
+    monkeypatch.setattr(module, "save_pretrained", other)
+    save = SavePretrained(str(tmp_path / "hf"), push_to_hub=REPO)
+    with (
+        pytest.warns(UserWarning, match="NOT uploaded, because the folder"),
+        pytest.warns(UserWarning, match="does NOT reload to the logits of the trained model"),
+    ):
+        fit(save)
+    assert save.uploaded is None
+    assert hub.repositories == {}
 
 
 # Configurations ------------------------------------------------------------------------------------------------------

@@ -136,6 +136,6 @@ def test_the_revision_and_its_commit_are_recorded(monkeypatch, tmp_path):
         assert f"from `osk/base` (revision `dev`, commit `{hub.commit_of('osk/base', 'dev')}`)" in card.text
         assert (card.data.base_model, card.data.base_model_relation) == ("osk/base", "adapter")
         assert card.data.library_name == "peft"
-        model = evaluation.results.config["model"]["model"]["init_args"]
+        model = evaluation.results.config["model"]["init_args"]["model"]["init_args"]
         assert (model["name"], model["revision"]) == ("osk/base", "dev")
         assert "adapter_config.json" in hub.repositories["maud/tarn"].branches["main"]

@@ -11,7 +11,7 @@ SECONDS = 20.0
 """Between two signs of life of rank 0."""
 
 
-def on_rank_zero(trainer: pl.Trainer, work: Callable[[], Result], seconds: float = SECONDS) -> Result | None:
+def work_on_rank_zero(trainer: pl.Trainer, work: Callable[[], Result], seconds: float = SECONDS) -> Result | None:
     """Do ``work`` on rank 0; all ranks return when it is done.
 
     The others wait in turns of some seconds: one collective for the whole time would run into the time limit of the
