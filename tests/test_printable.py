@@ -108,12 +108,13 @@ def test_figures(tmp_path):
 def test_the_card_of_a_model():
     import lightning.pytorch as pl
 
+    from unlearn_pl.callbacks.export.measured import Measured
     from unlearn_pl.callbacks.export.prompting import Prompting
 
     module = pl.LightningModule()
     module.save_hyperparameters({"model": "a\n```\n[click](http://evil)"})
     prompting = Prompting("```\n[click](http://evil)\n\x1b[2J", None, None, {})
-    card = model_card(module, None, prompting, {"a | [b](http://evil)": (0.0, None)}, None, "f")
+    card = model_card(module, None, prompting, [Measured("a | [b](http://evil)", "c", 0.0, None)], None, "f")
     assert "\n````\n```\n[click](http://evil)\n\\x1b[2J\n````\n" in card
-    assert r"| a \| \[b\](http\://evil) | 0 | - |" in card
+    assert r"| a \| \[b\](http\://evil)/c | 0 | - | - |" in card
     assert not CONTROL.search(card)

@@ -293,6 +293,10 @@ class StreamProvider(ABC):
         """Evaluation split to index of the example to a hash of its content; empty if there are none."""
         return {}
 
+    def hub_datasets(self) -> Sequence[str]:
+        """Names of the data sets on the Hugging Face hub that it reads; empty if there are none."""
+        return ()
+
     def text_tokenizer(self) -> "PreTrainedTokenizerBase | None":
         """The tokenizer of the data; None for data that is not text."""
         return None

@@ -45,7 +45,7 @@ def test_the_readme_names_method_data_metrics_and_limits(exported):
     text = (folder / "README.md").read_text()
     assert "unlearn_pl.modules.GradDiff:" in text
     assert len(re.findall(r"stream `(forget|retain)`: `[0-9a-f]{64}`", text)) == 2
-    assert re.search(r"\| qa/forget_probability \| 0\.\d+ \| 0\.\d+ \|", text)
+    assert re.search(r"\| qa/forget_probability \| 0\.\d+ \| 0\.\d+ \| 0\.\d+ to 0\.\d+ \|", text)
     assert "## Limits" in text
     assert save.reload.sentence in text
     assert "Question: QUESTION\nAnswer:" in text

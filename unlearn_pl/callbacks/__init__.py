@@ -9,6 +9,7 @@ from unlearn_pl.callbacks.conflict_monitor import ConflictMonitor
 from unlearn_pl.callbacks.cost.backward_passes import BackwardPasses
 from unlearn_pl.callbacks.depth.uds import UDSEvaluation
 from unlearn_pl.callbacks.evaluation import EvaluationCallback
+from unlearn_pl.callbacks.export.hub import HubUpload
 from unlearn_pl.callbacks.goals import Budget, StopAtGoals
 from unlearn_pl.callbacks.images.classification import ClassificationEvaluation
 from unlearn_pl.callbacks.leaks.sampled import Leaks
@@ -35,6 +36,7 @@ __all__ = [
     "ClassificationEvaluation",
     "ConflictMonitor",
     "EvaluationCallback",
+    "HubUpload",
     "L1Sparse",
     "LMEvaluation",
     "LUMEEvaluation",

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal, get_args
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from unlearn_pl.callbacks.described.described import Described
+from unlearn_pl.callbacks.export.tracking import keep_before_and_after, keep_table
 from unlearn_pl.metrics import PerExampleMetric
 from unlearn_pl.metrics.scores import mean_score
 from unlearn_pl.modules import ModelModule
@@ -84,6 +84,7 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
         folder: folder of that file without ``output``; the logger's directory if None.
         before: metrics before the first step of ``fit``, if they were computed.
         after: metrics of the last validation in ``fit``.
+        after_scores: the scores per example that they are computed from.
 
     Args:
         output: file that ``test`` writes; by default ``results.json`` in the logger's directory, or
@@ -101,6 +102,7 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
         self.folder: str | None = None
         self.before: Mapping[str, float] | None = None
         self.after: Mapping[str, float] | None = None
+        self.after_scores: PerExample = {}
         self.retain_scores: PerExample | None = None
         self.loaders: list[str] = []
         self.stage: Stage = "val"
@@ -210,6 +212,11 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the metrics of an earlier run."""
         self.before = self.after = None
+        self.after_scores = {}
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the metrics to the summary of Weights & Biases."""
+        keep_before_and_after(trainer, self.benchmark, self.before, self.after)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start with new metrics."""
@@ -254,7 +261,7 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
             if math.isinf(trainer.num_sanity_val_steps):  # a part of the questions says little
                 self.before, _ = self.summarize(self._collected)
             return
-        self.after, _ = self.summarize(self._collected)
+        self.after, self.after_scores = self.summarize(self._collected)
         self._log(pl_module, "val", self.after)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -263,7 +270,8 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
         if not metrics:
             self.warn_once(f"{type(self).__name__} has nothing to evaluate among the dataloaders {self.loaders}.")
         self._log(pl_module, "test", metrics)
-        self._log_table(trainer, metrics)
+        rows = [{"metric": name, "value": value} for name, value in metrics.items()]
+        keep_table(trainer, f"test/{self.benchmark}", rows)
         self.results = self._results(trainer, pl_module, metrics, per_example)
         preferred = self._path(trainer)
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -330,12 +338,6 @@ class EvaluationCallback(Described, Recorded, pl.Callback, ABC):
             for name, value in metrics.items()
         }
         pl_module.log_dict(tensors, reduce_fx="max", sync_dist=True)
-
-    def _log_table(self, trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
-        rows = [[name, value] for name, value in metrics.items()]
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(f"test/{self.benchmark}", columns=["metric", "value"], data=rows)
 
     def _results(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, metrics: dict[str, float], per_example: PerExample

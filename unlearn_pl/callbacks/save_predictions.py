@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed, nn
 
+from unlearn_pl.callbacks.export.tracking import check_tracked, keep_table
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.modules.lightning_internals import attached_datamodule
 from unlearn_pl.recording import Recorded
@@ -29,11 +30,14 @@ class SavePredictions(Recorded, pl.Callback):
     Args:
         output: file to write; by default ``predictions.jsonl`` in ``default_root_dir``.
         in_test: whether to write the answers that ``test`` generates for its evaluations, too; it generates no others.
+        log_table: whether to send the answers to Weights & Biases as well, as the table ``predict/answers`` or
+            ``test/answers``; questions and answers of the forget set leave the machine with it.
     """
 
-    def __init__(self, output: str | None = None, in_test: bool = False) -> None:
+    def __init__(self, output: str | None = None, in_test: bool = False, log_table: bool = False) -> None:
         self.output = output
         self.in_test = in_test
+        self.log_table = log_table
         self.written: Path | None = None
         self._lines: dict[tuple[str, int], dict[str, Any]] = {}
 
@@ -41,9 +45,11 @@ class SavePredictions(Recorded, pl.Callback):
         """Check the folder before anything is predicted.
 
         Raises:
-            ValueError: if it cannot be written to.
+            ValueError: if it cannot be written to; if a table is to be logged without a ``WandbLogger``.
         """
         writes = stage == "predict" or (stage == "test" and self.in_test)
+        if writes and self.log_table:
+            check_tracked(trainer, "SavePredictions(log_table=True)")
         if writes and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             check_writable(self.path(trainer).parent, "SavePredictions")
 
@@ -101,10 +107,13 @@ class SavePredictions(Recorded, pl.Callback):
         fingerprint = weights_fingerprint(cast(nn.Module, getattr(pl_module, "model", pl_module)))
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             asked = _questions(trainer, {split for split, _ in lines})
-            text = "".join(_line(lines[key], asked.get(key)) for key in sorted(lines))
+            written = [_line(lines[key], asked.get(key)) for key in sorted(lines)]
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written)
             self.written = path = self._free(self.path(trainer), text, fingerprint)
             with atomic_file(path) as unfinished:  # a full disk leaves the old answers
                 unfinished.write_text(text, encoding="utf-8")
+            if self.log_table:
+                keep_table(trainer, "test/answers" if trainer.testing else "predict/answers", written)
 
     def _free(self, path: Path, text: str, fingerprint: str) -> Path:
         """``path``, or a name beside it if it has other answers and was not asked for."""
@@ -128,7 +137,7 @@ def _questions(trainer: pl.Trainer, splits: Collection[str]) -> dict[tuple[str, 
     return {(split, i): row.asked() for split in loaded for i, row in enumerate(data.evaluation_rows(split))}
 
 
-def _line(line: Mapping[str, Any], question: str | None) -> str:
+def _line(line: Mapping[str, Any], question: str | None) -> dict[str, Any]:
     place = {"split": line["split"], "index": line["index"]}
     asked = {"question": question} if question else {}
-    return json.dumps({**place, **asked, **line}, ensure_ascii=False) + "\n"
+    return {**place, **asked, **line}

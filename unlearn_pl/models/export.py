@@ -210,6 +210,7 @@ def _save(model: nn.Module, weights: dict[str, Tensor], folder: str, **options: 
     with warnings.catch_warnings():
         # peft compares the vocabulary with the base model's config.json, which adapter folders and GGUF files lack.
         warnings.filterwarnings("ignore", message="Could not find a config file in")
+        warnings.filterwarnings("ignore", message="Unable to fetch remote file")  # the same without a network
         warnings.filterwarnings("ignore", message="Setting `save_embedding_layers` to `True`")
         cast("PreTrainedModel", model).save_pretrained(folder, state_dict=weights, **options)  # type: ignore[arg-type]
 

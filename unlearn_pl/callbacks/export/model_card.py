@@ -1,5 +1,6 @@
 """``README.md`` of an exported model: method, data, metrics, limits, and how to use it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -10,9 +11,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 import unlearn_pl
+from unlearn_pl.callbacks.export.front_matter import OTHER, commit_of, front_matter
+from unlearn_pl.callbacks.export.measured import Measured
 from unlearn_pl.callbacks.export.prompting import Prompting
 from unlearn_pl.callbacks.export.reload import Reload
-from unlearn_pl.models import LanguageSpec, ModelSpec
+from unlearn_pl.models import ImageClassifier, LanguageSpec, ModelSpec, UNet
 from unlearn_pl.models.adapters import has_adapter
 from unlearn_pl.modules import ModelModule
 from unlearn_pl.printable import markdown_block, markdown_code, markdown_text
@@ -20,25 +23,29 @@ from unlearn_pl.recording import class_path
 from unlearn_pl.results.atomic_file import atomic_file
 from unlearn_pl.types import StreamProvider
 
+_ATTACK = re.compile(r"^(auc_|mia_|privleak|privacy)|_leak_at_|_best_of_|^membership")
+"""Names of metrics that are attacks."""
+
 TEXT_LIMITS = """\
 A lower probability of the forget answers does not show that they are gone: relearning on a few examples, rounding of
-the weights, other wordings or sampling may bring them back. `unlearn-pl attack` tries; nothing of the kind was part of
-this run. The metrics are of the questions named above, and say nothing about others. What the model knew apart from
-them, its license and its biases are those of the model that it was trained from."""
+the weights, other wordings or sampling may bring them back. The metrics are of the questions named above, and say
+nothing about others. What the model knew apart from them, its license and its biases are those of the model that it was
+trained from."""
 LIMITS = """\
 A lower accuracy on what was to be forgotten does not show that it is gone: training on a few examples, or rounding of
-the weights, may bring it back, and membership may still show. Nothing of the kind was tried in this run. The metrics
-are of the data named above, and say nothing about other data. The license and the biases of the model are those of the
-model that it was trained from."""
+the weights, may bring it back, and membership may still show. The metrics are of the data named above, and say nothing
+about other data. The license and the biases of the model are those of the model that it was trained from."""
 
 
 def model_card(
     module: pl.LightningModule,
     data: object,
     prompting: Prompting | None,
-    metrics: Mapping[str, tuple[float | None, float | None]],
+    metrics: Sequence[Measured],
     reload: Reload | None,
     fingerprint: str,
+    name: str | None = None,
+    is_adapter: bool = False,
 ) -> str:
     """The text of the file.
 
@@ -46,19 +53,22 @@ def model_card(
         module: what was trained.
         data: the data module, if there is one.
         prompting: the prompt format of training; None if it is not known.
-        metrics: name to value before and after training; None where it was not computed.
+        metrics: those of the run.
         reload: outcome of the check of the export; None without one.
         fingerprint: that of the exported weights.
+        name: of the model; by default that of the method.
+        is_adapter: whether the folder holds adapters alone.
     """
-    name = type(module).__name__
+    method = type(module).__name__
     base = module.model_name if isinstance(module, ModelModule) else None
     spec = module.spec if isinstance(module, ModelModule) else None
     of_text = spec is None or isinstance(spec, LanguageSpec)
-    origin = f", from {markdown_code(base)}" if base else ""
+    origin = f", from {markdown_code(base)}{_revision(module)}" if base else ""
+    top = front_matter(module, data, metrics, _library(module, is_adapter), name or method, _task(spec), is_adapter)
     parts = [
-        f"---\nlibrary_name: {_library(module)}\ntags: [unlearning]\n---",
-        f"# Trained with {name}",
-        f"Written by unlearn_pl {unlearn_pl.__version__} after training with `{name}`{origin}.",
+        f"---\n{top}\n---",
+        f"# Trained with {method}",
+        f"Written by unlearn_pl {unlearn_pl.__version__} after training with `{method}`{origin}.",
         "## How to prompt" if of_text else "## How to load",
         _prompting(prompting) if of_text else _loading(cast(ModelSpec, spec)),
         "## Method",
@@ -67,6 +77,8 @@ def model_card(
         _data(data),
         "## Metrics",
         _metrics(metrics),
+        "## Attacks",
+        _attacks(metrics),
         "## Limits",
         TEXT_LIMITS if of_text else LIMITS,
         "## Weights",
@@ -101,9 +113,31 @@ print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_t
     return f"{shown}\n\nThe chat template of the tokenizer here does the same:\n\n{markdown_block(code, 'python')}"
 
 
-def _library(module: pl.LightningModule) -> str:
+def _library(module: pl.LightningModule, is_adapter: bool) -> str:
     model = cast(nn.Module, getattr(module, "model", None))
+    if isinstance(module, ModelModule) and isinstance(module.spec, UNet):
+        return "diffusers"
+    if is_adapter and has_adapter(model):
+        return "peft"
     return "transformers" if isinstance(model, PreTrainedModel) or has_adapter(model) else "unlearn_pl"
+
+
+def _task(spec: ModelSpec | None) -> str:
+    """The kind of the model, as the hub calls it."""
+    if spec is None or isinstance(spec, LanguageSpec):
+        return "text-generation"
+    if isinstance(spec, UNet):
+        return "text-to-image"
+    return "image-classification" if isinstance(spec, ImageClassifier) else OTHER
+
+
+def _revision(module: pl.LightningModule) -> str:
+    """What was asked for, and the commit that it was."""
+    asked = getattr(module.spec, "revision", None) if isinstance(module, ModelModule) else None
+    commit = commit_of(module)
+    parts = [f"revision {markdown_code(asked)}"] if isinstance(asked, str) else []
+    parts += [f"commit `{commit}`"] if commit is not None else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _loading(spec: ModelSpec) -> str:
@@ -130,13 +164,28 @@ def _data(data: object) -> str:
     return "\n".join(lines)
 
 
-def _metrics(metrics: Mapping[str, tuple[float | None, float | None]]) -> str:
+def _metrics(metrics: Sequence[Measured]) -> str:
     if not metrics:
         return "No evaluation was part of the run."
     rows = [
-        f"| {markdown_text(name)} | {_cell(before)} | {_cell(after)} |" for name, (before, after) in metrics.items()
+        f"| {markdown_text(f'{each.benchmark}/{each.name}')} | {_cell(each.before)} | {_cell(each.after)} | "
+        f"{_interval(each.interval)} |"
+        for each in metrics
     ]
-    return "\n".join(["| metric | before | after |", "|---|---|---|", *rows])
+    return "\n".join(["| metric | before | after | 95 % interval |", "|---|---|---|---|", *rows])
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+
+
+def _attacks(metrics: Sequence[Measured]) -> str:
+    """The metrics above that are attacks."""
+    found = [f"{each.benchmark}/{each.name}" for each in metrics if _ATTACK.search(each.name)]
+    if not found:
+        return "None was part of the run. `unlearn-pl attack` and `unlearn-pl audit` try many on this folder."
+    listed = ", ".join(map(markdown_text, found))
+    return f"Attacks among the metrics: {listed}. No other was part of the run."
 
 
 def _cell(value: float | None) -> str:

@@ -157,6 +157,7 @@ class ClassificationEvaluation(EvaluationCallback):
         """Stop the clock, on all ranks at the time of the first."""
         self._seconds = float(trainer.strategy.broadcast(self._elapsed()))
         self._start_time = None
+        super().on_fit_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds of ``fit`` until now."""

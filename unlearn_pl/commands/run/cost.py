@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 import torch
 
 from unlearn_pl.callbacks import BackwardPasses
+from unlearn_pl.callbacks.export.tracking import keep_summary
 from unlearn_pl.modules import UnlearningModule
 from unlearn_pl.results import write_json
 
@@ -32,4 +33,6 @@ def write_cost(folder: str | Path, trainer: pl.Trainer, seconds: float) -> None:
         "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
         "peak_memory": torch.cuda.max_memory_allocated(device) if on_gpu else None,
     }
-    write_json(Path(folder) / COST, content | ({"backward_passes": passes[0]} if passes else {}))
+    content |= {"backward_passes": passes[0]} if passes else {}
+    write_json(Path(folder) / COST, content)
+    keep_summary(trainer, {f"cost/{name}": value for name, value in content.items() if value is not None})

@@ -99,7 +99,10 @@ def _written(trainer: pl.Trainer, moved: Sequence[tuple[Path, Path]], last: Path
 def _export_note(export: SavePretrained) -> str:
     notes = {True: "reloads to the same logits", False: "does NOT reload to the same logits"}
     agrees = None if export.reload is None else export.reload.agrees
-    return "the model" if agrees is None else f"the model; {notes[agrees]}"
+    parts = ["the model", *([] if agrees is None else [notes[agrees]])]
+    if export.push_to_hub is not None:
+        parts.append("uploaded" if export.uploaded else f"NOT uploaded to {export.push_to_hub.repo_id}")
+    return "; ".join(parts)
 
 
 def _prompt(trainer: pl.Trainer) -> str:

@@ -74,6 +74,10 @@ class LUMEDataModule(UnlearningDataModule):
         self.mia = mia
         self.mmlu = mmlu
 
+    def hub_datasets(self) -> Sequence[str]:
+        """The public part of LUME, unless the files are in a folder."""
+        return () if self.path is not None else (_HUB,)
+
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The three training streams, each read on demand."""
         forget, retain = (LUMERows(self, role) for role in ROLES)

@@ -6,7 +6,15 @@ from typing import Unpack
 
 from transformers import PreTrainedTokenizerBase
 
-from unlearn_pl.data.benchmarks.muse_files import PRIVLEAK, Corpus, MUSETexts, check_corpus, check_names, locate
+from unlearn_pl.data.benchmarks.muse_files import (
+    PRIVLEAK,
+    REPOSITORIES,
+    Corpus,
+    MUSETexts,
+    check_corpus,
+    check_names,
+    locate,
+)
 from unlearn_pl.data.evaluation.completion import Completion
 from unlearn_pl.data.evaluation.evaluation_row import SplitSource
 from unlearn_pl.data.evaluation.passage import Passage
@@ -101,6 +109,10 @@ class MUSEDataModule(UnlearningDataModule):
         self.chunk_length = chunk_length
         self.shots = shots
         self.compat = compat
+
+    def hub_datasets(self) -> Sequence[str]:
+        """MUSE of the corpus, unless the files are in a folder."""
+        return () if self.path is not None else (REPOSITORIES[self.corpus],)
 
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The training streams, each read on demand."""

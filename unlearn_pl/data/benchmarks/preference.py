@@ -71,6 +71,10 @@ class PreferenceDataModule(UnlearningDataModule):
         self.forget_size = forget_size
         self.retain_size = retain_size
 
+    def hub_datasets(self) -> Sequence[str]:
+        """``PKU-Alignment/PKU-SafeRLHF``, unless the files are in a folder."""
+        return () if self.path is not None else ("PKU-Alignment/PKU-SafeRLHF",)
+
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The training streams, each read on demand."""
         return {

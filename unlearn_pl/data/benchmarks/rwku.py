@@ -99,6 +99,10 @@ class RWKUDataModule(UnlearningDataModule):
         self.retain = retain
         self.chunk_length = chunk_length
 
+    def hub_datasets(self) -> Sequence[str]:
+        """``jinzhuoran/RWKU``, unless the files are in a folder."""
+        return () if self.path is not None else ("jinzhuoran/RWKU",)
+
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The three training streams, each read on demand."""
         forget = ReadTexts(partial(self._passages, True), self.chunk_length)

@@ -98,6 +98,10 @@ class TOFUDataModule(UnlearningDataModule):
         self.path = path
         self.alternates = alternates
 
+    def hub_datasets(self) -> Sequence[str]:
+        """``locuslab/TOFU``, unless the files are in a folder."""
+        return () if self.path is not None else ("locuslab/TOFU",)
+
     def load_streams(self) -> Mapping[str, RowSource]:
         """The training streams, each read on demand."""
         return {

@@ -109,6 +109,10 @@ class WMDPDataModule(UnlearningDataModule):
                 name for name in (f"wmdp_{domain}", "mmlu", *self.questions, *self.cloze) if name in available
             ]
 
+    def hub_datasets(self) -> Sequence[str]:
+        """``cais/wmdp-corpora`` and ``cais/wmdp``, unless the files are in a folder."""
+        return () if self.path is not None else ("cais/wmdp-corpora", "cais/wmdp")
+
     def load_streams(self) -> Mapping[str, StreamSource]:
         """The three training streams, each read on demand."""
         forget = self._corpus(self.forget, "forget", [GATED] if self.domain == "bio" else [])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 
 from unlearn_pl.functional import repeats_span, rouge_l_recall
+from unlearn_pl.models.hub.refusal import refusal
 from unlearn_pl.recording import Recorded
 
 if TYPE_CHECKING:
@@ -211,7 +212,8 @@ class EntailedLeak(LeakTest):
             tokenizer = AutoTokenizer.from_pretrained(self.model)
             model = AutoModelForSequenceClassification.from_pretrained(self.model, use_safetensors=True).eval()
         except (OSError, ValueError) as error:
-            raise ValueError(f"The entailment model {self.model!r} cannot be loaded: {error}") from error
+            reason = refusal(self.model, error) or error
+            raise ValueError(f"The entailment model {self.model!r} cannot be loaded: {reason}") from error
         labels = {str(label).casefold(): number for number, label in model.config.id2label.items()}
         if "entailment" not in labels:
             raise ValueError(f"{self.model!r} has the labels {sorted(labels)}; accepted is a model with 'entailment'.")

@@ -14,6 +14,7 @@ from unlearn_pl.models.diffusion.layout import PARTS, check_fit, check_index
 from unlearn_pl.models.diffusion.model import DiffusionModel
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
 from unlearn_pl.models.diffusion.pseudo_words import PseudoEmbedding, check_new
+from unlearn_pl.models.hub.refusal import refusal
 from unlearn_pl.models.merging import merge_adapter
 from unlearn_pl.models.modes import evaluation_mode
 from unlearn_pl.models.precision import cast_parameters
@@ -155,6 +156,7 @@ def read_folder(name: str, dtype: torch.dtype, random_weights: int | None = None
     try:
         parts = _stored_parts(name, dtype) if random_weights is None else _random_parts(name, dtype, random_weights)
     except (OSError, ValueError) as error:
+        _check_refused(name, error)
         raise ValueError(
             f"{name!r} holds no text-to-image model in safetensors: {_first_line(error)}. Accepted: a folder with the "
             f"parts {sorted(PARTS)}; with UNet(..., random_weights=0), their configurations and the tokenizer suffice."
@@ -207,12 +209,18 @@ def read_schedule(name: str) -> NoiseSchedule:
         check_index(name, index)
         config = DDIMScheduler.load_config(name, subfolder="scheduler")
     except OSError as error:
+        _check_refused(name, error)
         raise ValueError(
             f"{name!r} is no folder of diffusers with a model_index.json, nor such a repository on the hub: "
             f"{_first_line(error)} The configuration of a network alone says neither how texts are read nor how much "
             "noise there is."
         ) from error
     return NoiseSchedule.from_config(dict(config))
+
+
+def _check_refused(name: str, error: Exception) -> None:
+    if not Path(name).exists() and (refused := refusal(name, error)) is not None:
+        raise ValueError(f"The model {name!r} cannot be loaded from the hub: {refused}.") from error
 
 
 def check_diffusers() -> None:

@@ -1,7 +1,7 @@
 """Specification of a language model: plain data from which it can be built repeatedly."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
@@ -90,6 +90,8 @@ class CausalLM(LanguageSpec):
             checkpoint_activations(model)
         # Loaded models are in evaluation mode, in which transformers silently skips gradient checkpointing.
         trained = (self.lora.apply(model) if self.lora else model).train()
+        if self.lora is not None and self.revision is not None:
+            _name_revision(cast("PeftModel", trained), self.revision)
         if self.compile:
             compile_layers(trained)
         return trained
@@ -124,10 +126,17 @@ class CausalLM(LanguageSpec):
     def _load_base(self, name: str, dtype: torch.dtype, revision: str | None) -> "PreTrainedModel":
         """The base model of an adapter."""
         path, gguf_file = resolve(name)
-        model = self._load(path, dtype, gguf_file, revision)
+        with loading(name):
+            model = self._load(path, dtype, gguf_file, revision)
         if gguf_file is not None:
             _forget_quantization(model)
         return model
+
+
+def _name_revision(model: "PeftModel", revision: str) -> None:
+    """Let adapters that are saved alone say which revision of their base model they need."""
+    for config in model.peft_config.values():
+        config.revision = revision
 
 
 def _forget_quantization(model: "PreTrainedModel") -> None:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from unlearn_pl.models.hub.refusal import is_of_the_network, refusal
 from unlearn_pl.models.language.adapter_folders import tokenizer_location
 from unlearn_pl.models.replaced_folder import recover_folder
 
@@ -61,7 +62,7 @@ def loading(name: str) -> Iterator[None]:
 
     Raises:
         ModelNotFoundError: for a path that does not exist, a folder without a model, and a name that the hub does not
-            know or that cannot be looked up.
+            know, keeps to itself (gated and private models), or that cannot be looked up.
     """
     path = Path(name)
     recover_folder(path.absolute())
@@ -74,10 +75,16 @@ def loading(name: str) -> Iterator[None]:
         raise ModelNotFoundError(f"The folder {name!r} holds no model: there is no config.json.")
     try:
         yield
-    except OSError as error:  # transformers and the hub's client raise nothing else for files and networks
+    except ModelNotFoundError:
+        raise  # of the base model of an adapter
+    except Exception as error:
+        # transformers raises an OSError for files and networks, but for some errors of the hub's HTTP client.
+        if not isinstance(error, OSError) and not is_of_the_network(error):
+            raise
         reason = str(error).strip().partition("\n")[0]
         if path.exists():
             raise ModelNotFoundError(f"What is in {name!r} cannot be loaded: {reason}") from error
+        reason = refusal(resolve(name)[0], error) or reason
         raise ModelNotFoundError(
             f"There is no folder {name!r} here, and a model of that name cannot be loaded from the hub: {reason}"
         ) from error
