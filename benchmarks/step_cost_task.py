@@ -163,7 +163,7 @@ class Example:
 
 
 class TokenExamples(Dataset[Example]):
-    """Random sequences, one batch of them.
+    """Random sequences, one batch of them; those of pairs begin alike, with the token that is the prompt.
 
     Args:
         task: gives their number and length.
@@ -174,6 +174,9 @@ class TokenExamples(Dataset[Example]):
         shape = task.batch_size, task.length
         vocabulary = MODELS[task.model]["vocab_size"]
         self.tokens = torch.randint(3, vocabulary, shape, generator=torch.Generator().manual_seed(seed))
+        if task.pairs:
+            prompts = torch.Generator().manual_seed(0)
+            self.tokens[:, 0] = torch.randint(3, vocabulary, shape[:1], generator=prompts)
 
     def __len__(self) -> int:
         return len(self.tokens)
