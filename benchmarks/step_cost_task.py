@@ -64,6 +64,7 @@ class Task:
         reference: for K = 3: ``given`` log-probabilities, or computed by a model in ``memory``.
         tied: the output head shares the weights of the embedding.
         dtype: type of the weights.
+        layers: decoder layers; 0 for as many as the model has.
     """
 
     model: str = "12m"
@@ -77,6 +78,7 @@ class Task:
     reference: str = "given"
     tied: bool = True
     dtype: str = "float32"
+    layers: int = 0
 
     def make_model(self, device: torch.device) -> nn.Module:
         """The model, in training mode; the same random weights every time.
@@ -99,8 +101,9 @@ class Task:
         return model
 
     def _random(self, device: torch.device) -> PreTrainedModel:
+        sizes = MODELS[self.model] | ({"num_hidden_layers": self.layers} if self.layers else {})
         config = LlamaConfig(
-            **MODELS[self.model],
+            **sizes,
             max_position_embeddings=max(256, self.length),
             tie_word_embeddings=self.tied,
             bos_token_id=0,
@@ -114,13 +117,17 @@ class Task:
         return model
 
     def _quantized(self, device: torch.device) -> PreTrainedModel:
-        folder = Path(_stored_models().name, f"{self.model}-{self.tied}-{self.dtype}-{self.length}")
+        folder = Path(_stored_models().name, f"{self.model}-{self.layers}-{self.tied}-{self.dtype}-{self.length}")
         if not folder.exists():
             self._random(torch.device("cpu")).save_pretrained(folder)
         dtype = getattr(torch, self.dtype)
-        return LlamaForCausalLM.from_pretrained(
+        model = LlamaForCausalLM.from_pretrained(
             folder, dtype=dtype, quantization_config=QLoRA().quantization(), device_map={"": device}
         )
+        for parameter in model.parameters():
+            # What is not quantized is a view of the mapped file, all pages of which would count as resident memory.
+            parameter.data = parameter.data.clone()
+        return model
 
     @property
     def streams(self) -> list[str]:
@@ -156,7 +163,7 @@ class Example:
 
 
 class TokenExamples(Dataset[Example]):
-    """Random sequences, one batch of them.
+    """Random sequences, one batch of them; those of pairs begin alike, with the token that is the prompt.
 
     Args:
         task: gives their number and length.
@@ -167,6 +174,9 @@ class TokenExamples(Dataset[Example]):
         shape = task.batch_size, task.length
         vocabulary = MODELS[task.model]["vocab_size"]
         self.tokens = torch.randint(3, vocabulary, shape, generator=torch.Generator().manual_seed(seed))
+        if task.pairs:
+            prompts = torch.Generator().manual_seed(0)
+            self.tokens[:, 0] = torch.randint(3, vocabulary, shape[:1], generator=prompts)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -1,7 +1,9 @@
 """The preference losses of the benchmark: ours, the plain way, and TRL's where it is installed, are the same."""
 
+import math
 from dataclasses import replace
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from benchmarks.harness import take_steps
 from benchmarks.memory_methods import METHODS, PAIRED, method_module, plain_loop, plain_losses, row
 from benchmarks.step_cost_loops import fit
 from benchmarks.step_cost_task import Task
-from benchmarks.step_cost_trl import has_trl, make_any_loop, preference_module, trl_loop
+from benchmarks.step_cost_trl import BETA, has_trl, make_any_loop, preference_module, trl_loop
 
 CPU = torch.device("cpu")
 TASK = Task(model="tiny", batch_size=2, length=6, objectives=2)
@@ -46,13 +48,58 @@ def test_the_plain_way_takes_steps(method):
 
 @pytest.mark.parametrize("kind", ["DPO", "KTO"])
 def test_trl_ends_at_the_same_weights(kind):
-    pytest.importorskip("trl", reason="the peer is compared where it is installed")
+    pytest.importorskip("trl", reason="TRL, the peer of DPO and KTO, is not installed")
     task, kept = replace(TASK, pairs=True), {}
     take_steps(trl_loop(kind, task, CPU, lambda trainer: kept.update(trainer=trainer)), 2)
     module = preference_module(kind, task, CPU)
     take_steps(lambda done: fit(module, task, CPU, done), 2)
     for ours, theirs in zip(module.model.parameters(), kept["trainer"].model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["DPO", "KTO"])
+def test_trl_has_the_same_losses(kind):
+    """Away from the reference model, where they are no constants."""
+    pytest.importorskip("trl", reason="TRL, the peer of DPO and KTO, is not installed")
+    task, theirs, ours = replace(TASK, pairs=True), [], []
+
+    def moved(model):
+        draw = torch.Generator().manual_seed(0)
+        for parameter in model.parameters():
+            parameter.data += 0.3 * torch.randn(parameter.shape, generator=draw)
+
+    def listen(trainer):
+        moved(trainer.model)
+        compute = trainer.compute_loss
+
+        def computed(*args, **kwargs):
+            found = compute(*args, **kwargs)
+            theirs.append((found[0] if isinstance(found, tuple) else found).item())
+            return found
+
+        trainer.compute_loss = computed
+
+    take_steps(trl_loop(kind, task, CPU, listen), 2)
+    module = preference_module(kind, task, CPU)
+
+    def loop(step_done):
+        def look():
+            ours.append(module.descent.losses.item())
+            step_done()
+
+        fit(module, task, CPU, look)
+
+    class Moved(pl.Callback):
+        """After the reference has been copied."""
+
+        def on_train_start(self, trainer, pl_module):
+            moved(pl_module.model)
+
+    module.configure_callbacks = lambda: [Moved()]
+    take_steps(loop, 2)
+    scale = 2 / BETA if kind == "DPO" else 1
+    assert ours == pytest.approx([scale * loss for loss in theirs], rel=1e-5)
+    assert abs(ours[0] - (scale * math.log(2) if kind == "DPO" else 0.5)) > 1e-3
 
 
 def test_without_trl_it_says_so(monkeypatch):

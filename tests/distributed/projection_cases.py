@@ -11,7 +11,7 @@ from unlearn_pl.callbacks import StepProjection
 from unlearn_pl.combiners import GramianCombiner
 from unlearn_pl.models import full_state_dict
 from unlearn_pl.modules import UnlearningModule
-from unlearn_pl.objectives import CausalLMLoss, UnlearningCrossEntropyLoss
+from unlearn_pl.objectives import CausalLMLoss, GradientAscentLoss, UnlearningCrossEntropyLoss
 
 
 class ForgetAlone(GramianCombiner):
@@ -49,3 +49,29 @@ def project(
     trainer = kit.trainer(strategy=strategy(strategy_name), devices=devices, **options)
     trainer.fit(module, kit.Questions(batch_size=8, micro_batch_size=micro_batch_size), ckpt_path=ckpt_path)
     return full_state_dict(module.model), guard.state_dict()["rows"]
+
+
+class Shares(pl.Callback):
+    """Keeps what was left of each step."""
+
+    def __init__(self) -> None:
+        self.kept: list[float] = []
+
+    def on_train_batch_end(self, trainer, *_) -> None:
+        self.kept.append(float(trainer.callback_metrics["train/projection/share"]))
+
+
+def halve(strategy_name: str, devices: int, micro_batch_size: int):
+    """The weights after two large steps that were halved while they raised the retain loss, and what was left of each.
+
+    Steps of SGD are continuous in the gradients, so that rounding does not decide.
+    """
+    sgd = functools.partial(torch.optim.SGD, lr=5.0)
+    objectives = {"forget": GradientAscentLoss(), "retain": CausalLMLoss()}
+    options = OPTIONS | {"optimizer": sgd, "gradient_clip_val": None}
+    module = UnlearningModule(kit.model(), objectives, ForgetAlone(), **options)
+    shares = Shares()
+    options = {"max_steps": 2, "max_epochs": -1, "callbacks": [StepProjection(0, backtracks=8), shares]}
+    trainer = kit.trainer(strategy=strategy(strategy_name), devices=devices, **options)
+    trainer.fit(module, kit.Questions(batch_size=8, micro_batch_size=micro_batch_size))
+    return full_state_dict(module.model), shares.kept

@@ -20,3 +20,13 @@ def test_two_ranks_equal_one_and_resume(pool, tmp_path, strategy, metric):
     for row, other in zip(rows, remembered, strict=True):
         for gradient, same in zip(row, other, strict=True):
             torch.testing.assert_close(same, gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_ranks_halve_the_same_steps_as_one(pool, strategy):
+    weights, shares = cases.halve("auto", 1, 8)
+    found, of_ranks = zip(*pool.run(cases.halve, strategy, 2, 2), strict=True)
+    assert of_ranks == (shares, shares)
+    assert min(shares) < 1
+    for name, value in weights.items():
+        torch.testing.assert_close(found[0][name], value, rtol=1e-3, atol=1e-4)

@@ -47,6 +47,24 @@ def test_with_few_activations_a_backward_pass_takes_most_at_its_end():
     assert plan.peak == 4000 + 8000 + 3 * 4000 + logits + embedding
 
 
+def test_logits_of_the_reference_are_counted_where_they_are_read():
+    compared, alone = BackwardPass(logits=True), BackwardPass(logits=True, uncompared=True)
+    of_all_tokens = 10 * 10 * 4  # ten tokens, ten words, fp32 whether cached or computed
+    assert PLAN.logits(compared) - PLAN.logits(alone) == of_all_tokens
+    long = replace(PLAN, batch_size=100)
+    peaks = [replace(long, passes=[each]).peak for each in (compared, alone)]
+    assert peaks[0] - peaks[1] == 100 * of_all_tokens / 2
+
+
+def test_no_gradient_of_the_head_is_counted_for_losses_on_hidden_states():
+    whole, inner = BackwardPass(), BackwardPass(inner=True)
+    logits = 10 * 10 * 4
+    assert (PLAN.logits(whole), PLAN.logits(inner)) == (logits * 5, logits * 4)  # a softmax takes three
+    few = replace(PLAN, batch_size=1, length=1, gradients=3, checkpointing=True)
+    ends = [replace(few, passes=[each._replace(rows=2)]).peak for each in (whole, inner)]
+    assert ends[0] - ends[1] == 10 * 4 * 4  # the embedding has one use, and so one gradient
+
+
 def test_shards_share_what_belongs_to_the_weights_and_nothing_else():
     sharded = replace(PLAN, shards=4)
     gathered = (2 * (1000 - 40) / 2 + 40) * 4 + (1000 - 40) / 2 * 4

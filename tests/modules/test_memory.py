@@ -12,7 +12,14 @@ from unlearn_pl.engine.plan import optimizer_bytes
 from unlearn_pl.gradients import RandomSmoothing, SharpnessAware
 from unlearn_pl.modules import MOLLM, RMU, GradDiff
 from unlearn_pl.modules.fitting.memory import memory_plan
-from unlearn_pl.objectives import CausalLMLoss, DPOLoss, KLDivergenceLoss, UnlearningCrossEntropyLoss
+from unlearn_pl.objectives import (
+    CausalLMLoss,
+    DPOLoss,
+    HiddenDistanceLoss,
+    InvertedHingeLoss,
+    KLDivergenceLoss,
+    UnlearningCrossEntropyLoss,
+)
 from unlearn_pl.optim import DualOptim
 
 THREE = {"forget": UnlearningCrossEntropyLoss(), "normal": KLDivergenceLoss(), "retain": CausalLMLoss()}
@@ -33,6 +40,16 @@ def test_a_sum_has_a_pass_per_stream_and_a_single_gradient():
         BackwardPass(1, False, 0),
         BackwardPass(1, True, 0, 1),
     ]
+
+
+def test_what_the_losses_of_a_stream_read_of_the_vocabulary():
+    hinge, inner = {"forget": InvertedHingeLoss()}, {"retain": HiddenDistanceLoss([1])}
+    assert backward_passes(hinge, True, False) == [BackwardPass(logits=True, uncompared=True)]
+    assert backward_passes(inner, True, False) == [BackwardPass(inner=True)]
+    both = hinge | {"normal": KLDivergenceLoss(stream="forget")}
+    assert {(b.logits, b.uncompared) for b in backward_passes(both, True, False)} == {(True, False)}
+    shared = inner | {"nll": CausalLMLoss()}
+    assert not any(b.inner for b in backward_passes(shared, True, False))
 
 
 def test_streams_that_an_objective_reads_together_are_held_together():

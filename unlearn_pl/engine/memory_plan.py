@@ -20,12 +20,16 @@ class BackwardPass(NamedTuple):
         logits: an objective on the same streams reads logits of the whole vocabulary.
         rows: gradients of other objectives that are kept meanwhile.
         unfinished: whole gradients to which further micro-batches will be added.
+        uncompared: no objective on the same streams reads logits of the reference model.
+        inner: all of them read hidden states alone, so that no gradient comes from the output head.
     """
 
     graphs: int = 1
     logits: bool = False
     rows: int = 0
     unfinished: int = 0
+    uncompared: bool = False
+    inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,15 +162,17 @@ class MemoryPlan:
         """Peak memory of the logits of one pass, and of what is computed from them.
 
         Without an objective that reads logits: those of a chunk and their gradient, or logits and the gradient of the
-        head. With one: logits of the model and of the reference model, and two tensors of their size in the backward
-        pass, as measured. Temporaries of a softmax exist for a few rows at a time.
+        head; if all read hidden states alone, those of a chunk. With one: logits of the model, those of the reference
+        model if they are read, and two tensors of their size in the backward pass, as measured. Temporaries of a
+        softmax exist for a few rows at a time.
         """
         of_head = self.shape.outside_layers * self.gradient_bytes * self.shape.trains_all
         rows = self._scored(ROWS) * 3 * EXACT
         if backward.logits:
-            return self._scored(self.tokens) * (3 * self.compute_bytes + self._reference_bytes) + of_head + rows
+            each = 3 * self.compute_bytes + self._reference_bytes(backward)
+            return self._scored(self.tokens) * each + of_head + rows
         chunk = self._scored(HEAD_CHUNK) * self.compute_bytes
-        return chunk + max(chunk, of_head) + rows
+        return chunk + rows + (0 if backward.inner else max(chunk, of_head))
 
     def _scored(self, tokens: int) -> int:
         return min(tokens, self.tokens) * self.shape.vocab_size
@@ -203,7 +209,7 @@ class MemoryPlan:
 
     @property
     def _kept_outputs(self) -> float:
-        return self.kept_logits * self._scored(self.tokens) * self._reference_bytes
+        return self.kept_logits * self._scored(self.tokens) * self._reference_element
 
     def _logits_of_forward(self, forward: BackwardPass) -> float:
         """Logits and the log-probabilities that are computed from them, of a few rows at a time.
@@ -214,7 +220,7 @@ class MemoryPlan:
         rows = self._scored(ROWS) * 3 * EXACT
         if not forward.logits:
             return self._scored(HEAD_CHUNK) * self.compute_bytes + rows
-        compared = 0 if self.kept_logits else self._reference_bytes
+        compared = 0 if self.kept_logits else self._reference_bytes(forward)
         return self._scored(self.tokens) * (2 * self.compute_bytes + compared) + rows
 
     def _beginning(self, backward: BackwardPass) -> float:
@@ -224,13 +230,17 @@ class MemoryPlan:
     def _end(self, backward: BackwardPass) -> float:
         """The gradient is complete; logits still exist, and the embedding's part before a tied head's is added."""
         rows = backward.rows * self.row_share + max(1, backward.unfinished)
-        logits = self._scored(self.tokens) * (self.compute_bytes + self._reference_bytes) * backward.logits
-        embedding = self.shape.vocab_size * self.shape.hidden_size * self.gradient_bytes * self.shape.trains_all
+        logits = self._scored(self.tokens) * (self.compute_bytes + self._reference_bytes(backward)) * backward.logits
+        two_uses = self.shape.trains_all and not backward.inner
+        embedding = self.shape.vocab_size * self.shape.hidden_size * self.gradient_bytes * two_uses
         return rows * self.gradient + logits + embedding
 
     @property
-    def _reference_bytes(self) -> int:
+    def _reference_element(self) -> int:
         return self.compute_bytes if self.reference else EXACT  # cached values are fp32
+
+    def _reference_bytes(self, each: BackwardPass) -> int:
+        return 0 if each.uncompared else self._reference_element
 
     @property
     def _gathered(self) -> float:

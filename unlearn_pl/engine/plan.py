@@ -94,7 +94,11 @@ def backward_passes(objectives: Mapping[str, Objective], keeps_rows: bool, accum
     """
     passes: list[BackwardPass] = []
     for group in group_streams(objectives):
-        logits = any(Need("logits") in parse_needs(objectives[name].needs) for name in group.objectives)
+        here = [objectives[name] for name in group.objectives]
+        needs = frozenset[Need]().union(*(parse_needs(objective.needs) for objective in here))
+        logits = Need("logits") in needs
+        uncompared = logits and Need("logits", reference=True) not in needs
+        inner = not logits and not any(objective.reaches_all for objective in here)
         before = len(passes)
         for i in range(len(group.objectives) if keeps_rows else 1):
             if not keeps_rows:
@@ -103,7 +107,7 @@ def backward_passes(objectives: Mapping[str, Objective], keeps_rows: bool, accum
                 rows, unfinished = before, len(group.objectives)
             else:
                 rows, unfinished = before + i, 0
-            passes.append(BackwardPass(len(group.streams), logits, rows, unfinished))
+            passes.append(BackwardPass(len(group.streams), logits, rows, unfinished, uncompared, inner))
     return passes
 
 

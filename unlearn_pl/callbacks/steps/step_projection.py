@@ -1,5 +1,6 @@
 """The change that the optimizer has made, projected so that it climbs no remembered retain loss."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -9,11 +10,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from unlearn_pl.callbacks.steps.backtracking import Backtracking
 from unlearn_pl.callbacks.steps.remembered_rows import RememberedRows
 from unlearn_pl.functional import dual_cone_projection
 from unlearn_pl.functional.solvers.min_norm import MAX_OBJECTIVES
-from unlearn_pl.gradients import Metric, Row, RowObserver, adam_metric, check_adam, gramian, local
+from unlearn_pl.gradients import Metric, Row, RowObserver, adam_metric, check_adam, gramian, local, window_of
 from unlearn_pl.modules import UnlearningModule
+from unlearn_pl.modules.micro_batches import micro_batches
 from unlearn_pl.optim import DualOptim
 
 
@@ -32,6 +35,11 @@ class StepProjection(pl.Callback, RowObserver):
     Logs ``train/projection/removed``, the length of what was removed as a share of that of the step, and
     ``train/projection/conflicts``, the number of retain gradients that the step would have climbed.
 
+    A finite step may still raise a loss that no gradient along it raises. With ``backtracks``, the retain losses on the
+    rows of this step are measured before and after it, and the step is halved while one of them has risen by more than
+    ``tolerance``; this logs ``train/projection/share``, what is left of the step, and ``train/projection/rise``, the
+    largest rise. It costs two forward passes of the retain streams and one for every halving.
+
     Each remembered gradient is as large as the trained weights, and so are those of the step and a copy of the weights.
     Weights in bfloat16 hardly resolve the change: train in ``bf16-mixed``. The projection comes directly after the
     optimizer, before other callbacks look at the weights.
@@ -40,6 +48,8 @@ class StepProjection(pl.Callback, RowObserver):
         memory: number of retain gradients of earlier steps that are remembered, the last ones; 0 for this step alone.
         remember_every: one step in so many is remembered.
         metric: ``euclidean``, or ``adam`` for an optimizer of the Adam family.
+        backtracks: the most that a step is halved; 0 measures nothing.
+        tolerance: rise of a retain loss in a step that is accepted, in the unit of the loss.
 
     Raises:
         ValueError: if an argument is out of range; before training, if there is no objective of role ``retain``, there
@@ -51,16 +61,30 @@ class StepProjection(pl.Callback, RowObserver):
         of the weights is projected, and not the gradient, is ours.
     """
 
-    def __init__(self, memory: int = 4, remember_every: int = 1, metric: Metric = "euclidean") -> None:
+    def __init__(
+        self,
+        memory: int = 4,
+        remember_every: int = 1,
+        metric: Metric = "euclidean",
+        backtracks: int = 0,
+        tolerance: float = 1e-3,
+    ) -> None:
         if not 0 <= memory < MAX_OBJECTIVES - 1:
             raise ValueError(f"memory is {memory}; accepted: 0 to {MAX_OBJECTIVES - 2} gradients.")
         if remember_every < 1:
             raise ValueError(f"remember_every is {remember_every}; accepted: 1 (every step) or more optimizer steps.")
         if metric not in get_args(Metric):
             raise ValueError(f"metric is {metric!r}; accepted: {', '.join(get_args(Metric))}.")
+        if backtracks < 0:
+            raise ValueError(f"backtracks is {backtracks}; accepted: 0 (none) or more halvings of a step.")
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"tolerance is {tolerance}; accepted: 0 or a finite number above it.")
         self.memory = memory
         self.remember_every = remember_every
         self.metric = metric
+        self.backtracks = backtracks
+        self.tolerance = tolerance
+        self._backtracking = Backtracking(backtracks, tolerance)
         self._start_over()
 
     def _start_over(self) -> None:
@@ -68,6 +92,7 @@ class StepProjection(pl.Callback, RowObserver):
         self._steps = 0
         self._now: list[Row] = []
         self._before: list[Tensor] = []
+        self._batch: Any = None
         self._metrics: dict[str, float] = {}
         self._remove: Callable[[], None] = lambda: None
 
@@ -105,7 +130,7 @@ class StepProjection(pl.Callback, RowObserver):
         if self.metric == "adam":
             check_adam(optimizer)
         handles = [
-            optimizer.register_step_pre_hook(lambda *_: self._keep(parameters)),
+            optimizer.register_step_pre_hook(lambda *_: self._keep(parameters, pl_module)),
             optimizer.register_step_post_hook(lambda *_: self._project(parameters, optimizer, pl_module)),
         ]
 
@@ -123,6 +148,12 @@ class StepProjection(pl.Callback, RowObserver):
         """Leave the optimizer alone."""
         self._remove()
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the rows that losses are measured on."""
+        self._batch = batch if self.backtracks else None
+
     def on_rows(self, rows: Mapping[str, Row], weights: Tensor, parameters: Sequence[nn.Parameter]) -> None:
         """Copy the retain gradients, unless the step is skipped.
 
@@ -138,6 +169,7 @@ class StepProjection(pl.Callback, RowObserver):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log what was removed."""
+        self._batch = None
         if not self._metrics:
             return
         assert isinstance(pl_module, UnlearningModule)
@@ -156,14 +188,18 @@ class StepProjection(pl.Callback, RowObserver):
         self._past.load(state_dict["rows"])
 
     @torch.no_grad()
-    def _keep(self, parameters: Sequence[nn.Parameter]) -> None:
+    def _keep(self, parameters: Sequence[nn.Parameter], module: UnlearningModule) -> None:
+        if self.backtracks:
+            runtime, data = module.runtime, micro_batches(self._batch, module.micro_batch_size)
+            retain = {name: module.objectives[name] for name in self._retain}
+            self._backtracking.start(module, window_of(data, retain, runtime.count, runtime.world_size))
         self._before = [local(p.detach()).clone() for p in parameters]
 
     @torch.no_grad()
     def _project(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, module: UnlearningModule) -> None:
         rows = [*self._now, *self._past.rows]
         change: Row = [local(p.detach()) - before for p, before in zip(parameters, self._before, strict=True)]
-        self._before = []
+        before, self._before = self._before, []
         scale = adam_metric(optimizer, parameters) if self.metric == "adam" else None
         products = self._products(change, rows, scale, module)
         multipliers = _multipliers(products)
@@ -176,6 +212,9 @@ class StepProjection(pl.Callback, RowObserver):
             "train/projection/removed": (removed.clamp(min=0) / square).sqrt().item() if square > 0 else 0.0,
             "train/projection/conflicts": float((products[0, 1:] > 0).sum()),
         }
+        if self.backtracks:
+            del change
+            self._metrics |= self._backtracking.shorten(parameters, before)
         if self._now and self._steps % self.remember_every == 0:
             self._past.add(self._now)
         self._steps += 1
