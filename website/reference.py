@@ -1,0 +1,65 @@
+"""Pages of the API: one for every public package, with what it exports."""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = Path(__file__).parents[1] / "unlearn_pl"
+MODULES = ("types", "views")
+"""Single files with names for users."""
+
+
+def packages() -> Iterator[tuple[str, ModuleType]]:
+    """Name and module of everything with exports, in the order of the names."""
+    names = [*MODULES, *(path.parent.name for path in PACKAGE.glob("*/__init__.py"))]
+    for name in sorted(names):
+        module = importlib.import_module(f"unlearn_pl.{name}")
+        if exports(module):
+            yield name, module
+
+
+def exports(module: ModuleType) -> list[str]:
+    """The public names of a package; of a single file, the classes and functions that it defines."""
+    if hasattr(module, "__all__"):
+        return sorted(module.__all__)
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    return sorted(name for name in own if not name.startswith("_"))
+
+
+def targets() -> dict[str, str]:
+    """Every exported class to its place in the reference; names that two packages export are left out."""
+    found: dict[str, str] = {}
+    twice = set()
+    for package, module in packages():
+        for name in exports(module):
+            if inspect.isclass(getattr(module, name)):
+                twice |= {name} & found.keys()
+                found[name] = f"unlearn_pl.{package}.{name}"
+    return {name: target for name, target in found.items() if name not in twice}
+
+
+def pages() -> dict[str, str]:
+    """Path of each page of the reference to its Markdown."""
+    written = {"docs/api/index.md": _index()}
+    for package, module in packages():
+        blocks = [f"::: unlearn_pl.{package}.{name}\n" for name in exports(module)]
+        title = f"# unlearn_pl.{package}\n\n{inspect.getdoc(module)}\n\n"
+        written[f"docs/api/{package}.md"] = title + "\n".join(blocks)
+    return written
+
+
+def _index() -> str:
+    lines = [
+        "# API reference",
+        "",
+        "Everything that a package exports, from the docstrings.",
+        "",
+        "| package | what it holds |",
+        "|---|---|",
+    ]
+    for package, module in packages():
+        summary = (inspect.getdoc(module) or "").partition("\n\n")[0].replace("\n", " ")
+        lines.append(f"| [`unlearn_pl.{package}`]({package}.md) | {summary} |")
+    return "\n".join(lines) + "\n"
