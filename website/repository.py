@@ -60,6 +60,7 @@ def sections() -> dict[str, list[str]]:
     for line in (ROOT / "docs" / "README.md").read_text(encoding="utf-8").splitlines():
         if heading := re.fullmatch(r"\*\*(.+)\*\*", line):
             groups[heading[1]] = []
-        elif groups and (item := re.match(r"- \[[^\]]+\]\((\w+\.md)\)", line)):
-            groups[list(groups)[-1]].append(f"docs/{item[1]}")
+        elif groups and line.startswith("- "):
+            named = line.partition(": ")[0]  # a page that is mentioned after the colon has a line of its own
+            groups[list(groups)[-1]] += [f"docs/{page}" for page in re.findall(r"\]\((\w+\.md)\)", named)]
     return groups
