@@ -1,26 +1,30 @@
-"""Cross-references of docstrings, which are written as Sphinx roles, in the form of mkdocstrings."""
+"""Docstrings, which are written with Sphinx roles, in the form of mkdocstrings."""
 
 import re
 
 import griffe
 
+from website import reference
+
 ROLE = re.compile(r":(?:class|meth|func|attr|mod|data|obj):`(?P<short>~?)(?P<target>[\w.]+)`")
+EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
+"""The heading of an example; griffe knows its plural, and would take the code of this one for prose."""
 
 
 def markdown(docstring: str) -> str:
-    """``docstring`` with links where a role names a whole path, and with code where it does not.
+    """``docstring`` with links where a role names something public by its path, and with code where it does not.
 
     Example:
-        >>> markdown("See :class:`~a.b.C` and :meth:`weigh`.")
-        'See [`C`][a.b.C] and `weigh`.'
+        >>> markdown("See :class:`~unlearn_pl.goals.AtMost`, :meth:`weigh` and :func:`~unlearn_pl.inner.part.of`.")
+        'See [`AtMost`][unlearn_pl.goals.AtMost], `weigh` and `of`.'
     """
-    return ROLE.sub(_link, docstring)
+    return EXAMPLE.sub(r"\1Examples:", ROLE.sub(_link, docstring))
 
 
 def _link(match: re.Match[str]) -> str:
     target = match["target"]
     shown = target.rpartition(".")[2] if match["short"] else target
-    return f"[`{shown}`][{target}]" if target.startswith("unlearn_pl.") else f"`{shown}`"
+    return f"[`{shown}`][{target}]" if reference.is_public(target) else f"`{shown}`"
 
 
 class DocstringRoles(griffe.Extension):

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +27,21 @@ def exports(module: ModuleType) -> list[str]:
         return sorted(module.__all__)
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     return sorted(name for name in own if not name.startswith("_"))
+
+
+@cache
+def _public() -> frozenset[str]:
+    return frozenset(f"unlearn_pl.{package}.{name}" for package, module in packages() for name in exports(module))
+
+
+def is_public(target: str) -> bool:
+    """Whether a path is that of a public name, or of a member of one, both of which have an anchor.
+
+    Example:
+        >>> is_public("unlearn_pl.goals.AtMost"), is_public("unlearn_pl.goals.goal")
+        (True, False)
+    """
+    return ".".join(target.split(".")[:3]) in _public()
 
 
 def targets() -> dict[str, str]:
