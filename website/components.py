@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from website import catalogue, reference
+from website import catalogue, exports
 
 FORMULAS = {"formula", "rule", "score `S`", "keeps", "gradient or step", "what `theta_1` was trained on"}
 """Columns that hold an equation, or the rule in words."""
@@ -43,7 +43,7 @@ def _page(heading: str) -> Iterator[str]:
 
 def _label(row: catalogue.Row) -> str:
     names = catalogue.classes_in(row.get("class", ""))
-    places = reference.targets()
+    places = exports.targets()
     linked = [f"[`{name}`][{places[name]}]" if name in places else f"`{name}`" for name in names]
     return " ".join([catalogue.badge(row["status"]), *linked])
 

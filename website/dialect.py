@@ -57,3 +57,15 @@ def with_links(markdown: str, targets: Mapping[str, str]) -> str:
         re.compile(r"^#.*$|\[[^\]\n]*\](?:\([^)\n]*\)|\[[^\]\n]*\])|`(?P<name>\w+)`|`[^`\n]+`", re.MULTILINE),
         linked,
     )
+
+
+def breakable_names(html: str) -> str:
+    """``html`` in whose tables a browser may break code and emphasized names after ``_``, ``.`` and ``/``.
+
+    Example:
+        >>> breakable_names("<td><code>a_b</code> c_d</td>")
+        '<td><code>a_<wbr>b</code> c_d</td>'
+    """
+    name = re.compile(r"(?<=<code>)[^<]+(?=</code>)|(?<=<em>)[^<]+(?=</em>)")
+    cell = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
+    return cell.sub(lambda m: name.sub(lambda n: re.sub(r"(?<=\w)([_./]+)(?=\w)", r"\1<wbr>", n[0]), m[0]), html)

@@ -29,6 +29,7 @@ def pages() -> dict[str, str]:
     """The page, by its path."""
     lines = ["# Gallery", "", "Figures of runs that were made for the studies; each links to the numbers behind it."]
     for path, (caption, place) in figures().items():
-        title = os.path.basename(path).removesuffix(".png").replace("_", " ").capitalize().replace("llm", "LLM")
+        stem = os.path.basename(path).removesuffix(".png").replace("_", " ").replace("smollm2", "SmolLM2")
+        title = stem[0].upper() + stem[1:]
         lines += ["", f"## {title}", "", f"![{caption}](../{path})", "", f"*{caption}.* [Study](../{place})"]
     return {PATH: "\n".join(lines) + "\n"}

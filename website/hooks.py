@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 from mkdocs.structure.nav import Navigation, Section  # noqa: E402
 from mkdocs.structure.pages import Page  # noqa: E402
 
-from website import components, dialect, gallery, llms, methods, metrics, papers, reference, repository  # noqa: E402
+from website import components, dialect, exports, gallery, llms, methods, metrics, papers, reference, repository  # noqa: E402
 
 NAVIGATION: list[Navigation] = []
 """That of the build that is running."""
@@ -33,7 +33,7 @@ def generated() -> dict[str, str]:
 @cache
 def targets() -> dict[str, str]:
     """Name of a class to what a cross-reference calls it."""
-    return reference.targets()
+    return exports.targets()
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -42,7 +42,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     parts = [components.path_of(heading) for heading in components.headings()]
     api = [path for path in generated() if path.startswith("docs/api/")]
     config.nav = [
-        {"Home": ["docs/index.md", "README.md", "docs/README.md", gallery.PATH]},
+        {"Home": ["docs/index.md", {"First steps": "README.md"}, {"All pages": "docs/README.md"}, gallery.PATH]},
         *({heading: pages} for heading, pages in repository.sections().items()),
         {
             "Methods": [
@@ -54,7 +54,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
                 {"All formulas": "METHODS.md"},
             ]
         },
-        {"Results": ["experiments/README.md", "benchmarks/README.md", "benchmarks/RESULTS.md"]},
+        {"Results": ["experiments/README.md", "benchmarks/README.md", {"Costs, measured": "benchmarks/RESULTS.md"}]},
         {"API": api},
         {"Project": ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]},
     ]
@@ -90,6 +90,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.src_uri.startswith(WITHOUT_LINKS):
         return markdown
     return dialect.with_links(markdown, targets())
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let long names in tables break where their parts end."""
+    return dialect.breakable_names(html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -171,7 +171,8 @@ def _runs(name: str) -> str:
         commands = [f"unlearn-pl fit -c canvas/mini -c {own[0]}"]
     else:
         layer = " --model.layer 1" if name == "RMU" else ""  # the tiny model has two
-        commands = [f"unlearn-pl fit -c synthetic/mollm -c {own[0]}{layer}  # offline, after synthetic/fine_tune"]
+        commands = ["# offline, on a tiny model", "unlearn-pl fit -c synthetic/fine_tune"]
+        commands += [f"unlearn-pl fit -c synthetic/mollm -c {own[0]}{layer}", "# on TOFU, which needs a GPU"]
         commands.append(f"unlearn-pl fit -c base -c data/tofu_forget10 -c {own[0]} -c models/llama32_1b")
     lines = ["```bash", *commands, f"unlearn-pl fit --model.help {name}", "```"]
     listed = [*own, *whole, *(recipe for recipe in found if recipe.startswith(f"{PAPERS}/"))]

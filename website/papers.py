@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from unlearn_pl.commands.recipes import PAPERS, comment, recipes
-from website import catalogue, methods, reference
+from website import catalogue, exports, methods
 
 PATH = "docs/papers.md"
 NUMBER = re.compile(r"\d{4}\.\d{5}")
@@ -71,7 +71,7 @@ def _heading(number: str, recipe: str) -> str:
 
 def _linked(names: list[str]) -> Iterator[str]:
     presets = {catalogue.classes_in(row["class"])[0] for row in catalogue.tables()["Methods"]}
-    targets = reference.targets()
+    targets = exports.targets()
     for name in names:
         if name in presets:
             yield f"[`{name}`]({methods.path_of(name).removeprefix('docs/')})"

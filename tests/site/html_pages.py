@@ -50,7 +50,7 @@ class HtmlPage(HTMLParser):
             self.loaded.append(given[LOADED[tag]])
         if tag == "link" and not NOT_LOADED & set(given.get("rel", "").split()):
             self.loaded.append(given["href"])
-        if tag not in ("br", "hr", "img", "input", "link", "meta", "source", "path", "circle"):
+        if tag not in ("br", "wbr", "hr", "img", "input", "link", "meta", "source", "path", "circle"):
             self._open.append((tag, given.get("class", "").split()))
             for name in self._open[-1][1]:
                 self.texts.setdefault(name, []).append("")
