@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from website import catalogue, exports
+from website import catalog, exports
 
 FORMULAS = {"formula", "rule", "score `S`", "keeps", "gradient or step", "what `theta_1` was trained on"}
 """Columns that hold an equation, or the rule in words."""
@@ -16,7 +16,7 @@ def path_of(heading: str) -> str:
 
 def headings() -> list[str]:
     """The sections of METHODS.md that have a table, methods aside."""
-    return [heading for heading in catalogue.tables() if heading != "Methods"]
+    return [heading for heading in catalog.tables() if heading != "Methods"]
 
 
 def pages() -> dict[str, str]:
@@ -26,8 +26,8 @@ def pages() -> dict[str, str]:
 
 def _page(heading: str) -> Iterator[str]:
     yield f"# {heading}"
-    yield _moved(catalogue.introduction(heading))
-    for row in catalogue.tables()[heading]:
+    yield _moved(catalog.introduction(heading))
+    for row in catalog.tables()[heading]:
         yield f"## {row['name']}"
         yield _label(row)
         (formula,) = (row[column].replace("\\|", "|") for column in row if column in FORMULAS)
@@ -37,15 +37,15 @@ def _page(heading: str) -> Iterator[str]:
             yield "; ".join(facts)[0].upper() + "; ".join(facts)[1:] + "."
         if row["paper"] != "-":
             where = "" if row.get("equation", "-") == "-" else f", {row['equation']}"
-            yield f"{catalogue.with_papers(row['paper'])}{where}."
+            yield f"{catalog.with_papers(row['paper'])}{where}."
         yield _moved(row["what we follow"])
 
 
-def _label(row: catalogue.Row) -> str:
-    names = catalogue.classes_in(row.get("class", ""))
+def _label(row: catalog.Row) -> str:
+    names = catalog.classes_in(row.get("class", ""))
     places = exports.targets()
     linked = [f"[`{name}`][{places[name]}]" if name in places else f"`{name}`" for name in names]
-    return " ".join([catalogue.badge(row["status"]), *linked])
+    return " ".join([catalog.badge(row["status"]), *linked])
 
 
 def _moved(text: str) -> str:

@@ -4,7 +4,7 @@ import os
 import re
 
 from website.dialect import slug
-from website.repository import ROOT
+from website.repository import ROOT, notebooks
 from website.repository import pages as repository_pages
 
 PATH = "docs/gallery.md"
@@ -32,4 +32,6 @@ def pages() -> dict[str, str]:
         stem = os.path.basename(path).removesuffix(".png").replace("_", " ").replace("smollm2", "SmolLM2")
         title = stem[0].upper() + stem[1:]
         lines += ["", f"## {title}", "", f"![{caption}](../{path})", "", f"*{caption}.* [Study](../{place})"]
+    lines += ["", "## Notebooks", "", "Tours with figures, to download and run:", ""]
+    lines += [f"- [{title}](../{path})" for path, title in notebooks().items()]
     return {PATH: "\n".join(lines) + "\n"}

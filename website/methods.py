@@ -12,7 +12,7 @@ from unlearn_pl.commands.recipes import PAPERS, description, recipes
 from unlearn_pl.engine import backward_passes
 from unlearn_pl.models import tiny_llama
 from unlearn_pl.modules import UnlearningModule
-from website import catalogue
+from website import catalog
 from website.docstring_roles import markdown
 from website.pitfalls import PITFALLS
 
@@ -29,19 +29,19 @@ def path_of(method: str) -> str:
 
 def pages() -> dict[str, str]:
     """Path of each page to its Markdown, the list of all first."""
-    rows = {catalogue.classes_in(row["class"])[0]: row for row in catalogue.tables()["Methods"]}
+    rows = {catalog.classes_in(row["class"])[0]: row for row in catalog.tables()["Methods"]}
     made = {path_of(name): page(name, row) for name, row in rows.items()}
     return {f"{FOLDER}/all.md": _list(rows), **made}
 
 
-def _list(rows: Mapping[str, catalogue.Row]) -> str:
+def _list(rows: Mapping[str, catalog.Row]) -> str:
     lines = [
         "# All methods",
         "",
         "A page for each: its equation, how faithful it is, how to run it, what it needs and costs, and when it fails. "
         "[Which method first?](../methods.md#which-method-first) says where to begin.",
         "",
-        *(f"- {catalogue.badge(status)} {meaning}" for status, meaning in catalogue.STATUSES.items()),
+        *(f"- {catalog.badge(status)} {meaning}" for status, meaning in catalog.STATUSES.items()),
         "",
         "| method | status | passes: forward, backward | reference | in the study: end, relearned |",
         "|---|---|---|---|---|",
@@ -51,7 +51,7 @@ def _list(rows: Mapping[str, catalogue.Row]) -> str:
         result = study(name)
         ended = f"{result['end']}, {result['relearned']}" if result else "-"
         link = f"[{_title(name, row)}]({name.lower()}.md)"
-        status = catalogue.badge(row["status"])
+        status = catalog.badge(row["status"])
         lines.append(f"| {link} | {status} | {forward}, {backward} | {row['reference']} | {ended} |")
     note = (
         "*End* is 1 where a method forgets as far as the retrained model and keeps all utility, *relearned* what an "
@@ -61,12 +61,12 @@ def _list(rows: Mapping[str, catalogue.Row]) -> str:
     return "\n".join([*lines, "", note, ""])
 
 
-def page(name: str, row: catalogue.Row) -> str:
+def page(name: str, row: catalog.Row) -> str:
     """The page of the method with class ``name``."""
     parts = _docstring(name)
     description = "\n\n".join(part.value for part in parts if part.kind is griffe.DocstringSectionKind.text)
     sections = [
-        f"# {_title(name, row)}\n\n{catalogue.badge(row['status'])} [`{name}`][unlearn_pl.modules.{name}]",
+        f"# {_title(name, row)}\n\n{catalog.badge(row['status'])} [`{name}`][unlearn_pl.modules.{name}]",
         markdown(description),
         "## Equation\n\n" + "\n\n".join(_equations(row)),
         "## What it needs and costs\n\n" + _facts(name, row),
@@ -79,7 +79,7 @@ def page(name: str, row: catalogue.Row) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _title(name: str, row: catalogue.Row) -> str:
+def _title(name: str, row: catalog.Row) -> str:
     given = row["name"]
     return given if given.lower().replace("-", "") == name.lower() else f"{given} ({name})"
 
@@ -90,15 +90,15 @@ def _docstring(name: str) -> list[griffe.DocstringSection]:
     return griffe.Docstring(text).parse("google", warnings=False)
 
 
-def _equations(row: catalogue.Row) -> Iterator[str]:
-    formulas = {catalogue.classes_in(other["class"])[0]: other for other in catalogue.tables()["Objectives"]}
+def _equations(row: catalog.Row) -> Iterator[str]:
+    formulas = {catalog.classes_in(other["class"])[0]: other for other in catalog.tables()["Objectives"]}
     for part in row["objectives"].split(";"):
-        (loss,) = catalogue.classes_in(part)
+        (loss,) = catalog.classes_in(part)
         where = part.partition(" on ")[2].strip()
         text = formulas[loss]["formula"].replace("\\|", "|")
         yield _boxed(f"[`{loss}`][unlearn_pl.objectives.{loss}], on {where}:", text)
-    (combiner,) = catalogue.classes_in(row["combiner"])
-    rule = next(other for other in catalogue.tables()["Combiners"] if combiner in other["class"])
+    (combiner,) = catalog.classes_in(row["combiner"])
+    rule = next(other for other in catalog.tables()["Combiners"] if combiner in other["class"])
     text = rule["rule"].replace("\\|", "|")
     yield _boxed(f"Their gradients are combined by [`{combiner}`][unlearn_pl.combiners.{combiner}]:", text)
     yield "The notation is that of [METHODS.md](../../METHODS.md)."
@@ -124,7 +124,7 @@ def passes(name: str) -> tuple[int, int]:
     return len(streams), len(backward_passes(module.objectives, keeps_rows, accumulates=False))
 
 
-def _facts(name: str, row: catalogue.Row) -> str:
+def _facts(name: str, row: catalog.Row) -> str:
     module = built(name)
     streams = sorted({stream for objective in module.objectives.values() for stream in objective.streams})
     forward, backward = passes(name)
@@ -194,12 +194,12 @@ def _arguments(parts: list[griffe.DocstringSection]) -> str:
 
 
 @cache
-def _study() -> dict[str, catalogue.Row]:
-    rows = catalogue.rows(catalogue.sections("experiments/README.md")[STUDY])
+def _study() -> dict[str, catalog.Row]:
+    rows = catalog.rows(catalog.sections("experiments/README.md")[STUDY])
     return {row["method"]: row for row in rows}
 
 
-def study(name: str) -> catalogue.Row | None:
+def study(name: str) -> catalog.Row | None:
     """The row of a method in the study of all methods; None if it is not in it."""
     return _study().get(name)
 
@@ -226,8 +226,8 @@ def _measured(name: str) -> str:
     )
 
 
-def _paper(row: catalogue.Row) -> str:
+def _paper(row: catalog.Row) -> str:
     if row["paper"] == "-":
         return row["what we follow"]
     where = "" if row["equation"] == "-" else f", {row['equation']}"
-    return f"{catalogue.with_papers(row['paper'])}{where}.\n\n{row['what we follow']}"
+    return f"{catalog.with_papers(row['paper'])}{where}.\n\n{row['what we follow']}"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from unlearn_pl.commands.recipes import PAPERS, comment, recipes
-from website import catalogue, exports, methods
+from website import catalog, exports, methods
 
 PATH = "docs/papers.md"
 NUMBER = re.compile(r"\d{4}\.\d{5}")
@@ -13,8 +13,8 @@ NUMBER = re.compile(r"\d{4}\.\d{5}")
 def implemented() -> dict[str, tuple[str, list[str]]]:
     """Number of a paper to its authors and title as METHODS.md has them, and the classes of its rows."""
     found: dict[str, tuple[str, list[str]]] = {}
-    for row in (row for table in catalogue.tables().values() for row in table if "paper" in row):
-        names = catalogue.classes_in(row.get("class", "")) or [row["name"]]
+    for row in (row for table in catalog.tables().values() for row in table if "paper" in row):
+        names = catalog.classes_in(row.get("class", "")) or [row["name"]]
         for part in row["paper"].split(";"):
             for number in NUMBER.findall(part):
                 cited = re.sub(r",? *(arXiv )?\d{4}\.\d{5}( and)?", "", part).strip()
@@ -70,7 +70,7 @@ def _heading(number: str, recipe: str) -> str:
 
 
 def _linked(names: list[str]) -> Iterator[str]:
-    presets = {catalogue.classes_in(row["class"])[0] for row in catalogue.tables()["Methods"]}
+    presets = {catalog.classes_in(row["class"])[0] for row in catalog.tables()["Methods"]}
     targets = exports.targets()
     for name in names:
         if name in presets:

@@ -1,5 +1,6 @@
 """The Markdown files of the repository as pages of the site, with the files that they show or link to."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,9 +42,18 @@ def place(page: str) -> str:
 
 
 def linked_files() -> list[str]:
-    """Files that pages link to and that are no pages themselves, such as figures and notebooks."""
-    found = {path for page in pages() for path in _targets(page)}
+    """Files that pages link to and that are no pages themselves, such as figures, and all notebooks."""
+    found = {path for page in pages() for path in _targets(page)} | set(notebooks())
     return sorted(path for path in found if not path.endswith(".md"))
+
+
+def notebooks() -> dict[str, str]:
+    """Path of every notebook to its title."""
+    found = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        found[path.relative_to(ROOT).as_posix()] = "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
+    return found
 
 
 def _targets(page: str) -> Iterator[str]:
