@@ -68,4 +68,4 @@ def breakable_names(html: str) -> str:
     """
     name = re.compile(r"(?<=<code>)[^<]+(?=</code>)|(?<=<em>)[^<]+(?=</em>)")
     cell = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
-    return cell.sub(lambda m: name.sub(lambda n: re.sub(r"(?<=\w)([_./]+)(?=\w)", r"\1<wbr>", n[0]), m[0]), html)
+    return cell.sub(lambda m: name.sub(lambda n: re.sub(r"(?<=[\w}])([_./]+)(?=[\w{])", r"\1<wbr>", n[0]), m[0]), html)

@@ -38,4 +38,5 @@ class DocstringRoles(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         """Rewrite the docstring of ``obj``."""
         if obj.docstring is not None:
-            obj.docstring.value = markdown(obj.docstring.value)
+            package = ".".join(obj.path.split(".")[:2])
+            obj.docstring.value = markdown(obj.docstring.value, package)

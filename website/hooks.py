@@ -111,7 +111,7 @@ def _entries(nav: Navigation, site: str) -> Iterator[llms.Entry]:
         assert isinstance(item, Section), item
         for page in _pages_of(item):
             text = "" if page.file.src_uri.startswith("docs/api/") else page.file.content_string
-            yield llms.Entry(item.title, page.title or "", site + (page.url or "./"), text)
+            yield llms.Entry(item.title, page.title or "", (site + page.url) or "./", text)
 
 
 def _pages_of(section: Section) -> Iterator[Page]:

@@ -1,5 +1,7 @@
 """The documentation site: complete, without broken links, and without requests to others."""
 
+import doctest
+import importlib
 import json
 import logging
 import re
@@ -30,7 +32,8 @@ def site(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("site").resolve()
     level = logging.getLogger("mkdocs").level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SITE_URL", raising=False)
         warnings.simplefilter("ignore")  # those of MkDocs' own dependencies
         config = load_config(str(ROOT / "website" / "mkdocs.yml"), site_dir=str(folder), strict=True)
         build(config)
@@ -79,6 +82,19 @@ def test_every_method_has_a_page_with_equation_and_badge(pages, name):
     headings = {"equation", "run-it", "arguments", "when-it-fails", "measured-here", "beside-the-paper"}
     assert headings <= page.anchors
     assert len(" ".join(page.texts["md-content"])) > 1000
+
+
+def test_what_goes_wrong_is_said_of_every_method():
+    from website.pitfalls import PITFALLS
+
+    assert PITFALLS.keys() == table("Methods").keys()
+
+
+@pytest.mark.parametrize("module", ["catalog", "dialect", "docstring_roles", "exports", "llms", "repository"])
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(importlib.import_module(f"website.{module}"))
+    assert result.attempted
+    assert not result.failed
 
 
 @pytest.mark.parametrize("section", ["Objectives", "Combiners", "Weight attribution", "Data selection", "Sparsity"])
