@@ -17,7 +17,7 @@ LOWEST ?= .venv-lowest
 NEWEST ?= .venv-newest
 TESTED = --editable ".[lora,torchjd,docs,test]" nbclient ipykernel gguf
 
-.PHONY: demo test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-canvas study-code study-proof study-proof-smollm2 study-goals study-combiners study-markov study-masks study-methods study-refresh study-low-rank study-relearning study-sago study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
+.PHONY: demo docs test test-random test-lowest test-newest test-slow kill-test coverage lint format audit fuzz bench bench-eval bench-full gpu-check soak study-min-norm study-canvas study-code study-proof study-proof-smollm2 study-goals study-combiners study-markov study-masks study-methods study-refresh study-low-rank study-relearning study-sago study-selection study-smollm2 study-sparsity study-zeroth-order notebooks clean
 
 demo: $(INSTALLED)  ## the whole story offline: train, unlearn, evaluate, report
 	$(RUN) -m unlearn_pl demo
@@ -160,6 +160,9 @@ study-smollm2: $(INSTALLED)  ## GradDiff and MOLLM on a real model and TOFU's fi
 	for model in target graddiff mollm; do \
 	  $(call SMOLLM2,test,evaluate,$$model) --model.model runs/smollm2/$$model/hf || exit 1; \
 	done
+
+docs: $(INSTALLED)  ## the documentation site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --config-file website/mkdocs.yml
 
 notebooks: $(INSTALLED)  ## write the notebooks anew from their scripts
 	$(RUN) notebooks/generate.py

@@ -1,6 +1,6 @@
 """The lowest version of everything that the package needs, as constraints for pip: ``python .ci/lowest_versions.py``.
 
-What developers need (``test``, ``audit``, ``dev``) is left out: it may be as new as it likes.
+What developers need (``test``, ``audit``, ``site``, ``dev``) is left out: it may be as new as it likes.
 """
 
 import re
@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
-TOOLS = {"test", "audit", "dev"}
+TOOLS = {"test", "audit", "site", "dev"}
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<version>[\d.]+)(,<[\d.]+)?")
 
 
