@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -31,8 +32,13 @@ class Case:
         return self.cls(**arguments)
 
     def __str__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        given = ", ".join(f"{name}={_shown(value)!r}" for name, value in self.arguments.items())
         return f"{self.cls.__name__}({given})"
+
+
+def _shown(value: Any) -> Any:
+    """Files in temporary folders by their names: workers must agree on the names of tests."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def cases(package: ModuleType, base: type, needed: Mapping[type, Sequence[Arguments]] | None = None) -> Iterator[Case]:

@@ -1,6 +1,7 @@
 """Every recipe is parsed, files compose without leaving traces of each other, and the tiny recipes run."""
 
 import functools
+import inspect
 import itertools
 from pathlib import Path
 
@@ -102,6 +103,17 @@ def test_what_is_added_to_a_method_composes_and_leaves_the_rest_as_it_is(parse):
     for part in ("gradient", "optimizer"):
         plain["model"]["init_args"].pop(part, None)
     assert changed == plain
+
+
+@pytest.mark.parametrize("preset", modules.__all__)
+def test_the_file_of_a_method_has_its_defaults(preset):
+    """Files with more in their names, such as ``npo_wmdp_small_beta``, may differ."""
+    path = ROOT / "methods" / f"{preset.lower()}.yaml"
+    if path in METHODS:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["init_args"]
+        for name, parameter in inspect.signature(getattr(modules, preset)).parameters.items():
+            if isinstance(parameter.default, (int, float)) and name in given:
+                assert given[name] == parameter.default, name
 
 
 def test_every_method_has_a_file():
