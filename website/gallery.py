@@ -32,6 +32,6 @@ def pages() -> dict[str, str]:
         stem = os.path.basename(path).removesuffix(".png").replace("_", " ").replace("smollm2", "SmolLM2")
         title = stem[0].upper() + stem[1:]
         lines += ["", f"## {title}", "", f"![{caption}](../{path})", "", f"*{caption}.* [Study](../{place})"]
-    lines += ["", "## Notebooks", "", "Tours with figures, to download and run:", ""]
+    lines += ["", "## Notebooks", "", "Tours with figures:", ""]
     lines += [f"- [{title}](../{path})" for path, title in notebooks().items()]
     return {PATH: "\n".join(lines) + "\n"}

@@ -15,7 +15,19 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 from mkdocs.structure.nav import Navigation, Section  # noqa: E402
 from mkdocs.structure.pages import Page  # noqa: E402
 
-from website import components, dialect, exports, gallery, llms, methods, metrics, papers, reference, repository  # noqa: E402
+from website import (  # noqa: E402
+    components,
+    dialect,
+    exports,
+    gallery,
+    llms,
+    methods,
+    metrics,
+    notebook_pages,
+    papers,
+    reference,
+    repository,
+)
 
 NAVIGATION: list[Navigation] = []
 """That of the build that is running."""
@@ -26,7 +38,7 @@ WITHOUT_LINKS = ("CHANGELOG.md", "docs/api/")
 @cache
 def generated() -> dict[str, str]:
     """Path of each page that is made from the package and its tables to its Markdown."""
-    makers = (methods, components, metrics, papers, gallery, reference)
+    makers = (methods, components, metrics, papers, gallery, notebook_pages, reference)
     return {path: text for maker in makers for path, text in maker.pages().items()}
 
 
@@ -41,9 +53,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     made = [path for path in generated() if path.startswith("docs/methods/")]
     parts = [components.path_of(heading) for heading in components.headings()]
     api = [path for path in generated() if path.startswith("docs/api/")]
+    groups = repository.sections() | {"Notebooks": list(notebook_pages.pages())}
     config.nav = [
         {"Home": ["docs/index.md", {"First steps": "README.md"}, {"All pages": "docs/README.md"}, gallery.PATH]},
-        *({heading: pages} for heading, pages in repository.sections().items()),
+        *({heading: pages} for heading, pages in groups.items()),
         {
             "Methods": [
                 f"{methods.FOLDER}/all.md",
@@ -87,6 +100,8 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Rewrite what the forge reads in another way, and link classes."""
     markdown = dialect.unescaped_pipes(markdown)
+    if page.file.src_uri not in notebook_pages.pages():  # these link to what is to be downloaded
+        markdown = markdown.replace(".ipynb)", ".md)")
     if page.file.src_uri.startswith(WITHOUT_LINKS):
         return markdown
     return dialect.with_links(markdown, targets())

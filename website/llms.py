@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 
+from website.dialect import FENCE
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -43,10 +45,14 @@ def first_sentence(markdown: str) -> str:
     r"""The beginning of the first paragraph of prose, without links and labels.
 
     Example:
-        >>> first_sentence("# Title\n\n[A model](a.md) forgets. It keeps the rest.")
+        >>> first_sentence("# Title\n\n```bash\nrun it\n```\n\n[A model](a.md) forgets. It keeps the rest.")
         'A model forgets.'
     """
-    blocks = [block for block in re.split(r"\n\s*\n", markdown) if re.match(r"[\w`*\[]", block) and len(block) > 20]
+    blocks = [
+        block
+        for block in re.split(r"\n\s*\n", FENCE.sub("", markdown))
+        if re.match(r"[\w`*\[]", block) and len(block) > 20
+    ]
     if not blocks:
         return ""
     text = re.sub(r"\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])", r"\1", " ".join(blocks[0].split()))

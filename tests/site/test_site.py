@@ -154,6 +154,19 @@ def test_llms_txt_lists_every_page(site, pages):
     assert all(f"<!-- {place} -->" in full for place in places if not place.startswith("api/"))
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_has_a_page_with_its_code(site, pages, path):
+    page = pages[f"notebooks/{path.stem}/index.html"]
+    assert f"../{path.name}" in page.links
+    assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()
+    code = [
+        cell["source"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"
+    ]
+    shown = re.sub(r"\s", "", "".join(page.texts["md-content"]))
+    assert all(re.sub(r"\s", "", "".join(source)) in shown for source in code)
+    assert f"notebooks/{path.stem}/" in pages["index.html"].links or path.stem[:2] != "01"  # the tab's first page
+
+
 def test_every_public_name_is_in_the_reference(pages):
     from website import exports
 
