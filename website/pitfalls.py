@@ -24,9 +24,8 @@ PITFALLS = {
     "KTO": "It holds for some seeds only: in the study the utility that is kept varies more than for any other method.",
     "RMU": "It steers the hidden states of one layer, so layer and coefficient have to be found for every model. In "
     "the study the retain answers fall to .61; nothing here says what other layers still know.",
-    "TunedLens": "Lenses have to be trained first, and a layer that is left out keeps what it says. In the study .80 of "
-    "the forget answers come back under relearning, as the authors of the method say of theirs: it is not made to "
-    "withstand training.",
+    "TunedLens": "Lenses have to be trained first, and a layer that is left out keeps what it says. In the study .80 "
+    "of the forget answers come back under relearning; the authors say of theirs that it does not withstand training.",
     "UNDIAL": "It has no retain loss by default and keeps about half of the utility in the study; `retain_weight` "
     "adds one.",
     "WGA": "It ends well, but how much comes back under relearning depends on the seed: .01, .55 and .64 in the study.",
