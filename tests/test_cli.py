@@ -39,7 +39,7 @@ pytestmark = [
 def parse():
     """Arguments of ``fit`` to its configuration, as plain data."""
     built = trainer_parser()
-    return lambda *args: yaml.safe_load(built.dump(built.parse_args(["fit", *args])))["fit"]
+    return lambda *args: yaml.safe_load(built.dump(built.parse_args(["fit", *args]), skip_none=False))["fit"]
 
 
 @pytest.fixture(scope="module")

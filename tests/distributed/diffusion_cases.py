@@ -1,6 +1,7 @@
 """Text-to-image models on one process or on two ranks that share the weights."""
 
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 
 from tests import canvas, kit
 from tests.diffusion_folder import spec
@@ -29,9 +30,11 @@ def module_of(name: str, folder: str | None) -> UnlearningModule:
 def trained(name: str, folder: str | None = None, strategy: str = "auto", devices: int = 1):
     """The whole weights after three steps, and whether the export reloads; on rank 0."""
     module = module_of(name, folder)
+    seeded = LambdaCallback(setup=lambda *_, **__: torch.manual_seed(0))  # of the adapters, whatever data drew before
     export = [SavePretrained(f"{folder}_{strategy}_{name}")] if folder else []
-    trainer = kit.trainer(max_steps=3, precision="64-true", strategy=strategy, devices=devices, callbacks=export)
+    trainer = kit.trainer(
+        max_steps=3, precision="64-true", strategy=strategy, devices=devices, callbacks=[seeded, *export]
+    )
     data = canvas.canvas(micro_batch_size=4, splits=["retain"])
-    torch.manual_seed(0)  # of the adapters; whatever data and classifiers of this process were made before
     trainer.fit(module, data)
     return full_state_dict(module.model), [each.reload.agrees for each in export if each.reload is not None]

@@ -215,7 +215,7 @@ WITH_REFERENCE = [
 
 
 def test_none_is_a_presets_default_reference_and_the_generic_modules_lack_of_one():
-    assert len(WITH_REFERENCE) == 12
+    assert len(WITH_REFERENCE) == 13
     for cls in set(WITH_REFERENCE) - {UnlearningModule, RAUL}:
         assert isinstance(cls(kit.model(), reference=None).reference, FrozenReference)
         assert "by default (None) a frozen copy" in cls.__doc__
