@@ -192,6 +192,8 @@ def _tensors() -> dict[str, Reader]:
     file = ("file.safetensors",)
     return {
         "mask": Reader(_write_mask, file, _read_mask, sealed=True, mutations=(*BYTES, number_in_header)),
+        "lenses": Reader(_write_lens, file, _read_lens, sealed=True, mutations=(*BYTES, number_in_header)),
+        "adapters": Reader(_write_adapters, file, _read_adapters, sealed=True, mutations=(*BYTES, number_in_header)),
         "reference cache": Reader(_write_cache, file, _read_cache, sealed=True, mutations=(*BYTES, number_in_header)),
     }
 
@@ -222,6 +224,34 @@ def _read_mask(folder: Path) -> object:
     header = asdict(read_mask_header(folder / "file.safetensors"))
     masks = {name: read_mask(folder / "file.safetensors", name, shape).tolist() for name, shape in SHAPES.items()}
     return header, masks
+
+
+def _write_lens(folder: Path) -> None:
+    from tests.lenses import random_lens
+    from unlearn_pl.models.layers.lens import write_lens
+
+    write_lens(folder / "file.safetensors", random_lens(4, 6), "f" * 64, {"steps": 3})
+
+
+def _read_lens(folder: Path) -> object:
+    from unlearn_pl.models.layers.lens import read_lens
+
+    lens = read_lens(folder / "file.safetensors")
+    states = torch.ones(1, 4, dtype=torch.float64)
+    return {layer: lens.logits(layer, states).tolist() for layer in lens.maps}
+
+
+def _write_adapters(folder: Path) -> None:
+    from unlearn_pl.models.adapter_file import AdapterHeader, write_adapter_file
+
+    factors = {"a.weight": (torch.arange(16.0).view(8, 2), torch.arange(6.0).view(2, 3))}
+    write_adapter_file(folder / "file.safetensors", factors, AdapterHeader("f" * 64, 2, {"attribution": "x.Y"}))
+
+
+def _read_adapters(folder: Path) -> object:
+    from unlearn_pl.models.adapter_file import read_adapter_header
+
+    return asdict(read_adapter_header(folder / "file.safetensors"))
 
 
 def _write_cache(folder: Path) -> None:
