@@ -144,7 +144,9 @@ def measure_memory(loop: str, task: Task, threads: int) -> float:
 def _child(what: str, case: Case, threads: int, exact_memory: bool = False, **options: int) -> dict:
     print(f"{what}: {case.title}, {case.loop}", file=sys.stderr, flush=True)
     request = {"what": what, "case": asdict(case), **options}
-    return in_fresh_process("benchmarks.step_cost", request, threads, exact_memory)
+    measured = in_fresh_process("benchmarks.step_cost", request, threads, exact_memory)
+    print(measured, file=sys.stderr, flush=True)  # the tables come at the end, and a run may be stopped before
+    return measured
 
 
 def answer(request: dict) -> dict:

@@ -56,6 +56,13 @@ def test_logits_of_the_reference_are_counted_where_they_are_read():
     assert peaks[0] - peaks[1] == 100 * of_all_tokens / 2
 
 
+def test_logits_of_the_model_under_its_adapters_have_its_dtype():
+    """Those of a cache have 4 bytes."""
+    cached, compared = replace(PLAN, compute_bytes=2), BackwardPass(logits=True)
+    own = replace(cached, adapter_reference=True)
+    assert cached.logits(compared) - own.logits(compared) == 2 * 10 * 10
+
+
 def test_no_gradient_of_the_head_is_counted_for_losses_on_hidden_states():
     whole, inner = BackwardPass(), BackwardPass(inner=True)
     logits = 10 * 10 * 4

@@ -53,6 +53,7 @@ class MemoryPlan:
         checkpointing: activations are recomputed in the backward pass.
         held: number of copies of the trained weights that the gradient source holds.
         reference: whether a second, frozen model is held.
+        adapter_reference: whether the model under its adapters is the reference, whose logits have its dtype.
         reference_states: whether hidden states of the reference model are read, which are never cached.
         whole_rows: whether rows are read element by element, and so cannot be kept in less memory.
         shards: devices that share weights, gradients and optimizer state (FSDP2).
@@ -74,6 +75,7 @@ class MemoryPlan:
     checkpointing: bool = False
     held: int = 0
     reference: bool = False
+    adapter_reference: bool = False
     reference_states: bool = False
     whole_rows: bool = False
     shards: int = 1
@@ -237,7 +239,7 @@ class MemoryPlan:
 
     @property
     def _reference_element(self) -> int:
-        return self.compute_bytes if self.reference else EXACT  # cached values are fp32
+        return self.compute_bytes if self.reference or self.adapter_reference else EXACT  # cached values are fp32
 
     def _reference_bytes(self, each: BackwardPass) -> int:
         return 0 if each.uncompared else self._reference_element

@@ -30,6 +30,7 @@ def step_plan(
     accumulates: bool,
     half: bool = False,
     frozen_reference: bool = False,
+    adapter_reference: bool = False,
     bucketed: bool = False,
     micro_batches: int | None = None,
 ) -> MemoryPlan:
@@ -45,6 +46,7 @@ def step_plan(
         accumulates: a step has several micro-batches.
         half: activations have 16 bits.
         frozen_reference: a second, frozen model is held.
+        adapter_reference: the model under its adapters is the reference.
         bucketed: DDP holds one more gradient.
         micro_batches: micro-batches per stream and step; by default 2 if the step has several, else 1.
     """
@@ -72,6 +74,7 @@ def step_plan(
             checkpointing=gradient_checkpointing_enabled(model),
             held=source.copies,
             reference=frozen_reference,
+            adapter_reference=adapter_reference,
             reference_states=any(need.reference and need.field == "hidden" for needs in needs_of for need in needs),
             whole_rows=isinstance(combiner, RowCombiner) or not source.plain,
             shards=runtime.world_size if any(isinstance(p, DTensor) for p in runtime.parameters) else 1,

@@ -100,6 +100,16 @@ def test_logits_and_hidden_states_are_aligned_with_the_labels(tiny_model):
     assert view.labels.shape == view.mask.shape == view.logps.shape == (4, 13)
 
 
+def test_the_head_runs_on_contiguous_states(tiny_model, monkeypatch):
+    """A slice would be multiplied row by row, in bf16 with a copy of the head's weights for each row."""
+    model, seen = tiny_model(), []
+    head = model.get_output_embeddings()
+    plain_forward = head.forward
+    monkeypatch.setattr(head, "forward", lambda hidden: seen.append(hidden) or plain_forward(hidden))
+    stream_forward(model, make_batch(), {"logits"})
+    assert [hidden.is_contiguous() for hidden in seen] == [True]
+
+
 def test_hidden_states_alone_leave_the_logits_out(tiny_model):
     model, batch = tiny_model(dtype=torch.float64), make_batch()
     checkpoint_activations(model)

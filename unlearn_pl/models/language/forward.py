@@ -162,7 +162,8 @@ def _head_without_last(head: nn.Module | None, labels: Tensor) -> Iterator[None]
 
     def forward(hidden: Tensor) -> Tensor:
         _check_positions(hidden.shape[1] - 1, labels.shape[1])
-        return plain_forward(hidden[:, :-1])
+        # A slice would be multiplied row by row, in bf16 with a copy of the head's weights for each row.
+        return plain_forward(hidden[:, :-1].contiguous())
 
     with _forward_replaced(head, forward):
         yield

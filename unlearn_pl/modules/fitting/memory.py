@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from unlearn_pl.engine import MemoryPlan, advice, memory_line, step_plan
 from unlearn_pl.modules.fitted import FittedModule
-from unlearn_pl.references import FrozenReference
+from unlearn_pl.references import AdapterReference, FrozenReference
 
 
 def announce_memory(module: FittedModule) -> None:
@@ -44,6 +44,7 @@ def memory_plan(module: FittedModule) -> MemoryPlan | None:
         accumulates=module.micro_batches_per_step > 1,
         half="16" in str(module.trainer.precision),
         frozen_reference=isinstance(module.reference, FrozenReference),
+        adapter_reference=isinstance(module.reference, AdapterReference),
         bucketed=isinstance(module.trainer.strategy, DDPStrategy),
         micro_batches=module.micro_batches_per_step,
     )
