@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+from unlearn_pl.callbacks.described.headline import Headline
 from unlearn_pl.callbacks.evaluation import GENERATE, NO_ARGUMENTS, Arguments, Collected, EvaluationCallback
 from unlearn_pl.data.requests.sequential import REQUEST
 from unlearn_pl.metrics import (
@@ -34,6 +35,7 @@ class RequestEvaluation(EvaluationCallback):
     definitions: ClassVar[Mapping[str, str]] = {
         "highest_probability": "The highest of the probabilities of all requests so far.",
     }
+    headline: ClassVar[Headline] = Headline(forgotten=("highest_probability",), kept=())
     directions: ClassVar[Mapping[str, Direction]] = {"*": "retain"}
 
     def make_metrics(self, loader: str) -> Mapping[str, PerExampleMetric]:

@@ -15,6 +15,7 @@ class Headline:
         utility: what the model is still good for as a whole; ``kept`` where there is none.
         verbatim: score per example that is 1 if the model gives the answer word for word.
         correct: score per example that is 1 if the model chooses the correct option or class, and 0 otherwise.
+        inverted: whether high values of ``forgotten`` mean that little is left, as of a share of wrong answers.
     """
 
     forgotten: tuple[str, ...] = ("forget_probability", "forget_rouge", "*forget*")
@@ -22,6 +23,7 @@ class Headline:
     utility: tuple[str, ...] = ()
     verbatim: str = "exact_memorization"
     correct: str = "correct"
+    inverted: bool = False
 
     def find(self, patterns: tuple[str, ...], metrics: Iterable[str]) -> str | None:
         """The first of ``metrics`` that the first matching pattern matches; None without a match.

@@ -66,7 +66,9 @@ class ClassificationEvaluation(EvaluationCallback):
         "gap": "Mean absolute difference of UA, RA, TA and MIA from those of the retrained model.",
         "seconds": "Duration of training.",
     }
-    headline: ClassVar[Headline] = Headline(forgotten=("unlearning_accuracy",), utility=("test_accuracy",))
+    headline: ClassVar[Headline] = Headline(
+        forgotten=("unlearning_accuracy",), utility=("test_accuracy",), inverted=True
+    )
     directions: ClassVar[Mapping[str, Direction]] = {
         **dict.fromkeys(("unlearning_accuracy", "membership", "*_entropy", "test_forgotten_accuracy"), "retain"),
         "*_accuracy": "higher",

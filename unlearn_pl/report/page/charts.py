@@ -18,7 +18,7 @@ Points = Sequence[Sequence[float | None]]
 """``[x, y]`` pairs; None where a value is not a number."""
 
 STYLES = ("-", "--", "-.", ":")
-AREA = (0.15, 0.15, 0.83, 0.82)
+AREA = (0.15, 0.15, 0.83, 0.77)
 """Place of the axes in the figure: left, bottom, width and height, as shares of it."""
 MARKERS = "*XDPs"
 PRINTED = ("#1b5fb4", "#b8500f", "#2e7d32", "#7b3fa0", "#a3284a", "#5a6472")
@@ -32,7 +32,7 @@ class Chart:
     Attributes:
         name: of files and elements, in letters, digits and underscores.
         title: what it shows.
-        x: label of the horizontal axis.
+        x: label of the horizontal axis; what ends with "step" is counted in whole numbers.
         y: label of the vertical axis.
         lines: label to points, joined in their order.
         points: label to a single point, drawn as a marker.
@@ -72,6 +72,7 @@ class Chart:
     def _figure(self, ink: str, colors: Sequence[str]) -> "Figure":
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(5.2, 3.3))
         FigureCanvasAgg(figure)
@@ -96,12 +97,16 @@ class Chart:
         axes.set(xlabel=figure_text(self.x), ylabel=figure_text(self.y))
         if self.limits is not None:
             axes.set_ylim(*self.limits)
+        axes.ticklabel_format(axis="y", scilimits=(-2, 5), useOffset=False)
+        if self.x.endswith("step"):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25, color=ink, linewidth=0.6)
         self._paint(axes, ink)
         return figure
 
     def _paint(self, axes: Any, ink: str) -> None:
         axes.tick_params(colors=ink, labelsize=9)
+        axes.yaxis.get_offset_text().set(color=ink, fontsize=9)
         for spine in axes.spines.values():
             spine.set_color(ink)
         for text in (axes.xaxis.label, axes.yaxis.label):

@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from unlearn_pl.report.page.plain import number, thinned
 from unlearn_pl.report.page.questions import question_rows, question_scores
 from unlearn_pl.report.page.training import conflicts, cost, curves, goals
 from unlearn_pl.report.page.verdict import Judge, split_of
+from unlearn_pl.results import evaluation_arguments
 
 SCHEMA_VERSION = 1
 PICTURES, PICTURE_BYTES = 6, 1_500_000
@@ -53,6 +55,7 @@ def page_data(
     ]
     rows, left_out = question_rows(found.cls, [model for model, _ in models], max_questions)
     more = [f"The table of questions has {len(rows)} rows; {left_out} more are not shown."] if left_out else []
+    chance = _against_chance(found.cls, runs)
     headline = {
         name: found.cls.headline.find(getattr(found.cls.headline, name), runs[0].results.metrics)
         for name in ("forgotten", "kept", "utility")
@@ -65,7 +68,7 @@ def page_data(
         "level": comparison.level,
         "resamples": comparison.resamples,
         "seed": comparison.seed,
-        "notes": [printable(note) for note in (*notes, *comparison.notes, *more)],
+        "notes": [printable(note) for note in (*notes, *comparison.notes, *chance, *more)],
         "headline": headline,
         "models": [_model(model, role) for model, role in models],
         "metrics": _metrics(found.cls, comparison, [model for model, _ in models]),
@@ -99,10 +102,15 @@ def _metrics(
     for metric in names:
         direction = cls.direction(metric)
         split = split_of(metric, dict.fromkeys(splits))
-        if split is None or direction is None:
+        if direction == "retain" and _is_quoted(cls, cls.headline.forgotten, metric):
+            group = "forget"
+        elif split is None and direction == "higher" and _is_quoted(cls, cls.headline.kept, metric):
+            group = "kept"
+        elif split is None or direction is None:
             group = "retain" if direction == "retain" else "summary"
         else:
-            group = "forget" if direction == "retain" or cls.holds_forget_set(split, comparison.values) else "kept"
+            left = _is_of_forget_set(cls, split, comparison)
+            group = "forget" if left else "retain" if direction == "retain" else "kept"
             group = "summary" if group == "forget" and direction == "higher" and metric in cls.against_retain else group
         values, differences = comparison.values[metric], comparison.differences.get(metric, {})
         found.append(
@@ -115,6 +123,31 @@ def _metrics(
                 "differences": {printable(name): _numbers(e) for name, e in differences.items()},
             }
         )
+    return found
+
+
+def _is_of_forget_set(cls: type[EvaluationCallback], split: str, comparison: Comparison) -> bool:
+    """Whether a split is to be forgotten: by its name, or as nothing that is said of it should be high."""
+    own = [cls.direction(metric) for metric in comparison.values if split_of(metric, {split: None})]
+    return "forget" in split or ("higher" not in own and cls.holds_forget_set(split, comparison.values))
+
+
+def _is_quoted(cls: type[EvaluationCallback], patterns: Sequence[str], metric: str) -> bool:
+    """Whether a metric is among those of the headline that ``patterns`` choose, also where it is of several splits."""
+    return metric not in cls.against_retain and any(fnmatchcase(metric, pattern) for pattern in patterns)
+
+
+def _against_chance(cls: type[EvaluationCallback], models: Sequence[RunFolder]) -> list[str]:
+    """A sentence per model with metrics that would compare with a retain model, and had none."""
+    found = []
+    for model in models:
+        names = [name for name in model.results.metrics if name in cls.against_retain]
+        given = evaluation_arguments(model.results)
+        if names and all(value is None for key, value in given.items() if key.startswith("retain_")):
+            found.append(
+                f"Without retain_results, {', '.join(names)} of {model.name} compared with chance, not with a retain "
+                "model."
+            )
     return found
 
 

@@ -19,6 +19,9 @@ QUANTITIES = {
 }
 """Quantity of the curves to title, unit, limits and note of its chart, in the order of the page."""
 
+COMPARED = "What rises faster than in the retain model was hidden, and not gone."
+ALONE = "Any model learns anew: only a retain model under the same attack (--retain_model) tells hidden from gone."
+
 
 def overview(data: Mapping[str, Any]) -> list[Chart]:
     """Forgetting against utility, with the retain model as the target; none if a metric is missing.
@@ -73,9 +76,9 @@ def run_charts(run: Mapping[str, Any], number: int) -> list[Chart]:
         lines = {label(name): points for name, points in run["validation"].items()}
         charts.append(Chart(f"run{number}_validation", "Evaluations during training", STEP, "value", lines))
     if curves := run["relearning"]:
-        note = "A rise with further training means that it was hidden, and not gone."
+        note = COMPARED if any(name.endswith(", retain") for name in curves) else ALONE
         name, unit = f"run{number}_relearning", "probability"
-        charts.append(Chart(name, "Relearning", "step of the attack", unit, curves, note=note))
+        charts.append(Chart(name, "Relearning", "attack step", unit, curves, note=note))
     return charts
 
 

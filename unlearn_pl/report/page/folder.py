@@ -49,6 +49,7 @@ class RunFolder:
         audits: contents of ``audit.json`` files about its weights.
         pictures: PNG files beside the results.
         missing: section of a report to what is not there for it, as a sentence.
+        file: the results; of several evaluations, each has its own file.
     """
 
     name: str
@@ -62,6 +63,7 @@ class RunFolder:
     audits: Sequence[Mapping[str, object]] = ()
     pictures: Sequence[Path] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    file: Path = Path("results.json")
 
     @property
     def retain_results(self) -> str | None:
@@ -82,11 +84,18 @@ def results_file(path: str | Path) -> Path:
         return file
     if not path.is_dir():
         raise ValueError(f"There is no file or folder {str(path)!r}. Accepted: folders of runs with a results.json.")
-    inside = sorted(child.name for child in path.iterdir() if (child / "results.json").is_file())
+    inside = sorted(child.name for child in path.iterdir() if child.is_dir() and any(child.glob("results*.json")))
     hint = f" Its folders {', '.join(inside[:6])} have one." if inside else ""
-    raise ValueError(
-        f"The folder {str(path)!r} has no results.json.{hint} `unlearn-pl test` writes one: evaluate the run first."
-    )
+    raise ValueError(f"The folder {str(path)!r} has no results.json.{hint} {_how_to_get_results(path)}")
+
+
+def _how_to_get_results(folder: Path) -> str:
+    """Which files to give instead, or the command that writes them."""
+    if several := sorted(str(file) for file in folder.glob("results_*.json")):
+        return f"It has a file for each of several evaluations; give one of them: {', '.join(several)}."
+    config = folder / "config_fit.yaml"
+    command = f"unlearn-pl test -c {config} --ckpt_path last" if config.is_file() else "unlearn-pl test"
+    return f"`{command}` writes one: evaluate the run first."
 
 
 def read_run(path: str | Path, name: str | None = None, others: Sequence[str | Path] = ()) -> RunFolder:
@@ -106,7 +115,9 @@ def read_run(path: str | Path, name: str | None = None, others: Sequence[str | P
     attacks, audits = _attacks(folder, results.weights_fingerprint, others)
     missing = {}
     if not history:
-        missing["training"] = f"No log of training ({LOSS}... in logs/*/metrics.csv), so no curves."
+        missing["training"] = (
+            f"No log of training ({LOSS}... in logs/*/metrics.csv), so no curves: unlearn-pl fit writes it."
+        )
     if not predictions:
         missing["questions"] = "No predictions.jsonl, so no texts of questions: unlearn-pl predict writes it."
     return RunFolder(
@@ -121,6 +132,7 @@ def read_run(path: str | Path, name: str | None = None, others: Sequence[str | P
         audits,
         sorted(folder.glob("*.png")),
         missing,
+        file,
     )
 
 

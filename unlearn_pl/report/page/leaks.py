@@ -1,12 +1,16 @@
 """Attacks and audits of a run as rows of tables."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from unlearn_pl.printable import printable
 from unlearn_pl.report.page.plain import number, thinned
 from unlearn_pl.robustness import Outcome
+from unlearn_pl.robustness.verdict import LOSS, SCORES, UNATTACKED, UTILITY
 
 CURVE = "forget_probability"
+COST = 0.1
+"""Largest share of the utility that an attack may cost to count."""
 
 
 def attack_rows(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
@@ -51,6 +55,25 @@ def leakage_names(outcomes: Sequence[Outcome]) -> list[str]:
             attacks.setdefault(name, set()).add(one.attack)
     several = [name for name, found in attacks.items() if len(found) > 1]
     return [printable(name) for name in several or attacks]
+
+
+def strongest(outcomes: Sequence[Outcome]) -> tuple[str, Outcome, float | None] | None:
+    """The score that is judged, the attack on the audited model that gets most of it, and its value without an attack.
+
+    Attacks that cost more than a tenth of the utility do not count.
+
+    Args:
+        outcomes: of any attacks.
+    """
+    mine = [one for one in outcomes if one.role == "audited"]
+    plain = next((one.after for one in mine if one.attack == UNATTACKED), {})
+    least = plain.get(UTILITY, 0.0) * (1 - COST)
+    attacked = [one for one in mine if one.attack != UNATTACKED and one.after.get(LOSS, 0.0) <= COST]
+    counted = [one for one in attacked if one.after.get(UTILITY, least) >= least]
+    for score in SCORES:
+        if found := [one for one in counted if math.isfinite(one.after.get(score, math.nan))]:
+            return score, max(found, key=lambda one: one.after[score]), number(plain.get(score))
+    return None
 
 
 def relearning(outcomes: Sequence[Outcome]) -> dict[str, list[list[float | None]]]:

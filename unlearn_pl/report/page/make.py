@@ -141,7 +141,7 @@ def _named(runs: Sequence[RunFolder]) -> list[RunFolder]:
 def _retain_scores(models: Sequence[RunFolder], retain: RunFolder | None) -> dict[str, PerExample]:
     if retain is None:
         return {}
-    file = str(retain.path / "results.json")
+    file = str(retain.file)
     found: dict[str, PerExample] = {}
     for model in models:
         if model.retain_results is not None:

@@ -93,7 +93,7 @@ def goals(run: RunFolder) -> list[dict[str, object]]:
             bound = _rough_bound(options, run.history.get(f"train/progress/{name}", []))
         below = rule == "AtMost"
         met = None if bound is None or value is None or not exact else (value <= bound if below else value >= bound)
-        asked = ", ".join(f"{key} {value}" for key, value in options.items()) if isinstance(options, Mapping) else ""
+        asked = _asked(options) if isinstance(options, Mapping) else ""
         found.append(
             {
                 "objective": str(name),
@@ -106,6 +106,11 @@ def goals(run: RunFolder) -> list[dict[str, object]]:
             }
         )
     return found
+
+
+def _asked(options: Mapping[str, object]) -> str:
+    """The arguments of a goal that are given; the others are None."""
+    return ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
 
 
 def _rough_bound(options: Mapping[str, object], progress: Sequence[tuple[int, float]]) -> float | None:

@@ -7,7 +7,9 @@ from unlearn_pl.callbacks import EvaluationCallback
 from unlearn_pl.metrics.direction import SPREADS
 from unlearn_pl.report.comparison import Comparison, Estimate
 from unlearn_pl.report.page.folder import RunFolder
+from unlearn_pl.report.page.leaks import audit_rows, strongest
 from unlearn_pl.report.page.plain import NOTHING, percent, shown
+from unlearn_pl.robustness.verdict import UNATTACKED
 
 SUFFERED = 0.9
 """Share of its value before unlearning below which a metric is mentioned."""
@@ -47,7 +49,7 @@ class Judge:
         """
         counted = self._word_for_word(run) or self._correct(run)
         found = [*counted, *self._forgotten(run), *self._useful(run), *self._suffered(run)]
-        found += [*_goals(goals), *_audits(run)]
+        found += [*_goals(goals), *_audits(run), *_attacks(run)]
         forgotten = self.metric(self.cls.headline.forgotten, run)
         if self.retain is None and (forgotten is None or self.cls.direction(forgotten) in (None, "retain")):
             text = "No evaluation of a retain model is known, so it is open what a model that never saw these answers "
@@ -57,19 +59,27 @@ class Judge:
     def _word_for_word(self, run: RunFolder) -> list[Sentence]:
         metric = self.metric(self.cls.headline.forgotten, run)
         split = metric and split_of(metric, run.results.per_example)
-        if not split or (own := word_for_word(self.cls, run, split)) is None:
+        splits = [split] if split else self._forget_splits(run) if metric else []
+        if (own := word_for_word(self.cls, run, splits)) is None:
             return []
         are = "is" if own[0] < 2 else "are"
-        text = f"Of {own[1]} answers of the forget set, {own[0] or 'none'} {are} still given word for word"
-        theirs = self.retain and word_for_word(self.cls, self.retain, split)
-        earlier = self.before and word_for_word(self.cls, self.before, split)
+        answers = "answer" if own[1] == 1 else "answers"
+        text = f"Of {own[1]} {answers} of the forget set, {own[0] or 'none'} {are} still given word for word"
+        theirs = self.retain and word_for_word(self.cls, self.retain, splits)
+        earlier = self.before and word_for_word(self.cls, self.before, splits)
         if theirs:
             text += f"; a model that never saw them gives {theirs[0] or 'none'}"
             text += "" if theirs[1] == own[1] else f" of {theirs[1]}"
         if earlier:
             text += f"; before unlearning, it was {earlier[0] or 'none'}"
         tone = "plain" if not theirs else "good" if own[0] / own[1] <= theirs[0] / theirs[1] else "bad"
-        return [_sentence(f"{text}.", f"{split}_{self.cls.headline.verbatim}", tone)]
+        return [_sentence(f"{text}.", f"{split}_{self.cls.headline.verbatim}" if split else "", tone)]
+
+    def _forget_splits(self, run: RunFolder) -> list[str]:
+        """Splits of the forget set with a score that tells answers word for word, for metrics of several splits."""
+        tables, metrics = run.results.per_example, run.results.metrics
+        told = [split for split, table in tables.items() if self.cls.headline.verbatim in table]
+        return [split for split in told if self.cls.holds_forget_set(split, metrics)]
 
     def _correct(self, run: RunFolder) -> list[Sentence]:
         """How many choices or classes of the forget set are right, where answers are not compared word for word."""
@@ -96,14 +106,14 @@ class Judge:
         difference = self.comparison.differences.get(metric, {}).get(run.name)
         if self.retain is not None and self.cls.direction(metric) == "retain" and difference and difference.interval:
             low, high = difference.interval
-            if low > 0:
-                text, tone = (
-                    f"{text}. It is above the retain model's beyond chance: part of the forget set is left",
-                    "bad",
-                )
-            elif high < 0:
-                text += ". It is below the retain model's beyond chance: lower than that of a model that never saw the "
-                text += "forget set, which can itself reveal that something was unlearned"
+            inverted = self.cls.headline.inverted
+            above, below = ("below", "above") if inverted else ("above", "below")
+            if (high < 0) if inverted else (low > 0):
+                text += f". It is {above} the retain model's beyond chance: part of the forget set is left"
+                tone = "bad"
+            elif low > 0 or high < 0:
+                text += f". It is {below} the retain model's beyond chance: less is left than in a model that never "
+                text += "saw the forget set, which can itself reveal that something was unlearned"
             else:
                 text, tone = f"{text}. The difference from the retain model is within chance", "good"
         return [_sentence(f"{text}.", metric, tone)]
@@ -166,18 +176,18 @@ def split_of(metric: str, splits: Mapping[str, object]) -> str | None:
     return max((s for s in splits if metric == s or metric.startswith(f"{s}_")), key=len, default=None)
 
 
-def word_for_word(cls: type[EvaluationCallback], run: RunFolder, split: str) -> tuple[int, int] | None:
-    """How many answers of a split the model gives word for word, and of how many; None if it is not known.
+def word_for_word(cls: type[EvaluationCallback], run: RunFolder, splits: Sequence[str]) -> tuple[int, int] | None:
+    """How many answers of splits the model gives word for word, and of how many; None if it is not known.
 
     Args:
         cls: class of the evaluation, which names the score that tells.
         run: with scores per example, or with generated answers.
-        split: name of the split.
+        splits: their names.
     """
-    scores = run.results.per_example.get(split, {}).get(cls.headline.verbatim)
-    if scores:
-        return sum(value >= 1 for value in scores.values()), len(scores)
-    answers = [one for (name, _), one in run.predictions.items() if name == split]
+    tables = [run.results.per_example.get(split, {}).get(cls.headline.verbatim, {}) for split in splits]
+    if any(tables):
+        return sum(value >= 1 for table in tables for value in table.values()), sum(map(len, tables))
+    answers = [one for (name, _), one in run.predictions.items() if name in splits]
     if answers:
         return sum(one.prediction.split() == one.answer.split() for one in answers), len(answers)
     return None
@@ -231,11 +241,33 @@ def _audits(run: RunFolder) -> list[Sentence]:
         verdict = audit.get("verdict")
         strongest = verdict.get("strongest") if isinstance(verdict, Mapping) else None
         for score, leak in strongest.items() if isinstance(strongest, Mapping) else ():
-            text = f"Under {leak['attack']}, the strongest of the attacks that count, {label(score)} is "
-            text += shown(float(leak["audited"]["value"]))
+            under, strongest_ = f"Under {leak['attack']}", "the strongest of the audit's attacks that count"
+            if leak["attack"] == UNATTACKED:
+                under, strongest_ = "Without an attack", "which none of the audit's attacks that count surpasses"
+            text = f"{under}, {strongest_}, {label(score)} is {shown(float(leak['audited']['value']))}"
             tone = "plain"
             if leak.get("retain") and leak.get("excess"):
                 text += f"; the retain model under the same attack has {shown(float(leak['retain']['value']))}"
                 tone = "bad" if float(leak["excess"]["low"]) > 0 else "plain"
+            if leak.get("original") is not None:
+                text += f"; before unlearning, it was {shown(float(leak['original']))}"
             found.append(_sentence(f"{text}.", score, tone))
+        if isinstance(left := audit.get("not_run"), list) and left:
+            names = ", ".join(str(one.get("attack")) for one in left)
+            found.append(_sentence(f"The audit had no time for {names}: what these would get is not known."))
     return found
+
+
+def _attacks(run: RunFolder) -> list[Sentence]:
+    """The strongest of the attacks that were run outside of audits."""
+    audited = {leak["attack"] for audit in run.audits for leak in audit_rows(audit)["leaks"]}
+    found = strongest([one for one in run.attacks if one.attack not in audited or one.attack == UNATTACKED])
+    if found is None:
+        return []
+    score, best, plain = found
+    text = (
+        f"Under {best.attack}, the strongest of the attacks{' outside of the audit' if run.audits else ''} that count, "
+    )
+    text += f"{label(score)} is {shown(best.after[score])}"
+    text += "" if plain is None else f"; without an attack, it is {shown(plain)}"
+    return [_sentence(f"{text}.", score)]

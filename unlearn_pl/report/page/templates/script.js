@@ -47,15 +47,15 @@
       let shown = 0;
       for (const row of rows) {
         row.hidden = !(texts.get(row).includes(wanted) && (!split.value || row.dataset.split === split.value)
-          && (!verbatim.checked || row.dataset.verbatim));
+          && (!verbatim?.checked || row.dataset.verbatim));
         shown += row.hidden ? 0 : 1;
         row.classList.toggle("later", shown > limit);
       }
       showAll.hidden = shown <= limit;
       showAll.textContent = `Show all ${shown}`;
-      count.textContent = `${shown} of ${rows.length} questions`;
+      count.textContent = `${shown} of ${rows.length} ${count.dataset.unit}`;
     };
-    for (const control of [search, split, verbatim]) control.addEventListener("input", filter);
+    for (const control of [search, split, verbatim]) control?.addEventListener("input", filter);
     showAll.addEventListener("click", () => { limit = Infinity; filter(); });
     document.getElementById("questions-table").addEventListener("sorted", filter);
     tools.hidden = false;
