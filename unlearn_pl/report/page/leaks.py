@@ -92,6 +92,17 @@ def relearning(outcomes: Sequence[Outcome]) -> dict[str, list[list[float | None]
     return found
 
 
+def audited_attacks(audit: Mapping[str, object]) -> set[str]:
+    """Names of the attacks that an ``audit.json`` judges.
+
+    Args:
+        audit: content of the file.
+    """
+    verdict = audit["verdict"]
+    leaks = verdict.get("leaks", []) if isinstance(verdict, Mapping) else []
+    return {str(leak["attack"]) for leak in leaks}
+
+
 def audit_rows(audit: Mapping[str, object]) -> dict[str, object]:
     """The verdict of an ``audit.json``: a row per attack and score, and what was not run.
 

@@ -7,7 +7,7 @@ from unlearn_pl.callbacks import EvaluationCallback
 from unlearn_pl.metrics.direction import SPREADS
 from unlearn_pl.report.comparison import Comparison, Estimate
 from unlearn_pl.report.page.folder import RunFolder
-from unlearn_pl.report.page.leaks import audit_rows, strongest
+from unlearn_pl.report.page.leaks import audited_attacks, strongest
 from unlearn_pl.report.page.plain import NOTHING, percent, shown
 from unlearn_pl.robustness.verdict import UNATTACKED
 
@@ -260,7 +260,7 @@ def _audits(run: RunFolder) -> list[Sentence]:
 
 def _attacks(run: RunFolder) -> list[Sentence]:
     """The strongest of the attacks that were run outside of audits."""
-    audited = {leak["attack"] for audit in run.audits for leak in audit_rows(audit)["leaks"]}
+    audited = {name for audit in run.audits for name in audited_attacks(audit)}
     found = strongest([one for one in run.attacks if one.attack not in audited or one.attack == UNATTACKED])
     if found is None:
         return []
