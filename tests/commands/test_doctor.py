@@ -56,11 +56,34 @@ def test_aliases_need_nothing_and_folders_are_looked_up():
     assert any(place.endswith("retain_results") and lacks for place, lacks in of_folder.items())
 
 
+def test_files_of_ones_own_rows_are_looked_up(tmp_path):
+    (tmp_path / "forget.csv").write_text("question,answer\nWho?,Oda.\n")
+    files = ["--data.forget", "forget.csv", "--data.retain", "gone.csv", "--data.eval_sets", "{more: gone.jsonl}"]
+    found = {check.what: check.is_missing for check in recipe.checks(["-c", "text/mollm", *files])}
+    assert found["data.forget"] is False
+    assert found["data.retain"] is True
+    assert found["data.eval_sets.more"] is True
+
+
+def test_the_name_of_a_causal_lm_and_the_file_of_a_corpus_are_looked_up():
+    model = ["--model.model", "CausalLM", "--model.model.name", "runs/nowhere/hf"]
+    assert {check.what: check.is_missing for check in recipe.checks(["-c", "text/mollm", *model])}["model.model.name"]
+    recipes = ["-c", "base", "-c", "data/wmdp_bio", "-c", "methods/rmu_wmdp"]
+    corpus = [*recipes, "--model.model", "a/b", "--data.forget", "gone.jsonl"]
+    assert {check.what: check.is_missing for check in recipe.checks(corpus)}["data.forget"]
+
+
+def test_names_of_objectives_are_no_files():
+    places = [check.what for check in recipe.checks(["-c", "tofu/mollm"])]
+    assert not any("goals" in place for place in places)
+
+
 def test_packages_of_extras_are_needed_by_their_classes(monkeypatch):
     lora = ["-c", "debug/mollm", "--model.model", "CausalLM", "--model.model.name", "x", "--model.model.lora", "LoRA"]
-    assert [check.found for check in recipe.checks(lora)] == ["peft is installed"]
+    name, package = recipe.checks(lora)
+    assert (name.what, package.found) == ("model.model.name", "peft is installed")
     monkeypatch.setattr(recipe, "find_spec", lambda name: None)
-    (check,) = recipe.checks(lora)
+    check = recipe.checks(lora)[1]
     assert check.is_missing
     assert check.found == "LoRA needs the package peft"
 

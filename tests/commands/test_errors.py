@@ -62,6 +62,56 @@ def test_a_recipe_for_a_deeper_model_is_one_line(tmp_path, tiny_model, tokenizer
     assert "layer 8, but the model has 2 layers" in error_of(capsys, "fit", *parts, *own)
 
 
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("--data.batch_size=0", "batch_size=0 must be at least 1."),
+        ("--model.gradient_clip_val=-1", "gradient_clip_val is -1.0; accepted: a positive norm, or None."),
+        (
+            '--model.goals={"forget": {"class_path": "AtMost", "init_args": {"level": 1.5}}}',
+            "AtMost was given the level 1.5, but a probability must be in [0, 1]. For a loss: AtMost(loss=1.5).",
+        ),
+    ],
+)
+def test_a_value_that_a_class_refuses_is_its_sentence_alone(argument, line, capsys):
+    assert error_of(capsys, "fit", *OWN, "--data.forget=rows.csv", argument) == f"error: {line}"
+
+
+def test_a_negative_rate_is_named(tmp_path, tiny_model, tokenizer, capsys):
+    from unlearn_pl.models import save_pretrained
+
+    save_pretrained(tiny_model(), "model", tokenizer)
+    own = [*OWN, "--data.forget=rows.csv", "--data.warn_of_duplicates=false", "--model.model=model"]
+    assert "-0.001" in error_of(capsys, "fit", *own, "--model.optimizer.lr", "-1e-3")
+
+
+def test_a_model_without_a_tokenizer_is_named(tmp_path, tiny_model, capsys):
+    tiny_model().save_pretrained("bare")
+    line = error_of(capsys, "fit", *OWN, "--data.forget=rows.csv", "--model.model=bare")
+    assert line.startswith("error: There is no tokenizer in 'bare': no tokenizer.json and no tokenizer_config.json.")
+
+
+def test_a_metric_that_nothing_logs_is_one_line(tmp_path, tiny_model, tokenizer, capsys):
+    from unlearn_pl.models import save_pretrained
+
+    save_pretrained(tiny_model(), "model", tokenizer)
+    own = [*OWN, "--data.forget=rows.csv", "--data.warn_of_duplicates=false", "--model.model=model"]
+    watch = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/qa/forget_prob"]
+    line = error_of(capsys, "fit", *own, *watch, "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false")
+    assert "val/qa/forget_prob" in line
+    assert "train/loss/forget" in line
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_an_evaluation_without_callbacks_says_that_nothing_was_measured(command, tmp_path, tiny_model, tokenizer):
+    from unlearn_pl.models import save_pretrained
+
+    save_pretrained(tiny_model(), "model", tokenizer)
+    own = [*OWN, "--data.forget=rows.csv", "--model.model=model", "--trainer.callbacks=null"]
+    with pytest.warns(UserWarning, match="No metric was logged: no callback evaluates"):
+        main([command, *own])
+
+
 def test_with_debug_the_error_passes(capsys):
     with pytest.raises(ValueError, match="There is no model at"):
         main(["fit", *OWN, "--model.model=./nowhere", "--data.forget=rows.csv", "--debug"])

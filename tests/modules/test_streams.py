@@ -1,5 +1,7 @@
 """A data module that was not told which streams to load gives the module those that it reads."""
 
+import logging
+
 import pytest
 
 from tests import kit
@@ -51,3 +53,17 @@ def test_streams_that_were_asked_for_are_kept():
     data = small(streams=["forget"])
     with pytest.raises(ValueError, match=r"'retain' reads stream 'retain', but the data has \['forget'\]"):
         attach(GradDiff(kit.model()), data)
+
+
+def test_a_batch_of_more_than_a_stream_holds_is_announced(caplog):
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addHandler(caplog.handler)
+    try:
+        kit.trainer(max_epochs=1, max_steps=1).fit(GradDiff(kit.model()), small())
+        assert "more than once" not in caplog.text
+        data = kit.Questions(batch_size=64, micro_batch_size=64)
+        kit.trainer(max_epochs=1, max_steps=1).fit(GradDiff(kit.model()), data)
+    finally:
+        logger.removeHandler(caplog.handler)
+    lengths = " and ".join(f"{length} of {name!r}" for name, length in data.order["examples"].items())
+    assert f"batch_size=64 is more than the {lengths}: a step sees them more than once." in caplog.text

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unlearn_pl.commands.help.condensed import UNION, condensed
 from unlearn_pl.masking import masked_message
 from unlearn_pl.printable import printable
 
@@ -24,8 +25,9 @@ def errors_in_one_line(debug: bool = False) -> Iterator[None]:
     """Within the context, an error that a user can mend is a line on standard error, and exit status 1.
 
     These are errors that the library raises on purpose (``ValueError``), files and networks that cannot be read
-    (``OSError``), packages that are missing (``ImportError``), and settings that Lightning does not support. Errors
-    from outside this library name their place. All other exceptions are mistakes of the program, and pass.
+    (``OSError``), packages that are missing (``ImportError``), and settings that Lightning does not support, such as a
+    metric to watch that nothing logs. Errors from outside this library name their place. All other exceptions are
+    mistakes of the program, and pass.
 
     Args:
         debug: let every exception pass, with its traceback.
@@ -37,7 +39,8 @@ def errors_in_one_line(debug: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, _mendable()) or isinstance(error, InterruptedError):
+        is_mendable = isinstance(error, _mendable()) or _is_of_monitor(error)
+        if not is_mendable or isinstance(error, InterruptedError):
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(STATUS)
@@ -67,6 +70,8 @@ def one_line(error: BaseException) -> str:
     Args:
         error: an exception that was raised.
     """
+    if str(error).startswith(UNION):
+        return printable(masked_message(condensed(str(error))))
     told = " ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", ())])
     message = printable(masked_message(" ".join(told.split())))
     frames = traceback.extract_tb(error.__traceback__)
@@ -89,6 +94,12 @@ def _variable(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def _is_of_monitor(error: Exception) -> bool:
+    """Whether Lightning's ``EarlyStopping`` misses the metric that it watches, for which it has no type of error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, RuntimeError) and Path(frames[-1].filename).name == "early_stopping.py"
 
 
 def _mendable() -> tuple[type[BaseException], ...]:

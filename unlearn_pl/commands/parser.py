@@ -21,6 +21,8 @@ from unlearn_pl.printable import printable
 from unlearn_pl.upgrading import current_path, upgraded
 
 _FULL_PATH = re.compile(r"(?<![\w./-])unlearn_pl(?:\.\w+){3,}(?![\w./-])")
+_NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
+"""A value, and no option; argparse itself takes -1e-3 for an option."""
 
 
 class RecipeAction(ActionConfigFile):
@@ -45,6 +47,7 @@ class UpgradingParser(ArgumentParser):
         kwargs.setdefault("prog", "unlearn-pl")  # parsers of a class's help would be called after the main module
         kwargs.setdefault("formatter_class", ShortHelp)
         super().__init__(*args, **kwargs)
+        self._negative_number_matcher = _NEGATIVE_NUMBER
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with status 2 and one line on standard error."""

@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 # Imported so that YAML files can name their classes without an import path.
 from unlearn_pl import (  # noqa: F401
@@ -179,6 +179,16 @@ class UnlearnCLI(LightningCLI):
             rank_zero_info("No --ckpt_path was given: the model is evaluated as it was loaded.")
 
     before_test = before_predict = before_validate
+
+    def after_validate(self) -> None:
+        """Warn if nothing was measured."""
+        if not self.trainer.callback_metrics and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            rank_zero_warn(
+                "No metric was logged: no callback evaluates. Add one, such as --trainer.callbacks+ QAEvaluation for "
+                "questions of your own, or the recipe's."
+            )
+
+    after_test = after_validate
 
     def _locked(self, command: str) -> AbstractContextManager[None]:
         is_trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # it writes nothing

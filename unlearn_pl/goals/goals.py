@@ -160,7 +160,7 @@ class Goals:
         if not course.goal.needs_holdout or self.holdout >= LEAST_HOLDOUT:
             return
         what = (
-            "no holdout level is known: the data has no holdout set"
+            "no holdout level is known: the data has no holdout set (of your own files: TextDataModule(holdout=...))"
             if math.isnan(self.holdout)
             else f"the holdout level is {self.holdout:.2g}, too low to say what a model knows"
         )

@@ -14,8 +14,11 @@ from unlearn_pl.models.language.names import ALIASES
 FILES = ("path", "retain_results", "reinforced", "ckpt_path")
 """Arguments that name a file or a folder."""
 
+ROWS = ("forget", "retain", "normal", "holdout", "alternates", "mmlu", "wikitext", "lens")
+"""Arguments that may name a file: those of ``TextDataModule`` do, others where the name has a suffix."""
+
 MODELS = ("model", "tokenizer")
-"""Arguments that name a folder, or a model on the hub."""
+"""Arguments that name a folder, or a model on the hub; so does ``name`` of ``CausalLM``."""
 
 NEEDED = {
     "LoRA": "peft",
@@ -59,29 +62,47 @@ def checks(arguments: Sequence[str], has_hub: bool = True) -> list[Check]:
     return found or [Check("files and packages", "none that are known to be needed")]
 
 
-def _checks(value: Any, has_hub: bool, place: str = "") -> Iterator[Check]:
-    """Of ``value`` and all that it holds."""
+def _checks(value: Any, has_hub: bool, place: str = "", owner: str = "") -> Iterator[Check]:
+    """Of ``value`` and all that it holds.
+
+    Args:
+        value: a part of a configuration.
+        has_hub: whether models can be loaded from the hub.
+        place: keys that lead to ``value``.
+        owner: class whose arguments these are.
+    """
     if isinstance(value, Mapping):
         yield from _package(value, place)
+        owner = str(value["class_path"]).rpartition(".")[2] if "class_path" in value else owner
         for name, inner in value.items():
             where = f"{place}.{name}".removeprefix(".").replace(".init_args", "")
-            if isinstance(inner, str) and name in (*FILES, *MODELS):
-                yield _file(where, name, inner, has_hub)
+            if isinstance(inner, str):
+                yield from _named(where, owner, inner, has_hub)
             else:
-                yield from _checks(inner, has_hub, where)
+                yield from _checks(inner, has_hub, where, owner)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _checks(inner, has_hub, f"{place}[{number}]")
 
 
-def _file(where: str, name: str, given: str, has_hub: bool) -> Check:
+def _named(where: str, owner: str, given: str, has_hub: bool) -> Iterator[Check]:
+    """The check of a file, a folder or a model, if the argument at ``where`` names one."""
+    *outer, name = where.split(".")
+    is_model = name in MODELS or (owner, name) == ("CausalLM", "name")
+    is_of_rows = name in ROWS or outer[-1:] == ["eval_sets"]
+    is_of_rows = is_of_rows and (owner == "TextDataModule" or Path(given).suffix != "")
+    if is_model or name in FILES or is_of_rows:
+        yield _file(where, is_model, given, has_hub)
+
+
+def _file(where: str, is_model: bool, given: str, has_hub: bool) -> Check:
     if given in ("last", "best", "hpc"):
         return Check(where, f"{given}: known when it runs")
     if Path(given).exists():
         return Check(where, f"{given} is there")
-    if name in MODELS and given in ALIASES:
+    if is_model and given in ALIASES:
         return Check(where, f"{given}: a name that this library knows")
-    if name in MODELS and given.count("/") == 1 and not given.startswith((".", "/", "runs/")):
+    if is_model and given.count("/") == 1 and not given.startswith((".", "/", "runs/")):
         if _is_cached(given):
             return Check(where, f"{given} was loaded before")
         answer = "to be loaded from the hub" if has_hub else "on the hub, which does not answer"

@@ -11,6 +11,7 @@ from typing import get_args
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from unlearn_pl.commands.help.condensed import condensed
 from unlearn_pl.data import UnlearningDataModule
 from unlearn_pl.modules import UnlearningModule
 
@@ -21,11 +22,19 @@ _NO_CLASS = re.compile(r"Expected a dot import path string: ([^\s,]+)")
 _CHOICE = re.compile(r"Expected a typing\.Literal\[(.+?)\]\. Got value: (\S+)")
 _OPTION = re.compile(r"unrecognized arguments: (--[\w.]+)|does not accept option '([^']+)'")
 _TYPE = re.compile(r"\w+(?:\.\w+)*\.[A-Z]\w+")
-_NOISE = re.compile(  # lines that say nothing to a user
-    r"^(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Expected a <class 'NoneType'>"
-    r"|Parser key .*:|Problem with given class_path .*:|Given value type: .*|Given value: NestedArg.*"
-    r"|Expected a path but .* either not accessible or invalid)$"
-)
+_EXPECTED = re.compile(r"^Expected a (?:<class '(\w+)'>|typing\.Literal\[(.+)\])$")
+_GIVEN = re.compile(r"Given value: (.+)")
+_NESTED = re.compile(r"NestedArg\(key='([^']+)'")
+_TYPES = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "dict": "a mapping",
+    "list": "a list",
+    "NoneType": "null",
+}
+"""Type to what is written for it."""
 
 
 def explained(message: str, arguments: Iterable[str] = ()) -> str:
@@ -44,13 +53,19 @@ def explained(message: str, arguments: Iterable[str] = ()) -> str:
         return f"--{key} is {found[2]!r}; accepted: {listed}.{did_you_mean(found[2], accepted)}"
     if found := _NO_CLASS.search(message):
         name = found[1].strip("'\"")
+        if plain := _plain(message[: found.start()]):
+            return f"--{key} is {name!r}; accepted: {', '.join(plain)}, or a class, but none has this name."
         return f"--{key}: there is no class {name!r}.{did_you_mean(name, _classes(message, found.start()))}"
     if found := _OPTION.search(message):
         option = (found[1] or found[2]).removeprefix("--")
         if key:
             return _argument(key, option, _class_of(message))
         return f"there is no argument --{option}.{did_you_mean(option, [*arguments, *_options()], '--')}"
-    return _condensed(key, message)
+    if "Expected an instantiatable class, but" in message and (nested := _NESTED.findall(message)):
+        return f"--{key}.{nested[-1]}: --{key} names no class that would take it. Name one before it: --{key} CLASS."
+    if (choices := _choices(key, message)) is not None:
+        return choices
+    return f"--{key}: {condensed(message)}" if key else condensed(message)
 
 
 def did_you_mean(given: str, known: Iterable[str] | Mapping[str, str], prefix: str = "") -> str:
@@ -150,9 +165,33 @@ def _options() -> list[str]:
     return [*found, "model.optimizer.lr", "model.model", "seed_everything", "ckpt_path", "config", "print_config"]
 
 
-def _condensed(key: str, message: str) -> str:
-    """``message`` without what the parser tried in vain, on one line."""
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    kept = [line for line in lines if line and not _NOISE.match(line)]
-    text = " ".join(dict.fromkeys(kept)) or " ".join(message.split())
-    return f"--{key}: {text}" if key else text
+def _choices(key: str, message: str) -> str | None:
+    """What is accepted instead of a plain value, if ``message`` says no more than that."""
+    if (found := re.search(r"Expected a <class '(\w+)'>\. Got value: (\S+)$", message, re.MULTILINE)) is not None:
+        return f"--{key} is {found[2]!r}; accepted: {_TYPES.get(found[1], found[1])}."
+    if (given := _GIVEN.search(message)) is None or given[1].startswith(("NestedArg", "Namespace")):
+        return None
+    tried = message[: given.start()]
+    accepted = _plain(tried)
+    if not accepted or not all(_EXPECTED.match(line) for line in _innermost(tried)):
+        return None
+    nested = [f"{key.partition('.')[0]}.{inner}" for inner in _NESTED.findall(message)]
+    place = max([key, *nested], key=lambda path: path.count("."))  # keys of a mapping are in the second alone
+    value = given[1].strip("'")
+    literals = [choice.strip("'") for choice in accepted]
+    return f"--{place} is {value!r}; accepted: {', '.join(accepted)}.{did_you_mean(value, literals)}"
+
+
+def _innermost(tried: str) -> list[str]:
+    """The attempts of the last union in ``tried``, one a line."""
+    lines = tried[tried.rfind("Errors:") :].splitlines()[1:] if "Errors:" in tried else []
+    return [line.strip().removeprefix("- ") for line in lines if line.strip().startswith("- ")]
+
+
+def _plain(tried: str) -> list[str]:
+    """The types and choices among the attempts of the last union, as a user writes them."""
+    accepted: list[str] = []
+    for line in _innermost(tried):
+        if (found := _EXPECTED.match(line)) is not None:
+            accepted += [_TYPES.get(found[1], found[1])] if found[1] else found[2].split(", ")
+    return list(dict.fromkeys(accepted))

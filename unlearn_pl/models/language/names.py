@@ -49,6 +49,9 @@ def _may_be_on_hub(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None
 
 
+_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
 class ModelNotFoundError(ValueError, OSError):
     """A model or tokenizer that cannot be loaded under its name; an ``OSError`` too, as transformers raises."""
 
@@ -106,7 +109,15 @@ def load_tokenizer(
         ValueError: if there is no such folder, it has no tokenizer, or the hub cannot be reached.
     """
     with loading(name):
-        return _tokenizer(name, gguf_file, revision, trust_remote_code)
+        try:
+            return _tokenizer(name, gguf_file, revision, trust_remote_code)
+        except ValueError as error:  # of transformers: for a folder without its files, a list of what they may be
+            if isinstance(error, ModelNotFoundError) or _has_files(Path(name)):
+                raise
+            raise ModelNotFoundError(
+                f"There is no tokenizer in {name!r}: no {' and no '.join(_FILES)}. Save that of the model there with "
+                "tokenizer.save_pretrained, or name one as the tokenizer of the data (--data.tokenizer)."
+            ) from error
 
 
 def _tokenizer(
@@ -130,6 +141,11 @@ def _tokenizer(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _has_files(path: Path) -> bool:
+    """Whether there is no folder at ``path``, or it has a file of a tokenizer."""
+    return not path.is_dir() or any((path / name).exists() for name in _FILES) or any(path.glob("*.gguf"))
 
 
 def _has_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> bool:

@@ -1,5 +1,7 @@
 """What a module says about a run before it begins."""
 
+from collections.abc import Mapping
+
 from lightning.pytorch.utilities import rank_zero_info
 
 from unlearn_pl.modules.fitted import FittedModule
@@ -16,4 +18,18 @@ def announce(module: FittedModule) -> None:
         f"combiner: {type(module.descent.combiner).__name__}, {len(module.objectives)} objectives, "
         f"{module.micro_batches_per_step} micro-batches per optimizer step"
     )
+    _announce_repeats(module)
     announce_memory(module)
+
+
+def _announce_repeats(module: FittedModule) -> None:
+    """Say which streams have fewer examples than a step draws, so that a step sees some of them several times."""
+    order = {} if module.stream_data is None else module.stream_data.order
+    size, examples = order.get("batch_size", 0), order.get("examples", {})
+    if not isinstance(size, int) or not isinstance(examples, Mapping):
+        return
+    if few := {name: length for name, length in examples.items() if length < size}:
+        told = " and ".join(f"{length} of {name!r}" for name, length in few.items())
+        rank_zero_info(
+            f"batch_size={size} is more than the {told}: a step sees them more than once. A smaller one costs less."
+        )
