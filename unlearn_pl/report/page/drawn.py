@@ -9,7 +9,12 @@ from unlearn_pl.report.page.verdict import label
 STEP = "optimizer step"
 ROLES = {"before": " (before unlearning)", "retain": " (retain model: the target)", "run": ""}
 QUANTITIES = {
-    "progress": ("Probability of the answers", "probability", None, "Dotted: the goal of the objective of that color."),
+    "progress": (
+        "Probability of the right answers",
+        "probability",
+        None,
+        "Dotted: the goal of the objective of that color.",
+    ),
     "distance": ("Distance from the goals", "distance", None, "1 at the start, 0 at the goal."),
     "share": ("Share of each objective in the step", "share", (-0.02, 1.02), "Weight times norm, over the sum."),
     "cosine": ("Agreement of gradients", "cosine", (-1.05, 1.05), "Below 0, two objectives pull against each other."),
