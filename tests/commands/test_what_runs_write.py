@@ -135,11 +135,18 @@ def test_what_is_masked_is_to_be_given_again(root, capsys):
     main(["validate", "-c", "inline/run/config_fit.yaml", "-c", "inline/own.yaml"])
 
 
-def test_errors_show_no_secret(capsys):
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ("--model.combiner=null", "required: combiner"),
+        (f"--model.objectives.retain.password=[{PASSWORD}]", f"password is {MASKED!r}; accepted: a text"),
+    ],
+)
+def test_errors_show_no_secret(mistake, told, capsys):
     with pytest.raises(SystemExit):
-        main(["fit", "-c", "file/own.yaml", "--model.combiner=null"])
+        main(["fit", "-c", "file/own.yaml", mistake])
     error = capsys.readouterr().err
-    assert f"password={MASKED!r}" in error
+    assert told in error
     assert PASSWORD not in error
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from unlearn_pl.commands.help.condensed import condensed
 from unlearn_pl.data import UnlearningDataModule
+from unlearn_pl.masking import masked
 from unlearn_pl.modules import UnlearningModule
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
@@ -50,11 +51,11 @@ def explained(message: str, arguments: Iterable[str] = ()) -> str:
     if found := _CHOICE.search(message):
         accepted = [choice.strip().strip("'\"") for choice in found[1].split(",")]
         listed = ", ".join(map(repr, accepted))
-        return f"--{key} is {found[2]!r}; accepted: {listed}.{did_you_mean(found[2], accepted)}"
+        return f"{_given(key, found[2])}; accepted: {listed}.{did_you_mean(found[2], accepted)}"
     if found := _NO_CLASS.search(message):
         name = found[1].strip("'\"")
         if plain := _plain(message[: found.start()]):
-            return f"--{key} is {name!r}; accepted: {', '.join(plain)}, or a class, but none has this name."
+            return f"{_given(key, name)}; accepted: {', '.join(plain)}, or a class, but none has this name."
         return f"--{key}: there is no class {name!r}.{did_you_mean(name, _classes(message, found.start()))}"
     if found := _OPTION.search(message):
         option = (found[1] or found[2]).removeprefix("--")
@@ -168,7 +169,7 @@ def _options() -> list[str]:
 def _choices(key: str, message: str) -> str | None:
     """What is accepted instead of a plain value, if ``message`` says no more than that."""
     if (found := re.search(r"Expected a <class '(\w+)'>\. Got value: (\S+)$", message, re.MULTILINE)) is not None:
-        return f"--{key} is {found[2]!r}; accepted: {_TYPES.get(found[1], found[1])}."
+        return f"{_given(key, found[2])}; accepted: {_TYPES.get(found[1], found[1])}."
     if (given := _GIVEN.search(message)) is None or given[1].startswith(("NestedArg", "Namespace")):
         return None
     tried = message[: given.start()]
@@ -179,7 +180,12 @@ def _choices(key: str, message: str) -> str | None:
     place = max([key, *nested], key=lambda path: path.count("."))  # keys of a mapping are in the second alone
     value = given[1].strip("'")
     literals = [choice.strip("'") for choice in accepted]
-    return f"--{place} is {value!r}; accepted: {', '.join(accepted)}.{did_you_mean(value, literals)}"
+    return f"{_given(place, value)}; accepted: {', '.join(accepted)}.{did_you_mean(value, literals)}"
+
+
+def _given(place: str, value: str) -> str:
+    """``--place is 'value'``, without a secret."""
+    return f"--{place} is {masked(value, place)!r}"
 
 
 def _innermost(tried: str) -> list[str]:
