@@ -307,7 +307,7 @@ def test_a_holdout_set_that_cannot_be_read_is_an_error_that_says_what_to_give_in
 def test_bad_levels_are_errors_before_training():
     module = GradDiff(kit.model(), goals={"forget": AtMost("holdout")}, **OPTIONS)
     before = [parameter.clone() for parameter in module.parameters()]
-    with pytest.raises(ValueError, match=r"the data has no holdout set\. Accepted: a number"):
+    with pytest.raises(ValueError, match=r"the data has no holdout set .*Accepted: a number"):
         kit.trainer(max_steps=1).fit(module, kit.Questions(batch_size=8, micro_batch_size=8))
     assert all(torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
     with pytest.raises(ValueError, match=r"'retain' is AtLeast\(0\.99\), but it starts at"):
