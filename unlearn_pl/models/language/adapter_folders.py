@@ -1,7 +1,7 @@
 """Folders with the weights of an adapter alone, as ``save_pretrained(merge_lora=False)`` writes them."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,15 +35,28 @@ def tokenizer_location(path: str, revision: str | None = None) -> tuple[str, str
 
     This is the base model's if ``path`` is a folder with an adapter and without a tokenizer.
     """
+    return _own_or_base(path, revision, _TOKENIZER_FILES)
+
+
+def config_location(path: str, revision: str | None = None) -> tuple[str, str | None]:
+    """The folder or repository with the configuration of the model at ``path``, and its revision.
+
+    This is the base model's if ``path`` is a folder with an adapter alone.
+    """
+    return _own_or_base(path, revision, ("config.json",))
+
+
+def _own_or_base(path: str, revision: str | None, files: Sequence[str]) -> tuple[str, str | None]:
+    """``path``, or the base model of an adapter there that has none of the files."""
     folder = Path(path)
-    if not (folder / "adapter_config.json").is_file() or any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if not (folder / "adapter_config.json").is_file() or any((folder / name).is_file() for name in files):
         return path, revision
     config = _read(folder / "adapter_config.json")
     base = str(config.get("base_model_name_or_path") or "")
     if not base or Path(base).resolve() == folder.resolve():
         return path, revision
     own = config.get("revision")
-    return tokenizer_location(base, None if own is None else str(own))
+    return _own_or_base(base, None if own is None else str(own), files)
 
 
 def _read(file: Path) -> dict[str, object]:

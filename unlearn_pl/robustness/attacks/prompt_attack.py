@@ -20,8 +20,8 @@ class PromptAttack(Attack):
         """
 
     def check(self, subject: Subject) -> None:
-        """Check that the rows can be made."""
-        self.rows(subject)
+        """Check that the rows can be made, and that the model can read them."""
+        subject.check_lengths(self.rows(subject), self.name)
 
     def run(self, subject: Subject) -> Findings:
         """Evaluate the model on the rows."""

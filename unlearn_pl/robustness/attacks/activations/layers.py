@@ -7,19 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from unlearn_pl.models import decoder_layers, resolve
+from unlearn_pl.models import decoder_layers
+from unlearn_pl.models.language.names import load_config
 from unlearn_pl.models.layers.states import final_norm, states_in
 from unlearn_pl.robustness.target import Subject
 
 
 def depth_of(subject: Subject) -> int:
     """Number of layers of the model, read from its configuration, without its weights."""
-    from transformers import AutoConfig
-
-    path, gguf_file = resolve(subject.model)
-    options = {} if gguf_file is None else {"gguf_file": gguf_file}
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False, **options)
-    return int(config.get_text_config().num_hidden_layers)
+    return int(load_config(subject.model).num_hidden_layers)
 
 
 def chosen_layers(layers: Sequence[int] | None, subject: Subject) -> list[int]:
