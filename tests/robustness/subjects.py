@@ -13,12 +13,11 @@ def authors(**options) -> SyntheticAuthorsDataModule:
     return SyntheticAuthorsDataModule(**(sizes | {"eval_batch_size": 16} | options))
 
 
-def make_folder(path: Path, seed: int = 0, hidden_size: int = 16, num_layers: int = 1) -> str:
+def make_folder(path: Path, seed: int = 0, hidden_size: int = 16, num_layers: int = 1, context: int = 512) -> str:
     """A model with random weights, and its tokenizer."""
     tokenizer = authors().tokenizer
-    model = tiny_llama(
-        len(tokenizer), hidden_size=hidden_size, num_layers=num_layers, num_heads=2, seed=seed, tie=False
-    )
+    sizes = {"hidden_size": hidden_size, "num_layers": num_layers, "max_position_embeddings": context}
+    model = tiny_llama(len(tokenizer), num_heads=2, seed=seed, tie=False, **sizes)
     save_pretrained(model, path, tokenizer)
     return str(path)
 

@@ -3,13 +3,12 @@
 import json
 import random
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.robustness.attacks.test_relearning import probability
-from tests.robustness.subjects import authors, subject
+from tests.robustness.subjects import authors, make_folder, subject
 from unlearn_pl.data import AugmentedQuestions, Row, TextDataModule
 from unlearn_pl.data.evaluation.evaluation_row import Question
 from unlearn_pl.robustness import (
@@ -109,16 +108,15 @@ def test_known_rows_are_shown_and_the_others_asked(folder):
 
 
 @pytest.mark.parametrize("attack", [InContextRelearning(RandomFraction(0.5), shots=5), FewShotPrompts(8)])
-def test_prompts_beyond_the_context_are_errors_before_a_model_is_loaded(folder, attack, tmp_path):
-    given = subject(folder)
+def test_prompts_beyond_the_context_are_errors_before_a_model_is_loaded(attack, tmp_path):
+    given = subject(make_folder(tmp_path / "model", context=256))
     longest = max(len(row.examples(given.encoder, "row")[0].input_ids) for row in attack.rows(given))
     assert longest > 256 > max(len(row.examples(given.encoder, "row")[0].input_ids) for row in given.forget)
-    for file in Path(shutil.copytree(folder, tmp_path / "model")).glob("*.safetensors"):
+    for file in Path(given.model).glob("*.safetensors"):
         file.unlink()
-    without_weights = subject(str(tmp_path / "model"))
     message = re.escape(f"{attack.name}: its longest prompt with the answer has {longest} tokens") + ".* is 256"
     with pytest.raises(ValueError, match=message):
-        list(Audit(without_weights, [attack], tmp_path / "audit").run())
+        list(Audit(given, [attack], tmp_path / "audit").run())
 
 
 def test_augmented_questions_keep_their_letters_and_the_best_of_n_is_never_below_the_question(folder):
