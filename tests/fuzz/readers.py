@@ -5,45 +5,24 @@ Another reader is another entry of :func:`readers`.
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from tests.fuzz.mutations import BYTES, TEXT, Mutation
+from tests.fuzz.folders import folder_readers
+from tests.fuzz.mutations import BYTES
+from tests.fuzz.reader import Reader, file_reader
 
 ROWS = [{"question": f"Who is {i}, of Osk?", "answer": f"Maud {i} é.", "tags": ["a", {"b": i}]} for i in range(12)]
 FLAT = [{name: row[name] for name in ("question", "answer")} for row in ROWS]
 
 
-@dataclass(frozen=True)
-class Reader:
-    """A reader of one kind of file.
-
-    Attributes:
-        write: writes a valid input into an empty folder.
-        files: the files of the folder that are mutated, one at a time.
-        read: reads the folder completely, as plain data that can be compared.
-        sealed: whether the file has a digest: what is read equals what was written, or is an error.
-        mutations: what happens to the bytes.
-        same: whether what is read counts as what was written.
-        inside: undoes and redoes a compression, so that half of the mutations are of the content.
-    """
-
-    write: Callable[[Path], None]
-    files: tuple[str, ...]
-    read: Callable[[Path], object]
-    sealed: bool = False
-    mutations: tuple[Mutation, ...] = TEXT
-    same: Callable[[object, object], bool] = lambda read, written: read == written
-    inside: tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]] | None = None
-
-
 def readers() -> dict[str, Reader]:
     """Name to reader."""
-    return {**_data(), **_results(), **_tensors(), **_folders()}
+    return {**_data(), **_results(), **_tensors(), **_caches(), **folder_readers()}
 
 
 # Data ----------------------------------------------------------------------------------------------------------------
@@ -55,10 +34,10 @@ def _data() -> dict[str, Reader]:
     comma = ("question,answer\n" + "".join(f'"{r["question"]}",{r["answer"]}\n' for r in FLAT)).encode()
     text = "".join(f"{r['question']} {r['answer']}\n" for r in FLAT).encode()
     plain = {"rows.jsonl": lines, "rows.json": listed, "rows.csv": comma, "rows.txt": text}
-    found = {name: _file(name, data, partial(_rows, name)) for name, data in plain.items()}
+    found = {name: file_reader(name, data, partial(_rows, name)) for name, data in plain.items()}
     packed = {f"{name}.gz": data for name, data in plain.items()}
     for name, data in packed.items():
-        found[name] = _file(name, _squeezed(data), partial(_rows, name), inside=(gzip.decompress, _squeezed))
+        found[name] = file_reader(name, _squeezed(data), partial(_rows, name), inside=(gzip.decompress, _squeezed))
     parquet = Reader(_parquet, ("rows.parquet",), partial(_rows, "rows.parquet"), mutations=BYTES)
     saved = ("state.json", "dataset_info.json", "data-00000-of-00001.arrow")
     return {
@@ -131,9 +110,9 @@ def _results() -> dict[str, Reader]:
             sealed=True,
             same=_is_beginning,
         ),
-        "log of TOFU": _file("log.json", logs, lambda folder: read_tofu_log(folder / "log.json")),
-        "truth ratios": _file("eval.json", other, lambda folder: read_truth_ratios(folder / "eval.json")),
-        "metrics.csv": _file("metrics.csv", table, lambda folder: read_history(folder / "metrics.csv")),
+        "log of TOFU": file_reader("log.json", logs, lambda folder: read_tofu_log(folder / "log.json")),
+        "truth ratios": file_reader("eval.json", other, lambda folder: read_truth_ratios(folder / "eval.json")),
+        "metrics.csv": file_reader("metrics.csv", table, lambda folder: read_history(folder / "metrics.csv")),
     }
 
 
@@ -270,15 +249,15 @@ def _read_cache(folder: Path) -> object:
     return cache.keys.tolist(), cache.lengths.tolist(), rows, facts
 
 
-# Folders -------------------------------------------------------------------------------------------------------------
+# Caches --------------------------------------------------------------------------------------------------------------
 
 
-def _folders() -> dict[str, Reader]:
+def _caches() -> dict[str, Reader]:
     from unlearn_pl.models.language.adapter_folders import adapter_config, tokenizer_location
 
     config = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "base", "r": 4, "revision": None}).encode()
     return {
-        "adapter_config.json": _file(
+        "adapter_config.json": file_reader(
             "adapter_config.json",
             config,
             lambda folder: (adapter_config(str(folder)), tokenizer_location(str(folder))),
@@ -303,10 +282,6 @@ def _read_tokens(folder: Path) -> object:
     cache.check()
     hashes = [column.tolist() for column in cache.hashes]
     return cache.notes, [cache.tokens(i, 0, int(n)) for i, n in enumerate(cache.lengths)], hashes
-
-
-def _file(name: str, data: bytes, read: Callable[[Path], object], **options) -> Reader:  # type: ignore[no-untyped-def]
-    return Reader(lambda folder: (folder / name).write_bytes(data) and None, (name,), read, **options)
 
 
 def _squeezed(data: bytes) -> bytes:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.fuzz.readers import Reader
+from tests.fuzz.reader import Reader
+from unlearn_pl.models.language.names import ModelNotFoundError
 
 EQUAL, OTHER, ERROR, SILENT, UNDOCUMENTED = "read equal", "read other", "documented error", "silent", "undocumented"
 OUTCOMES = (EQUAL, OTHER, ERROR, SILENT, UNDOCUMENTED)
@@ -88,7 +89,7 @@ def _outcome(reader: Reader, folder: Path, written: object) -> tuple[str, str]:
             read = reader.read(folder)
     except Exception as error:
         # Documented are errors of this library, which name the file, not those of the parsers below it.
-        if type(error) is ValueError and str(folder) in str(error):
+        if type(error) in (ValueError, ModelNotFoundError) and str(folder) in str(error):
             return ERROR, ""
         return UNDOCUMENTED, f"{type(error).__name__}: {str(error)[:300]}"
     if reader.same(read, written):

@@ -137,8 +137,8 @@ def longer(found):
         (rewritten(lambda found: {n: t.fill_(float("nan")) for n, t in found.items()}), "NaN or infinite"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"torn"), "is no safetensors file"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no weights in safetensors"),
-        (lambda folder: (folder / "config.json").write_text("[1]"), "accepted: a JSON object"),
-        (lambda folder: (folder / "config.json").write_text("{"), "is no JSON"),
+        (lambda folder: (folder / "config.json").write_text("[1]"), "must hold a JSON object"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not a JSON file"),
         (lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"), "holds adapters alone"),
     ],
 )

@@ -102,7 +102,10 @@ def reference_questions(path: str | None) -> Sequence[str]:
         return UNKNOWN_QUESTIONS
     if not Path(path).is_file():
         raise ValueError(f"There is no file {path!r} with questions; accepted: a text file, one question per line.")
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path!r} is no text in UTF-8: {error}") from error
     if not any(lines):
         raise ValueError(f"{path!r} is empty; accepted: a text file, one question per line.")
     return [line for line in lines if line]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ PROMPT_LEARNING = frozenset({"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNI
 """Kinds of adapters that lengthen prompts or caches, and change no weight."""
 
 Base = TypeVar("Base", bound=nn.Module)
+
+_UNFIT = (AttributeError, KeyError, NotImplementedError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
+"""What peft raises for adapters that are damaged, or of another model."""
 
 PREFIX, WRAPPERS = "base_model.model.", (".token_adapter", ".base_layer", ".original_module")
 
@@ -74,7 +78,7 @@ def merge_adapter(base: Base, path: str, revision: str | None = None) -> Base:
             _check_weights(adapted, path, revision)
             _untie(adapted)
             merged = adapted.merge_and_unload(safe_merge=True)
-    except (AttributeError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except _UNFIT as error:
         raise ValueError(
             f"the adapter in {path!r} cannot be merged into its base model {getattr(base, 'name_or_path', '')!r}; "
             f"accepted: LoRA weights (or others that peft merges) trained on this base model. ({error})"

@@ -30,7 +30,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import nn
 
-from unlearn_pl.results.checkpoint_file import check_file, damaged, not_plain
+from unlearn_pl.results.checkpoint_file import check_file, damaged, readable
 
 REST_OF_FOLDER = _METADATA_FILENAME
 """File of a checkpoint folder that holds all but weights and optimizer states."""
@@ -105,14 +105,8 @@ def _checked_load(
     **kwargs: Any,
 ) -> dict[str, Any]:
     check(checkpoint_path)
-    try:
+    with readable(str(checkpoint_path)):
         return load(checkpoint_path, weights_only=weights_only is not False, **kwargs)
-    except pickle.UnpicklingError as error:
-        raise ValueError(not_plain(checkpoint_path, error)) from error
-    except RuntimeError as error:
-        if "PytorchStreamReader" not in str(error):
-            raise
-        raise ValueError(damaged(str(checkpoint_path), "PyTorch cannot read its archive")) from error
 
 
 def basic_checkpoint_io(strategy: Strategy) -> CheckpointIO:

@@ -8,12 +8,14 @@ import hashlib
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from fsspec.core import url_to_fs
+from torch.distributed.checkpoint import CheckpointException
 
 _DIGEST = re.compile(rb"unlearn_pl sha256 ([0-9a-f]{64})")
 _COMMENT_LENGTH = len(b"unlearn_pl sha256 ") + 64
@@ -178,6 +180,30 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", mmap: bool = Fa
             f"{str(path)!r} is a file of PyTorch, but no checkpoint of a Trainer: it has no weights under 'state_dict'."
         )
     return checkpoint
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Within the context, what PyTorch cannot read of a checkpoint is an error that names it.
+
+    Args:
+        path: a file, or a folder of shards.
+
+    Raises:
+        ValueError: if it is damaged, or holds other than tensors and plain data.
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise ValueError(not_plain(path, error)) from error
+    except RuntimeError as error:
+        if "PytorchStreamReader" not in str(error):
+            raise
+        raise ValueError(damaged(path, "PyTorch cannot read its archive")) from error
+    except CheckpointException as error:  # of shards; no subclass of Exception
+        first = next(iter(error.failures.values()))[0]
+        reason = str(first).strip().partition("\n")[0]
+        raise ValueError(damaged(path, f"PyTorch cannot read its shards ({type(first).__name__}: {reason})")) from error
 
 
 def not_plain(path: object, error: BaseException) -> str:

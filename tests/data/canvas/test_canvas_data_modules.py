@@ -186,11 +186,11 @@ def test_own_images_with_captions(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "is empty"),
-        (["{"], "line 1 is no JSON"),
+        ([], "there is no row that can be used"),
+        (["{"], "line 1 of .*: it is not JSON"),
         ([{"file_name": "1.png"}], "accepted: an object with the texts file_name and text"),
-        ([{"file_name": "9.png", "text": "a"}], "line 1 names '9.png', and there is no such file"),
-        ([{"file_name": "1.png", "text": "a", "pseudo_text": 3}], "pseudo_text that is no text"),
+        ([{"file_name": "9.png", "text": "a"}], "line 1 of .*: it names '9.png', and there is no such file"),
+        ([{"file_name": "1.png", "text": "a", "pseudo_text": 3}], "accepted: an object .*pseudo_text"),
     ],
 )
 def test_broken_captions_are_named(tmp_path, lines, message):

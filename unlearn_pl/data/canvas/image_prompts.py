@@ -1,8 +1,7 @@
 """Data module of a user's own images with captions."""
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Unpack
 
@@ -15,6 +14,8 @@ from unlearn_pl.data.canvas.options import LARGE_IMAGES, StreamOptions
 from unlearn_pl.data.canvas.prompted_module import PromptedDataModule
 from unlearn_pl.data.images.folder import ImageFiles, check_size
 from unlearn_pl.data.io.contained import check_contained
+from unlearn_pl.data.io.record import BadRowError, Record
+from unlearn_pl.data.io.rows import read_records
 
 CAPTIONS = "metadata.jsonl"
 
@@ -97,26 +98,20 @@ class ImagePromptDataModule(PromptedDataModule):
                 f"There is no file {str(captions)!r}; accepted: a folder with images and {CAPTIONS}, a line "
                 '{"file_name": "1.jpg", "text": "A red bridge."} for each.'
             )
-        found = []
-        for number, line in enumerate(captions.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip():
-                found.append(self._line(line, folder, f"{captions}, line {number}"))
-        if not found:
-            raise ValueError(f"{str(captions)!r} is empty; accepted: a line for each image.")
-        return found
+        return read_records(captions, partial(self._line, folder), f"captions in {folder}")
 
-    def _line(self, line: str, folder: Path, where: str) -> tuple[Path, str, str]:
+    def _line(self, folder: Path, row: Record) -> tuple[Path, str, str]:
+        name, text, pseudo = row.get("file_name"), row.get("text"), row.get("pseudo_text", self.pseudo_prompt)
+        if not (isinstance(name, str) and isinstance(text, str) and isinstance(pseudo, str) and name and text):
+            raise BadRowError(
+                f"it is {str(dict(row))[:80]!r}; accepted: an object with the texts file_name and text, and perhaps "
+                "pseudo_text"
+            )
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{where} is no JSON: {error}") from error
-        texts = [row.get(name) for name in ("file_name", "text")] if isinstance(row, dict) else [None]
-        if not all(isinstance(text, str) and text for text in texts):
-            raise ValueError(f"{where} is {line[:80]!r}; accepted: an object with the texts file_name and text.")
-        pseudo = row.get("pseudo_text", self.pseudo_prompt)
-        if not isinstance(pseudo, str):
-            raise ValueError(f"{where} has a pseudo_text that is no text.")
-        file = check_contained(folder / texts[0], folder)  # type: ignore[operator]
-        if not file.is_file():
-            raise ValueError(f"{where} names {texts[0]!r}, and there is no such file in {str(folder)!r}.")
-        return file, str(texts[1]), pseudo
+            file = check_contained(folder / name, folder)
+            is_file = file.is_file()
+        except (OSError, ValueError) as error:  # a name that is too long, or leads elsewhere
+            raise BadRowError(str(error)) from error
+        if not is_file:
+            raise BadRowError(f"it names {name!r}, and there is no such file in {str(folder)!r}")
+        return file, text, pseudo

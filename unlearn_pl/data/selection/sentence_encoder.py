@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unlearn_pl.data.selection.embedders import Embedder
 from unlearn_pl.data.selection.examples import StreamExamples
+from unlearn_pl.models.hub.damage import reading
 
 
 class SentenceEncoder(Embedder):
@@ -40,8 +41,9 @@ class SentenceEncoder(Embedder):
         """The vectors of the texts, ``[N, D]``."""
         from transformers import AutoModel, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
-        model = AutoModel.from_pretrained(self.path, use_safetensors=True, trust_remote_code=False).eval()
+        with reading(self.path, "sentence encoder"):
+            tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+            model = AutoModel.from_pretrained(self.path, use_safetensors=True, trust_remote_code=False).eval()
         texts = list(examples.texts())
         parts = [
             self._vectors(model, tokenizer, texts[start : start + self.batch_size])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 
 from unlearn_pl.functional import repeats_span, rouge_l_recall
+from unlearn_pl.models.hub.damage import is_of_files, load_whole, reason_of
 from unlearn_pl.models.hub.refusal import refusal
 from unlearn_pl.recording import Recorded
 
@@ -209,15 +210,18 @@ class EntailedLeak(LeakTest):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model)
-            model = AutoModelForSequenceClassification.from_pretrained(self.model, use_safetensors=True).eval()
-        except (OSError, ValueError) as error:
-            reason = refusal(self.model, error) or error
+            tokenizer = AutoTokenizer.from_pretrained(self.model, trust_remote_code=False)
+            options = {"use_safetensors": True, "trust_remote_code": False}
+            model = load_whole(AutoModelForSequenceClassification, self.model, **options)
+        except Exception as error:
+            if not is_of_files(error):
+                raise
+            reason = refusal(self.model, error) or reason_of(error)
             raise ValueError(f"The entailment model {self.model!r} cannot be loaded: {reason}") from error
         labels = {str(label).casefold(): number for number, label in model.config.id2label.items()}
         if "entailment" not in labels:
             raise ValueError(f"{self.model!r} has the labels {sorted(labels)}; accepted is a model with 'entailment'.")
-        return tokenizer, model, int(labels["entailment"])
+        return tokenizer, model.eval(), int(labels["entailment"])
 
 
 def _check_threshold(threshold: float) -> None:

@@ -1,6 +1,5 @@
 """The tensors of an exported model, opened one at a time."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +7,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from unlearn_pl.results.json_file import read_json
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,7 @@ class WeightsFolder:
         Raises:
             ValueError: if that is no JSON object.
         """
-        path = self.path / "config.json"
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is no JSON: {error}") from error
-        if not isinstance(config, dict):
-            raise ValueError(f"{path} holds a {type(config).__name__}; accepted: a JSON object.")
-        return config
+        return read_json(self.path / "config.json")
 
     def tensor(self, name: str) -> Tensor:
         """A tensor of the folder, mapped into memory.

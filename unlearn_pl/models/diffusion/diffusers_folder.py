@@ -14,6 +14,7 @@ from unlearn_pl.models.diffusion.layout import PARTS, check_fit, check_index
 from unlearn_pl.models.diffusion.model import DiffusionModel
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
 from unlearn_pl.models.diffusion.pseudo_words import PseudoEmbedding, check_new
+from unlearn_pl.models.hub.damage import is_of_files, load_whole, reason_of
 from unlearn_pl.models.hub.refusal import refusal
 from unlearn_pl.models.merging import merge_adapter
 from unlearn_pl.models.modes import evaluation_mode
@@ -155,10 +156,10 @@ def read_folder(name: str, dtype: torch.dtype, random_weights: int | None = None
     schedule = read_schedule(name)
     try:
         parts = _stored_parts(name, dtype) if random_weights is None else _random_parts(name, dtype, random_weights)
-    except (OSError, ValueError) as error:
-        _check_refused(name, error)
+    except Exception as error:
+        _check_files(name, error)
         raise ValueError(
-            f"{name!r} holds no text-to-image model in safetensors: {_first_line(error)}. Accepted: a folder with the "
+            f"{name!r} holds no text-to-image model in safetensors: {reason_of(error)}. Accepted: a folder with the "
             f"parts {sorted(PARTS)}; with UNet(..., random_weights=0), their configurations and the tokenizer suffice."
         ) from error
     unet, autoencoder, encoder = parts
@@ -173,9 +174,9 @@ def _stored_parts(name: str, dtype: torch.dtype) -> tuple[Any, Any, ClipEncoder]
     from transformers import CLIPTextModel, CLIPTokenizer
 
     options = {"torch_dtype": dtype, "use_safetensors": True}
-    unet = UNet2DConditionModel.from_pretrained(name, subfolder="unet", **options)
-    autoencoder = AutoencoderKL.from_pretrained(name, subfolder="vae", **options)
-    encoder = CLIPTextModel.from_pretrained(name, subfolder="text_encoder", dtype=dtype, use_safetensors=True)
+    unet = load_whole(UNet2DConditionModel, name, subfolder="unet", **options)
+    autoencoder = load_whole(AutoencoderKL, name, subfolder="vae", **options)
+    encoder = load_whole(CLIPTextModel, name, subfolder="text_encoder", dtype=dtype, use_safetensors=True)
     return unet, autoencoder, ClipEncoder(encoder, CLIPTokenizer.from_pretrained(name, subfolder="tokenizer"))
 
 
@@ -204,21 +205,31 @@ def read_schedule(name: str) -> NoiseSchedule:
 
     if (base := base_of(name)) is not None:
         return read_schedule(base)
+    check_index(name, _settings(name, DiffusionPipeline))
+    settings = _settings(name, DDIMScheduler, subfolder="scheduler")
     try:
-        index = dict(DiffusionPipeline.load_config(name))
-        check_index(name, index)
-        config = DDIMScheduler.load_config(name, subfolder="scheduler")
-    except OSError as error:
-        _check_refused(name, error)
+        return NoiseSchedule.from_config(settings)
+    except ValueError as error:
+        raise ValueError(f"The scheduler of {name!r} cannot be used: {error}") from error
+
+
+def _settings(name: str, kind: Any, **place: str) -> dict[str, Any]:
+    """The JSON of a class of diffusers in a folder or repository."""
+    try:
+        return dict(kind.load_config(name, **place))
+    except Exception as error:
+        _check_files(name, error)
         raise ValueError(
             f"{name!r} is no folder of diffusers with a model_index.json, nor such a repository on the hub: "
-            f"{_first_line(error)} The configuration of a network alone says neither how texts are read nor how much "
+            f"{reason_of(error)} The configuration of a network alone says neither how texts are read nor how much "
             "noise there is."
         ) from error
-    return NoiseSchedule.from_config(dict(config))
 
 
-def _check_refused(name: str, error: Exception) -> None:
+def _check_files(name: str, error: Exception) -> None:
+    """Raise what is not of the files: an error of the machine, or of the hub, which says what to do."""
+    if not is_of_files(error):
+        raise error
     if not Path(name).exists() and (refused := refusal(name, error)) is not None:
         raise ValueError(f"The model {name!r} cannot be loaded from the hub: {refused}.") from error
 
@@ -238,10 +249,6 @@ def check_diffusers() -> None:
 def _of_network(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of the network, by its own names."""
     return {name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

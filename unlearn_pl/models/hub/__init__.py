@@ -1,1 +1,1 @@
-"""Models on the Hugging Face hub."""
+"""Models that are loaded from folders and the hub: what may be wrong with them."""

@@ -1,11 +1,14 @@
 """Weights and settings of image models on disk: safetensors and JSON only, nothing that could run code."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import nn
+
+from unlearn_pl.models.hub.damage import load_whole, reading
+from unlearn_pl.results.json_file import read_json
 
 WEIGHTS, PREPROCESSING = "model.safetensors", "preprocessor_config.json"
 
@@ -17,7 +20,8 @@ def load_pretrained(folder: str) -> nn.Module:
         folder: with ``config.json`` and weights in safetensors.
 
     Raises:
-        ValueError: if there is no such folder, it holds no model, or the weights are not in safetensors.
+        ValueError: if there is no such folder, it holds no model or not all of its weights, or these are not in
+            safetensors.
     """
     from transformers import AutoModelForImageClassification
 
@@ -29,12 +33,9 @@ def load_pretrained(folder: str) -> nn.Module:
         )
     if not any(path.glob("*.safetensors")):
         raise ValueError(f"The folder {folder!r} has no weights in safetensors; accepted are no others.")
-    try:
-        model = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True, local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"The folder {folder!r} holds no image classifier of transformers: {reason}") from error
-    return cast(nn.Module, model)
+    options = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    with reading(folder, "image classifier of transformers"):
+        return cast(nn.Module, load_whole(AutoModelForImageClassification, folder, **options))
 
 
 def load_weights(network: nn.Module, weights: str) -> None:
@@ -63,17 +64,27 @@ def load_weights(network: nn.Module, weights: str) -> None:
 
 
 def normalization_of(folder: str) -> tuple[Sequence[float], Sequence[float]] | None:
-    """Mean and standard deviation per channel in the folder's ``preprocessor_config.json``; None if it has none."""
-    try:
-        config = json.loads((Path(folder) / PREPROCESSING).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """Mean and standard deviation per channel in the folder's ``preprocessor_config.json``; None if it has none.
+
+    Raises:
+        ValueError: if that is no JSON object, or they are no finite numbers, positive ones for the deviation.
+    """
+    file = Path(folder) / PREPROCESSING
+    config = read_json(file) if file.is_file() else {}
+    given = [config.get(name) for name in ("image_mean", "image_std")]
+    if None in given or not config.get("do_normalize", True):
         return None
-    if not isinstance(config, dict) or not config.get("do_normalize", True):
-        return None
-    mean, std = (_numbers(config.get(name)) for name in ("image_mean", "image_std"))
-    return None if mean is None or std is None else (mean, std)
+    mean, std = (_numbers(values) for values in given)
+    if mean is None or std is None or len(mean) != len(std) or min(std) <= 0:
+        raise ValueError(
+            f"{str(file)!r} has the image_mean {given[0]} and the image_std {given[1]}; accepted are two lists of "
+            "finite numbers, one per channel, and deviations above 0."
+        )
+    return mean, std
 
 
 def _numbers(values: object) -> list[float] | None:
-    is_list = isinstance(values, list) and bool(values) and all(isinstance(value, int | float) for value in values)
-    return cast(list[float], values) if is_list else None
+    if not isinstance(values, list) or not values:
+        return None
+    largest = torch.finfo(torch.float32).max
+    return values if all(isinstance(value, int | float) and abs(value) <= largest for value in values) else None

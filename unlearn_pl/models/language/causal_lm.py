@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
+from unlearn_pl.models.hub.damage import load_whole
 from unlearn_pl.models.language.adapter_folders import adapter_config, load_merged
 from unlearn_pl.models.language.checkpointing import checkpoint_activations
 from unlearn_pl.models.language.compilation import compile_layers
@@ -75,8 +76,8 @@ class CausalLM(LanguageSpec):
             precision_dtype: dtype of the weights if ``dtype`` is None; float32 by default.
 
         Raises:
-            ValueError: if there is no such model, or the folder holds an adapter that cannot be merged into its base
-                model.
+            ValueError: if there is no such model, its files are damaged or lack weights, or the folder holds an adapter
+                that cannot be merged into its base model.
         """
         path, found = resolve(self.name)
         dtype = getattr(torch, self.dtype) if self.dtype else precision_dtype or torch.float32
@@ -112,7 +113,8 @@ class CausalLM(LanguageSpec):
                     "Export the merged model first: save_pretrained(CausalLM(...).build(), folder)."
                 )
             return load_merged(path, adapter, lambda base, of: self._load_base(base, dtype, of), revision)
-        return AutoModelForCausalLM.from_pretrained(
+        model = load_whole(
+            AutoModelForCausalLM,
             path,
             dtype=dtype,
             attn_implementation=self.attn_implementation,
@@ -122,6 +124,7 @@ class CausalLM(LanguageSpec):
             trust_remote_code=self.trust_remote_code,
             **({} if revision is None else {"revision": revision}),
         )
+        return cast("PreTrainedModel", model)
 
     def _load_base(self, name: str, dtype: torch.dtype, revision: str | None) -> "PreTrainedModel":
         """The base model of an adapter."""

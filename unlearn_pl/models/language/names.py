@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from unlearn_pl.models.hub.damage import is_of_files, reason_of
 from unlearn_pl.models.hub.refusal import is_of_the_network, refusal
 from unlearn_pl.models.language.adapter_folders import config_location, tokenizer_location
 from unlearn_pl.models.replaced_folder import recover_folder
@@ -64,8 +65,8 @@ def loading(name: str) -> Iterator[None]:
         name: any name that :func:`resolve` accepts.
 
     Raises:
-        ModelNotFoundError: for a path that does not exist, a folder without a model, and a name that the hub does not
-            know, keeps to itself (gated and private models), or that cannot be looked up.
+        ModelNotFoundError: for a path that does not exist, a folder without a model, damaged files, and a name that the
+            hub does not know, keeps to itself (gated and private models), or that cannot be looked up.
     """
     path = Path(name)
     recover_folder(path.absolute())
@@ -81,13 +82,12 @@ def loading(name: str) -> Iterator[None]:
     except ModelNotFoundError:
         raise  # of the base model of an adapter
     except Exception as error:
-        # transformers raises an OSError for files and networks, but for some errors of the hub's HTTP client.
-        if not isinstance(error, OSError) and not is_of_the_network(error):
+        if not is_of_files(error) or (type(error) is ValueError and name in str(error)):
             raise
-        reason = str(error).strip().partition("\n")[0]
-        if path.exists():
-            raise ModelNotFoundError(f"What is in {name!r} cannot be loaded: {reason}") from error
-        reason = refusal(resolve(name)[0], error) or reason
+        # transformers raises an OSError for files and networks, but for some errors of the hub's HTTP client.
+        if path.exists() or not (isinstance(error, OSError) or is_of_the_network(error)):
+            raise ModelNotFoundError(f"What is in {name!r} cannot be loaded: {reason_of(error)}") from error
+        reason = refusal(resolve(name)[0], error) or reason_of(error)
         raise ModelNotFoundError(
             f"There is no folder {name!r} here, and a model of that name cannot be loaded from the hub: {reason}"
         ) from error
@@ -163,6 +163,7 @@ def _tokenizer(
         raise ModelNotFoundError(f"There is no tokenizer in {name!r}: transformers would make one without its tokens.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer("a")  # settings of the wrong type show here first
     return cast("PreTrainedTokenizerFast", tokenizer)
 
 

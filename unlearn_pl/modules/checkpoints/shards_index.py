@@ -68,11 +68,8 @@ def _index(file: Path) -> Metadata:
             index = _IndexUnpickler(stream).load()
     except pickle.UnpicklingError as error:
         raise ValueError(not_plain(file, error)) from error
-    except (EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, ImportError, MemoryError) as error:
-        raise ValueError(
-            f"The file {str(file)!r} of a checkpoint cannot be read ({type(error).__name__}: {error}): it was changed "
-            "or torn. Use another checkpoint."
-        ) from error
+    except Exception as error:  # pickle raises a dozen types for damaged files
+        raise _unreadable(file, error) from error
     if not isinstance(index, Metadata) or not isinstance(index.storage_data, Mapping):
         raise ValueError(f"The file {str(file)!r} of a checkpoint is no index of shards. Use another checkpoint.")
     return index
@@ -80,16 +77,33 @@ def _index(file: Path) -> Metadata:
 
 def _check_places(path: Path, file: Path, index: Metadata) -> None:
     root = path.resolve()
-    for key, place in index.storage_data.items():
-        name = str(place.relative_path)
+    for key, name, offset, length in _places(file, index):
         shard = path / name
         if os.path.isabs(name) or not shard.resolve().is_relative_to(root):
             raise ValueError(
-                f"{str(file)!r} places {key.fqn!r} in {name!r}, outside of the checkpoint's folder. The checkpoint was "
+                f"{str(file)!r} places {key!r} in {name!r}, outside of the checkpoint's folder. The checkpoint was "
                 "made to read other files, or has links in it: copy them into the folder, or use another checkpoint."
             )
-        if not isinstance(index.state_dict_metadata.get(key.fqn), TensorStorageMetadata):
-            _check_entry(shard, key.fqn, int(place.offset), int(place.length))
+        if not isinstance(index.state_dict_metadata.get(key), TensorStorageMetadata):
+            _check_entry(shard, key, offset, length)
+
+
+def _places(file: Path, index: Metadata) -> list[tuple[str, str, int, int]]:
+    """Name of every entry, the file that it is in, its first byte and its length."""
+    try:
+        return [
+            (str(key.fqn), str(place.relative_path), int(place.offset), int(place.length))
+            for key, place in index.storage_data.items()
+        ]
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"The file {str(file)!r} of a checkpoint cannot be read ({type(error).__name__}: {error}): it was changed or "
+        "torn. Use another checkpoint."
+    )
 
 
 def _check_entry(shard: Path, name: str, offset: int, length: int) -> None:

@@ -16,6 +16,8 @@ from unlearn_pl.robustness.audit_file import read_report
 from unlearn_pl.robustness.outcome import read_outcomes
 
 LOSS = "train/loss/"
+_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C limits how deeply values are nested; the other takes seconds for what is nested by the thousand."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _predictions(file: Path) -> dict[tuple[str, int], Prediction]:
             entry = parse_json(line)
             texts = [printable(str(entry.get(key, "")), keep="\n\t") for key in ("question", "answer", "prediction")]
             found[str(entry["split"]), int(entry["index"])] = Prediction(*texts)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Line {number + 1} of {str(file)!r} is not an answer of `unlearn-pl predict`: {error!r}. Accepted are "
                 "JSON objects with split, index, answer and prediction."
@@ -203,8 +205,8 @@ def _yaml(file: Path) -> dict[str, object]:
     if not file.is_file():
         return {}
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ValueError(f"{str(file)!r} is not a YAML file: {error}") from error
     return content if isinstance(content, dict) else {}
 

@@ -1,10 +1,13 @@
 """Quantization with the package bitsandbytes, as in deployment."""
 
 from importlib.util import find_spec
+from typing import cast
 
 from torch import nn
 
 from unlearn_pl.models import resolve
+from unlearn_pl.models.hub.damage import load_whole
+from unlearn_pl.models.language.names import loading
 from unlearn_pl.models.quantized_share import check_quantized_share
 from unlearn_pl.robustness.quantizers.quantizer import Quantizer
 from unlearn_pl.robustness.target import Subject
@@ -58,8 +61,8 @@ class BitsAndBytes(Quantizer):
         eight = {"load_in_8bit": True}
         four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
         config = BitsAndBytesConfig(**(eight if self.bits == 8 else four))
-        model = AutoModelForCausalLM.from_pretrained(
-            path, quantization_config=config, trust_remote_code=False, use_safetensors=True
-        )
+        options = {"quantization_config": config, "trust_remote_code": False, "use_safetensors": True}
+        with loading(subject.model):
+            model = load_whole(AutoModelForCausalLM, path, **options)
         check_quantized_share(self.name, model, " IntegerRounding and NormalFloat4 reach experts, too.")
-        return model
+        return cast(nn.Module, model)
