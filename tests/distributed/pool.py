@@ -19,6 +19,9 @@ class RankPool:
     """Runs a function on every rank and gives back the results in the order of the ranks."""
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
         context = mp.get_context("spawn")
         port = _free_port()
         self._tasks = [context.SimpleQueue() for _ in range(WORLD_SIZE)]
@@ -31,7 +34,13 @@ class RankPool:
             process.start()
 
     def run(self, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """``[function(*args) on rank 0, on rank 1]``; an exception on any rank is raised here with its traceback."""
+        """``[function(*args) on rank 0, on rank 1]``; an exception on any rank is raised here with its traceback.
+
+        Ranks that ended in an earlier call, which was an error, are started anew.
+        """
+        if not all(process.is_alive() for process in self._processes):
+            self.close()
+            self._start()
         for tasks in self._tasks:
             tasks.put((function, args))
         outcomes = [self._outcome(rank) for rank in range(len(self._results))]
@@ -58,6 +67,7 @@ class RankPool:
         for process in self._processes:
             process.join(timeout=10)
             process.kill()
+            process.join()
 
 
 def _serve(rank: int, port: int, tasks: Any, results: Any) -> None:
