@@ -248,7 +248,10 @@ def _listed(state: object) -> object:
 
 def _runs() -> dict[str, Reader]:
     files = ("config_fit.yaml", "cost.json", "predictions.jsonl", "logs/metrics.csv")
-    return {"run of a report": Reader(_write_run, files, _read_run)}
+    return {
+        "run of a report": Reader(_write_run, files, _read_run),
+        "weights of tokens": Reader(_write_token_weights, ("weights.safetensors",), _read_token_weights),
+    }
 
 
 def _write_run(folder: Path) -> None:
@@ -271,3 +274,17 @@ def _read_run(folder: Path) -> object:
 
     run = read_run(folder)
     return run.settings, run.cost, dict(run.predictions), run.history
+
+
+def _write_token_weights(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {"weights": torch.arange(6.0), "lengths": torch.tensor([2, 1, 3])}
+    save_file(tensors, folder / "weights.safetensors")
+    (folder / "rows.jsonl").write_text('{"question": "Who?", "answer": "Ada."}\n' * 3)
+
+
+def _read_token_weights(folder: Path) -> object:
+    from unlearn_pl.data import QuestionAnswers, WeightedAnswers
+
+    return WeightedAnswers(QuestionAnswers(str(folder / "rows.jsonl")), str(folder / "weights.safetensors")).rows()

@@ -82,7 +82,8 @@ def _of_tensors(path: str | Path) -> list[Weights]:
     if not {"weights", "lengths"} <= tensors.keys():
         raise ValueError(f"{str(path)!r} has the tensors {sorted(tensors)}; accepted: 'weights' and 'lengths'.")
     weights, lengths = tensors["weights"].double(), tensors["lengths"].long()
-    if weights.ndim != 1 or lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(weights):
+    is_vector = weights.ndim == lengths.ndim == 1
+    if not is_vector or ((lengths < 0) | (lengths > len(weights))).any() or lengths.sum() != len(weights):
         raise ValueError(
             f"{str(path)!r} has weights {list(weights.shape)} and lengths {list(lengths.shape)} that add up to "
             f"{int(lengths.sum())}; accepted: lengths that add up to the number of weights."

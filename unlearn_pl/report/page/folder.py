@@ -5,19 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from unlearn_pl.printable import printable
 from unlearn_pl.report.history import Series, read_history
 from unlearn_pl.results import Results, evaluation_arguments, read_results
 from unlearn_pl.results.json_file import parse_json, read_json
+from unlearn_pl.results.yaml_file import read_yaml
 from unlearn_pl.robustness import Outcome
 from unlearn_pl.robustness.audit_file import read_report
 from unlearn_pl.robustness.outcome import read_outcomes
 
 LOSS = "train/loss/"
-_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The one in C limits how deeply values are nested; the other takes seconds for what is nested by the thousand."""
 
 
 @dataclass(frozen=True)
@@ -202,13 +199,7 @@ def _is_of_training(log: Path) -> bool:
 
 
 def _yaml(file: Path) -> dict[str, object]:
-    if not file.is_file():
-        return {}
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ValueError(f"{str(file)!r} is not a YAML file: {error}") from error
-    return content if isinstance(content, dict) else {}
+    return read_yaml(file) if file.is_file() else {}
 
 
 def _attacks(
