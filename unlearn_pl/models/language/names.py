@@ -160,7 +160,7 @@ def _tokenizer(
         **({} if revision is None else {"revision": revision}),
     )
     if Path(path).is_dir() and gguf_file is None and not _has_tokenizer(Path(path), tokenizer):
-        raise ModelNotFoundError(f"There is no tokenizer in {name!r}: transformers would make one without its tokens.")
+        raise ValueError(f"There is no tokenizer in {name!r}: transformers would make one without its tokens.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer("a")  # settings of the wrong type show here first
