@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.robustness.subjects import subject
+from tests.robustness.subjects import make_folder, subject
 from unlearn_pl.data import TOFUDataModule
 from unlearn_pl.robustness import BenignNeighbours, FewShotPrompts, ParaphrasedPrompts, PrefixAttack, ShortestFraction
 
@@ -13,8 +13,8 @@ REAL = Path(os.environ.get("UNLEARN_PL_DATA", Path(__file__).parents[3] / ".." /
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"TOFU's files are not in {REAL} (UNLEARN_PL_DATA)")
 
 
-def test_every_prompt_attack_can_be_made_of_tofu(folder):
-    given = subject(folder, data=TOFUDataModule(path=str(REAL), forget_split="forget01"))
+def test_every_prompt_attack_can_be_made_of_tofu(tmp_path):
+    given = subject(make_folder(tmp_path, context=1024), data=TOFUDataModule(path=str(REAL), forget_split="forget01"))
     given.check()
     assert len(given.forget) == 40
     rows = {}
