@@ -13,7 +13,7 @@ from unlearn_pl.data.canvas.module import CanvasDataModule
 from unlearn_pl.data.canvas.options import LARGE_IMAGES, CanvasOptions, check_part
 from unlearn_pl.data.canvas.unlearn_canvas import PHOTOS
 from unlearn_pl.data.images.dataset import LabeledImages
-from unlearn_pl.data.images.folder import check_same, check_size, pixels_of
+from unlearn_pl.data.images.folder import check_same, check_size, pixels_of, reading
 from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.io.in_memory import rows_of
 from unlearn_pl.data.io.recorded_rows import with_described
@@ -133,16 +133,13 @@ class ImagesInRows(LabeledImages):
 
     def image(self, i: int) -> Tensor:
         """See :meth:`LabeledImages.image`."""
-        try:
-            return pixels_of(self._picture(i), self.size, grayscale=False)
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"Row {self.rows[i]} has a picture that cannot be read: {error}") from error
+        picture = self._picture(i)
+        with reading(f"Row {self.rows[i]}"):
+            return pixels_of(picture, self.size, grayscale=False)
 
     def _picture(self, i: int) -> Any:
-        try:
+        with reading(f"Row {self.rows[i]}"):
             found = self.table[self.rows[i]][self.column]
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"Row {self.rows[i]} has a picture that cannot be read: {error}") from error
         if not hasattr(found, "convert"):
             raise ValueError(
                 f"Row {self.rows[i]} has a {type(found).__name__} as {self.column!r}; accepted: pictures of Pillow, "

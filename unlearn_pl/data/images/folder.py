@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 MAX_PIXELS = 2**27
 """Pixels of the largest image that is read; a file of a few kilobytes may claim any number."""
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, MemoryError)
+"""What Pillow's decoders raise on bytes that no encoder wrote."""
 
 
 class ImageFolder(ImageSource):
@@ -83,11 +87,8 @@ class ImageFiles(LabeledImages):
 
     def image(self, i: int) -> Tensor:
         """See :meth:`LabeledImages.image`."""
-        with opened(self.paths[i]) as picture:
-            try:
-                return pixels_of(picture, self.size, self.grayscale)
-            except (OSError, SyntaxError) as error:
-                raise _unreadable(self.paths[i], error) from error
+        with opened(self.paths[i]) as picture, reading(str(self.paths[i])):
+            return pixels_of(picture, self.size, self.grayscale)
 
 
 def opened(path: Path) -> Picture:
@@ -97,16 +98,32 @@ def opened(path: Path) -> Picture:
         ValueError: if it is none, or too large.
         ImportError: without Pillow.
     """
-    image = pillow()
-    try:
-        picture = image.open(path)
-    except (OSError, SyntaxError, ValueError, image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
+    with reading(str(path)):
+        picture = pillow().open(path)
     width, height = picture.size
     if width * height > MAX_PIXELS:
         picture.close()
         raise ValueError(f"{printable(str(path))} has {width} x {height} pixels; accepted: up to {MAX_PIXELS}.")
     return picture
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Within the context, what Pillow says of a damaged picture is a ``ValueError`` that names it.
+
+    Args:
+        name: of the file or the row that holds the picture.
+
+    Raises:
+        ValueError: if the picture cannot be read, or claims more memory than there is.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, DAMAGE) and type(error).__name__ != "DecompressionBombError":  # of Pillow
+            raise
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{printable(name)} cannot be read as an image: {reason}") from error
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -168,7 +185,3 @@ def pillow():  # type: ignore[no-untyped-def]  # a module
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{printable(str(path))} cannot be read as an image: {error}")

@@ -1,6 +1,7 @@
 """Images in rows: a dataset of ``datasets``, of the hub or in memory."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from unlearn_pl.data.images.arrays import labels_of
 from unlearn_pl.data.images.dataset import ImagesInMemory, ImageSource, LabeledImages
-from unlearn_pl.data.images.folder import check_same, check_size, pixels_of
+from unlearn_pl.data.images.folder import check_same, check_size, pixels_of, reading
 from unlearn_pl.data.io.hub_dataset import HubDataset
 from unlearn_pl.data.io.in_memory import rows_of
 from unlearn_pl.data.io.recorded_rows import with_described
@@ -49,7 +50,7 @@ class ImageRows(ImageSource):
         """See :meth:`ImageSource.load`."""
         given: Any = self.rows.rows() if isinstance(self.rows, HubDataset) else rows_of(self.rows)
         pixels, labels, sizes = [], [], {}
-        for i, row in enumerate(given):
+        for i, row in _numbered(given):
             if missing := [name for name in (self.image, self.label) if name not in row]:
                 raise ValueError(f"Row {i} has no columns {missing}; it has {sorted(row)}.")
             picture = self._pixels(row[self.image], i)
@@ -69,7 +70,8 @@ class ImageRows(ImageSource):
     def _pixels(self, given: Any, i: int) -> Tensor:
         """``[C, H, W]`` uint8."""
         if hasattr(given, "convert"):  # a picture of Pillow
-            return (pixels_of(given, self.size, self.grayscale) * 255).round().to(torch.uint8)
+            with reading(f"Row {i}"):
+                return (pixels_of(given, self.size, self.grayscale) * 255).round().to(torch.uint8)
         array = np.asarray(given)
         if (
             array.ndim not in (2, 3)
@@ -87,3 +89,14 @@ class ImageRows(ImageSource):
             )
         tensor = torch.from_numpy(array.astype(np.uint8))
         return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+
+
+def _numbered(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows with their numbers; `datasets` decodes a row's picture when the row is read."""
+    following = iter(rows)
+    for i in itertools.count():
+        with reading(f"Row {i}"):
+            row = next(following, None)
+        if row is None:
+            return
+        yield i, row
