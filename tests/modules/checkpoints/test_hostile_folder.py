@@ -136,3 +136,33 @@ def test_every_index_in_the_folder_is_checked(folder, tmp_path):
     with pytest.raises(ValueError, match=r"__1.metadata"):
         check_index(folder)
     assert not Path(tmp_path / "ran").exists()
+
+
+def without_a_part(index):
+    index.__dict__["state_dict_metadatb"] = index.__dict__.pop("state_dict_metadata")
+
+
+def with_an_impossible_name(index):
+    place(index, "state_dict.w").relative_path = "__0_0\0.distcp"
+
+
+@pytest.mark.parametrize("damage", [without_a_part, with_an_impossible_name])
+def test_a_damaged_index_is_named(folder, damage):
+    index = index_of(folder)
+    damage(index)
+    write_index(folder, index)
+    with pytest.raises(ValueError, match=r"a.ckpt/.metadata'"):
+        check_index(folder)
+
+
+def test_a_damaged_entry_is_named(folder):
+    index, shard = index_of(folder), folder / "__0_0.distcp"
+    lr = place(index, "optimizer_0.lr")
+    pops_nothing = (
+        b"\x80\x02e."  # "append all to the list below the mark", with neither: not one of pickle's own errors
+    )
+    lr.offset, lr.length = shard.stat().st_size, len(pops_nothing)
+    shard.write_bytes(shard.read_bytes() + pops_nothing)
+    write_index(folder, index)
+    with pytest.raises(ValueError, match=r"entry 'optimizer_0.lr' in '.*__0_0.distcp' of a checkpoint cannot be read"):
+        check_index(folder)

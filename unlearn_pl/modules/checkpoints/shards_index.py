@@ -69,8 +69,9 @@ def _index(file: Path) -> Metadata:
     except pickle.UnpicklingError as error:
         raise ValueError(not_plain(file, error)) from error
     except Exception as error:  # pickle raises a dozen types for damaged files
-        raise _unreadable(file, error) from error
-    if not isinstance(index, Metadata) or not isinstance(index.storage_data, Mapping):
+        raise _unreadable(f"file {str(file)!r}", error) from error
+    parts = [getattr(index, name, None) for name in ("state_dict_metadata", "storage_data")]
+    if not isinstance(index, Metadata) or not all(isinstance(part, Mapping) for part in parts):
         raise ValueError(f"The file {str(file)!r} of a checkpoint is no index of shards. Use another checkpoint.")
     return index
 
@@ -79,6 +80,8 @@ def _check_places(path: Path, file: Path, index: Metadata) -> None:
     root = path.resolve()
     for key, name, offset, length in _places(file, index):
         shard = path / name
+        if "\0" in name:
+            raise _unreadable(f"file {str(file)!r}", ValueError(f"the name {name!r} of a file"))
         if os.path.isabs(name) or not shard.resolve().is_relative_to(root):
             raise ValueError(
                 f"{str(file)!r} places {key!r} in {name!r}, outside of the checkpoint's folder. The checkpoint was "
@@ -96,13 +99,13 @@ def _places(file: Path, index: Metadata) -> list[tuple[str, str, int, int]]:
             for key, place in index.storage_data.items()
         ]
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable(f"file {str(file)!r}", error) from error
 
 
-def _unreadable(file: Path, error: Exception) -> ValueError:
+def _unreadable(part: str, error: Exception) -> ValueError:
     return ValueError(
-        f"The file {str(file)!r} of a checkpoint cannot be read ({type(error).__name__}: {error}): it was changed or "
-        "torn. Use another checkpoint."
+        f"The {part} of a checkpoint cannot be read ({type(error).__name__}: {error}): it was changed or torn. "
+        "Use another checkpoint."
     )
 
 
@@ -114,8 +117,5 @@ def _check_entry(shard: Path, name: str, offset: int, length: int) -> None:
             torch.load(io.BytesIO(file.read(length)), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(not_plain(f"{shard} ({name})", error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(
-            f"The entry {name!r} in {str(shard)!r} of a checkpoint cannot be read ({error}): it was changed or torn. "
-            "Use another checkpoint."
-        ) from error
+    except Exception as error:  # unpickling raises a dozen types for damaged files
+        raise _unreadable(f"entry {name!r} in {str(shard)!r}", error) from error
