@@ -11,6 +11,7 @@ from unlearn_pl.results import read_results
 
 ROOT = Path(__file__).parents[1] / "experiments"
 METHODS = {"mollm": [], "npo": ["-c", str(ROOT / "methods" / "npo_tiny.yaml")]}
+every_method = pytest.mark.parametrize("method", ["mollm", pytest.param("npo", marks=pytest.mark.slow)])
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SELDOM = ["--trainer.check_val_every_n_epoch=10"]  # a validation takes longer than an epoch of training
 
@@ -62,39 +63,39 @@ SMALL = "--model.model.init_args.hidden_size=64"
 UNLEARN = ["--trainer.max_epochs=10"]
 
 
-def test_muse_passages_and_answers_are_forgotten(here):
+@every_method
+def test_muse_passages_and_answers_are_forgotten(here, method):
     before = learned("muse", "--trainer.max_epochs=40", SMALL)
     assert min(before["verbmem_forget"], before["knowmem_forget"], before["knowmem_retain"]) > 0.8
 
-    for method in METHODS:
-        after = unlearned("muse", method, *UNLEARN)
-        assert after["verbmem_forget"] < 0.5 * before["verbmem_forget"]
-        assert after["knowmem_forget"] < 0.5 * before["knowmem_forget"]
-        assert after["knowmem_retain"] > 0.8 * before["knowmem_retain"]
+    after = unlearned("muse", method, *UNLEARN)
+    assert after["verbmem_forget"] < 0.5 * before["verbmem_forget"]
+    assert after["knowmem_forget"] < 0.5 * before["knowmem_forget"]
+    assert after["knowmem_retain"] > 0.8 * before["knowmem_retain"]
 
 
-def test_wmdp_letters_are_forgotten(here):
+@every_method
+def test_wmdp_letters_are_forgotten(here, method):
     before = learned("wmdp", SMALL)
     assert min(before["wmdp_bio_accuracy"], before["retain_bio_accuracy"]) > 0.8
 
-    for method in METHODS:
-        after = unlearned("wmdp", method, "--trainer.max_epochs=30")
-        assert after["wmdp_bio_accuracy"] < 0.6 * before["wmdp_bio_accuracy"]
-        assert after["retain_bio_accuracy"] > 0.8 * before["retain_bio_accuracy"]
+    after = unlearned("wmdp", method, "--trainer.max_epochs=30")
+    assert after["wmdp_bio_accuracy"] < 0.6 * before["wmdp_bio_accuracy"]
+    assert after["retain_bio_accuracy"] > 0.8 * before["retain_bio_accuracy"]
 
 
-def test_harmful_answers_give_way_to_refusals(here):
+@every_method
+def test_harmful_answers_give_way_to_refusals(here, method):
     before = learned("preference", "--trainer.max_epochs=40", SMALL)
     assert min(before["forget_probability"], before["retain_probability"]) > 0.7
     assert before["forget_refusal_rate"] == 0
     assert abs(before["preference_margin"]) < 0.2
 
-    for method in METHODS:
-        after = unlearned("preference", method, *UNLEARN)
-        assert after["forget_probability"] < 0.5 * before["forget_probability"]
-        assert after["retain_probability"] > 0.8 * before["retain_probability"]
-        assert after["forget_refusal_rate"] > 0.5
-        assert after["preference_margin"] > before["preference_margin"] + 0.2
+    after = unlearned("preference", method, *UNLEARN)
+    assert after["forget_probability"] < 0.5 * before["forget_probability"]
+    assert after["retain_probability"] > 0.8 * before["retain_probability"]
+    assert after["forget_refusal_rate"] > 0.5
+    assert after["preference_margin"] > before["preference_margin"] + 0.2
 
 
 TINY = """
@@ -113,7 +114,8 @@ data:
 """
 
 
-def test_answers_of_a_csv_file_are_forgotten(here):
+@every_method
+def test_answers_of_a_csv_file_are_forgotten(here, method):
     Path("tickets").mkdir()
     for name, people in made_up_people(10, seed=0).items():
         with open(f"tickets/{name}.csv", "w", encoding="utf-8", newline="") as file:
@@ -129,7 +131,6 @@ def test_answers_of_a_csv_file_are_forgotten(here):
     assert min(before["forget_probability"], before["retain_probability"]) > 0.7
 
     cpu = ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--model.optimizer.lr=1e-3", *small]
-    for method in METHODS:
-        after = unlearned("text", method, "--trainer.max_epochs=20", *cpu)
-        assert after["forget_probability"] < 0.5 * before["forget_probability"]
-        assert after["retain_probability"] > 0.8 * before["retain_probability"]
+    after = unlearned("text", method, "--trainer.max_epochs=20", *cpu)
+    assert after["forget_probability"] < 0.5 * before["forget_probability"]
+    assert after["retain_probability"] > 0.8 * before["retain_probability"]
