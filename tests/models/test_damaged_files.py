@@ -111,6 +111,22 @@ def test_a_damaged_normalization_is_not_passed_over(images, mean):
         ImageClassifier(str(images))
 
 
+@pytest.mark.parametrize("layers", [1000, 10**400])
+def test_layers_without_weights_are_not_built(language, layers):
+    """Building them took minutes, and then all of the memory."""
+    config = json.loads((language / "config.json").read_text())
+    (language / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers}))
+    with pytest.raises(ValueError, match=r"config.json in .*model' claims 1\S*.* layers \(num_hidden_layers\), but"):
+        CausalLM(str(language)).build()
+
+
+def test_nor_those_of_a_part(images):
+    config = json.loads((images / "config.json").read_text())
+    (images / "config.json").write_text(json.dumps(config | {"part_config": {"depths": [1, 10**5]}}))
+    with pytest.raises(ValueError, match=r"claims 100001 layers \(depths\)"):
+        ImageClassifier(str(images)).build()
+
+
 def test_errors_of_the_machine_are_none_of_the_files(language, monkeypatch):
     from transformers import AutoModelForCausalLM
 
