@@ -127,6 +127,15 @@ def test_nor_those_of_a_part(images):
         ImageClassifier(str(images)).build()
 
 
+@pytest.mark.parametrize("entry", ["_attn_implementation", "attn_implementation"])
+@pytest.mark.parametrize("value", ["owner/kernels", "flash|owner/kernels@main:attend", {"": "owner/kernels"}])
+def test_kernels_that_a_configuration_names_are_not_run(language, entry, value):
+    config = json.loads((language / "config.json").read_text())
+    (language / "config.json").write_text(json.dumps(config | {"text_config": {entry: value}}))
+    with pytest.raises(ValueError, match=rf"model' names .*owner/kernels.* as its {entry}.*must not run code"):
+        CausalLM(str(language)).build()
+
+
 def test_errors_of_the_machine_are_none_of_the_files(language, monkeypatch):
     from transformers import AutoModelForCausalLM
 

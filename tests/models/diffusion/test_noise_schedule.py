@@ -81,6 +81,7 @@ def test_the_error_is_a_mean_over_all_pixels_in_single_precision():
     [
         ({"beta_start": 0.5, "beta_end": 0.1}, "beta_start=0.5 and beta_end=0.1; accepted: 0 < start <= end < 1"),
         ({"num_train_timesteps": 0}, "num_train_timesteps=0"),
+        ({"num_train_timesteps": 10**10}, "num_train_timesteps=10000000000.*1 to 1000000"),
         ({"beta_schedule": "sigmoid"}, "beta_schedule is 'sigmoid'; accepted: linear, scaled_linear"),
         ({"prediction_type": "sample"}, "prediction_type is 'sample'; accepted: epsilon, v_prediction"),
     ],
@@ -88,6 +89,22 @@ def test_the_error_is_a_mean_over_all_pixels_in_single_precision():
 def test_impossible_schedules_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         NoiseSchedule(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("setting", "accepted"),
+    [
+        ({"num_train_timesteps": [1000]}, "type int"),
+        ({"num_train_timesteps": True}, "type int"),
+        ({"steps_offset": {}}, "type int"),
+        ({"beta_start": "0.1"}, "type float"),
+        ({"beta_schedule": 1}, "type str"),
+        ({"clip_sample": 1}, "type bool"),
+    ],
+)
+def test_settings_of_another_type_raise(setting, accepted):
+    with pytest.raises(ValueError, match=f"The scheduler has {next(iter(setting))}=.*; accepted: values of {accepted}"):
+        NoiseSchedule.from_config(setting)
 
 
 def test_settings_that_are_not_implemented_raise():

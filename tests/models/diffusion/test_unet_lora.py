@@ -1,6 +1,7 @@
 """Adapters of a random-init Stable Diffusion: fit, reference, checkpoint, export in both forms, and what raises."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -100,6 +101,14 @@ def test_an_adapter_on_an_adapter_has_it_as_its_base(trained, tmp_path):
     torch.testing.assert_close(prediction(spec(tmp_path / "second").build()), prediction(second), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="the adapters alone cannot be written"):
         save_pretrained(second, root / "alone", merge_lora=False)
+
+
+def test_a_module_that_an_adapter_names_is_not_imported(trained, tmp_path):
+    shutil.copytree(trained[2] / "alone", tmp_path / "planted")
+    file = tmp_path / "planted" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"megatron_config": {"a": 1}, "megatron_core": "this"}))
+    with pytest.raises(ValueError, match=r"adapter_config.json' has a megatron_config.* 'this'"):
+        spec(tmp_path / "planted").build()
 
 
 def test_checkpoints_hold_adapters_alone(folder, trained, tmp_path):

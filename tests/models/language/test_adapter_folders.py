@@ -141,6 +141,18 @@ def test_an_adapter_of_another_model_is_refused_by_name(adapted, tmp_path, tiny_
         CausalLM(str(adapted[0])).build()
 
 
+def test_a_module_that_an_adapter_names_is_not_imported(adapted, tmp_path, monkeypatch):
+    package = tmp_path / "megatron"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    edited(adapted[0], megatron_config={"a": 1}, megatron_core="megatron.planted")
+    with pytest.raises(ValueError, match=r"adapter_config.json' has a megatron_config.* 'megatron.planted'"):
+        CausalLM(str(adapted[0])).build()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_weights_that_reach_no_layer_are_refused(adapted):
     edited(adapted[0], target_modules=["q_proj"])
     with pytest.raises(ValueError, match=r"adapter' cannot be merged.*weights without a layer"):

@@ -16,6 +16,8 @@ Spacing = Literal["leading", "trailing", "linspace"]
 
 REFUSED = {"rescale_betas_zero_snr": False, "thresholding": False, "trained_betas": None}
 """Settings of diffusers that are not implemented here, with the only value that is accepted."""
+MAX_TIMESTEPS = 10**6
+"""Every timestep takes a number in memory; published models have 1,000."""
 
 
 class NoiseSchedule(Recorded):
@@ -24,7 +26,7 @@ class NoiseSchedule(Recorded):
     Defaults are those of Stable Diffusion. All values equal those of diffusers' ``DDIMScheduler``.
 
     Args:
-        num_train_timesteps: number of timesteps, T.
+        num_train_timesteps: number of timesteps, T, up to ``MAX_TIMESTEPS``.
         beta_start: variance that the first timestep adds.
         beta_end: variance that the last timestep adds.
         beta_schedule: ``linear``, ``scaled_linear`` (linear in the square roots) or ``squaredcos_cap_v2``.
@@ -53,9 +55,10 @@ class NoiseSchedule(Recorded):
         set_alpha_to_one: bool = False,
         clip_sample: bool = False,
     ) -> None:
-        if num_train_timesteps < 1 or steps_offset < 0:
+        if not 1 <= num_train_timesteps <= MAX_TIMESTEPS or steps_offset < 0:
             raise ValueError(
-                f"num_train_timesteps={num_train_timesteps}, steps_offset={steps_offset}; accepted: at least 1, and 0."
+                f"num_train_timesteps={num_train_timesteps}, steps_offset={steps_offset}; accepted: 1 to "
+                f"{MAX_TIMESTEPS}, and at least 0."
             )
         if not 0 < beta_start <= beta_end < 1:
             raise ValueError(f"beta_start={beta_start} and beta_end={beta_end}; accepted: 0 < start <= end < 1.")
@@ -83,7 +86,7 @@ class NoiseSchedule(Recorded):
         Only ``clip_sample`` is False where it is absent, as it must be for models of latents.
 
         Raises:
-            ValueError: for settings that are not implemented.
+            ValueError: for settings that are not implemented, or of another type.
         """
         for name, accepted in REFUSED.items():
             if config.get(name, accepted) != accepted:
@@ -101,7 +104,15 @@ class NoiseSchedule(Recorded):
             "set_alpha_to_one": True,
             "clip_sample": False,
         }
-        return cls(**{name: config.get(name, default) for name, default in defaults.items()})
+        settings = {name: config.get(name, default) for name, default in defaults.items()}
+        for name, default in defaults.items():
+            accepted = (int, float) if isinstance(default, float) else type(default)
+            given = settings[name]
+            if not isinstance(given, accepted) or isinstance(given, bool) != isinstance(default, bool):
+                raise ValueError(
+                    f"The scheduler has {name}={given!r}; accepted: values of type {type(default).__name__}."
+                )
+        return cls(**settings)
 
     def config(self) -> dict[str, Any]:
         """The arguments by name, as ``scheduler_config.json`` holds them."""

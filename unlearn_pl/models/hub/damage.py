@@ -63,9 +63,14 @@ def load_whole(kind: Any, path: str, **options: Any) -> Any:
         options: of ``from_pretrained``.
 
     Raises:
-        ValueError: naming weights that are missing, or a number of layers for which there are too few.
+        ValueError: naming weights that are missing, a number of layers for which there are too few, or a repository
+            whose kernels transformers would run.
     """
-    _check_layers(Path(path, options.get("subfolder", "")))
+    subfolder = options.get("subfolder", "")
+    config = _config(path, subfolder, options.get("revision"))
+    if not options.get("trust_remote_code"):
+        _check_kernels(path, config)
+    _check_layers(Path(path, subfolder), config)
     model, info = kind.from_pretrained(path, output_loading_info=True, **options)
     if missing := sorted(info["missing_keys"]):
         where = "/".join(filter(None, [path, options.get("subfolder")]))
@@ -77,18 +82,38 @@ def load_whole(kind: Any, path: str, **options: Any) -> Any:
     return model
 
 
-def _check_layers(folder: Path) -> None:
+def _config(path: str, subfolder: str, revision: str | None) -> Mapping[str, Any]:
+    """The ``config.json`` of a folder or repository; empty if it cannot be read, which the library itself will say."""
+    from transformers.utils.hub import cached_file
+
+    try:
+        file = cached_file(path, "config.json", subfolder=subfolder, revision=revision)
+        return {} if file is None else read_json(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def _check_kernels(path: str, config: Mapping[str, Any]) -> None:
+    """Check that attention is not computed by code of a repository that ``config.json`` names."""
+    for name, value in _entries(config):
+        if name.endswith("attn_implementation") and "/" in str(value):
+            raise ValueError(
+                f"The file config.json of {path!r} names {value!r} as its {name}: transformers would download kernels "
+                "from there and run them. A file of data must not run code: remove the entry, name the kernels "
+                "yourself (CausalLM(attn_implementation=...)), or set trust_remote_code=True if you trust the model."
+            )
+
+
+def _check_layers(folder: Path, config: Mapping[str, Any]) -> None:
     """Check that a folder has a tensor for every layer: building those that ``config.json`` claims may take forever."""
     tensors = [_tensors(file) for file in folder.glob("*.safetensors")]
     if not tensors or None in tensors:
         return  # a name on the hub, or what the library itself will refuse
-    try:
-        claimed = list(_layers(read_json(folder / "config.json")))
-    except (OSError, ValueError):
-        return
     held = sum(filter(None, tensors))
-    for name, layers in claimed:
-        if layers > held:
+    for name, value in _entries(config):
+        stages = value if isinstance(value, list) else [value]
+        layers = sum(stage for stage in stages if isinstance(stage, int))
+        if name in _LAYERS and layers > held:
             raise ValueError(
                 f"The file config.json in {str(folder)!r} claims {_short(layers)} layers ({name}), but the weights "
                 f"there are {held} tensors. Accepted are whole models: copy the files again, or mend config.json."
@@ -103,14 +128,12 @@ def _tensors(file: Path) -> int | None:
         return None
 
 
-def _layers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Names and numbers of layers in a configuration and those of the model's parts."""
+def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values in a configuration and those of the model's parts."""
     for name, value in config.items():
         if isinstance(value, Mapping):
-            yield from _layers(value)
-        elif name in _LAYERS:
-            stages = value if isinstance(value, list) else [value]
-            yield name, sum(stage for stage in stages if isinstance(stage, int))
+            yield from _entries(value)
+        yield name, value
 
 
 def _short(number: int) -> str:

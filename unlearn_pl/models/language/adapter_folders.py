@@ -22,7 +22,8 @@ def adapter_config(path: str, revision: str | None = None) -> dict[str, object] 
     """The contents of ``adapter_config.json`` in a folder or repository; None if there is no such file.
 
     Raises:
-        ValueError: if it is not a JSON object, or names the base model by anything but text.
+        ValueError: if it is not a JSON object, names the base model by anything but text, or names a module that peft
+            would import.
     """
     from transformers.utils import find_adapter_config_file
 
@@ -64,6 +65,12 @@ def _read(file: Path) -> dict[str, object]:
     for name in ("base_model_name_or_path", "revision"):
         if (value := config.get(name)) is not None and not (isinstance(value, str) and value.isprintable()):
             raise ValueError(f"{str(file)!r} has {value!r} as its {name}; accepted is text without control characters.")
+    if config.get("megatron_config"):  # peft imports what stands beside it as megatron_core
+        module = str(config.get("megatron_core", "megatron.core"))
+        raise ValueError(
+            f"{str(file)!r} has a megatron_config, with which peft would import the module {module!r}: a file of data "
+            "must not run code. Accepted are adapters of plain transformers models: remove megatron_config."
+        )
     return config
 
 
