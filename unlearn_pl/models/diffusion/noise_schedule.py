@@ -106,9 +106,9 @@ class NoiseSchedule(Recorded):
         }
         settings = {name: config.get(name, default) for name, default in defaults.items()}
         for name, default in defaults.items():
-            accepted = (int, float) if isinstance(default, float) else type(default)
+            kinds = (int, float) if isinstance(default, float) else type(default)
             given = settings[name]
-            if not isinstance(given, accepted) or isinstance(given, bool) != isinstance(default, bool):
+            if not isinstance(given, kinds) or isinstance(given, bool) != isinstance(default, bool):
                 raise ValueError(
                     f"The scheduler has {name}={given!r}; accepted: values of type {type(default).__name__}."
                 )
