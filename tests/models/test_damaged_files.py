@@ -136,6 +136,25 @@ def test_kernels_that_a_configuration_names_are_not_run(language, entry, value):
         CausalLM(str(language)).build()
 
 
+def test_nor_those_of_a_text_to_image_model_with_random_weights(tmp_path):
+    pytest.importorskip("diffusers")
+    from tests.diffusion_folder import make_folder, spec
+
+    file = make_folder(tmp_path) / "text_encoder" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"_attn_implementation": "owner/kernels"}))
+    with pytest.raises(ValueError, match="names 'owner/kernels' as its _attn_implementation"):
+        spec(file.parents[1], random_weights=0).build()
+
+
+def test_nor_those_of_a_sentence_encoder(language):
+    from unlearn_pl.data import SentenceEncoder
+
+    config = json.loads((language / "config.json").read_text())
+    (language / "config.json").write_text(json.dumps(config | {"_attn_implementation": "owner/kernels"}))
+    with pytest.raises(ValueError, match="names 'owner/kernels' as its _attn_implementation"):
+        SentenceEncoder(str(language)).embed([])
+
+
 def test_errors_of_the_machine_are_none_of_the_files(language, monkeypatch):
     from transformers import AutoModelForCausalLM
 

@@ -158,9 +158,8 @@ def test_a_damaged_index_is_named(folder, damage):
 def test_a_damaged_entry_is_named(folder):
     index, shard = index_of(folder), folder / "__0_0.distcp"
     lr = place(index, "optimizer_0.lr")
-    pops_nothing = (
-        b"\x80\x02e."  # "append all to the list below the mark", with neither: not one of pickle's own errors
-    )
+    # "Append all to the list below the mark", with neither: an error that is none of pickle's own.
+    pops_nothing = b"\x80\x02e."
     lr.offset, lr.length = shard.stat().st_size, len(pops_nothing)
     shard.write_bytes(shard.read_bytes() + pops_nothing)
     write_index(folder, index)

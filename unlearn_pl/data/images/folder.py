@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unlearn_pl.data.images.dataset import ImageSource, LabeledImages
 from unlearn_pl.data.io.contained import check_contained
+from unlearn_pl.data.io.damaged import DAMAGED
 from unlearn_pl.printable import printable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 MAX_PIXELS = 2**27
 """Pixels of the largest image that is read; a file of a few kilobytes may claim any number."""
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, MemoryError)
+DAMAGE = (*DAMAGED, SyntaxError, struct.error)
 """What Pillow's decoders raise on bytes that no encoder wrote."""
 
 

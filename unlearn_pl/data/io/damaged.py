@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unlearn_pl.data.io.record import Entry
 
-_DAMAGED = (
+DAMAGED = (
     OSError,  # gzip's and Arrow's, too
     EOFError,
     zlib.error,
@@ -20,6 +20,7 @@ _DAMAGED = (
     MemoryError,  # a size in a damaged header
     SystemError,  # the same, in Arrow's texts
 )
+"""What the libraries that read files raise for those that are damaged."""
 
 
 def readable(entries: Iterable[Entry], path: Path) -> Iterator[Entry]:
@@ -40,7 +41,7 @@ def readable(entries: Iterable[Entry], path: Path) -> Iterator[Entry]:
             entry = next(reading, None)
         except PermissionError:
             raise
-        except _DAMAGED as error:
+        except DAMAGED as error:
             if isinstance(error, FileNotFoundError) and not path.exists():
                 raise
             if type(error) is ValueError and str(path) in str(error):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unlearn_pl.data.selection.embedders import Embedder
 from unlearn_pl.data.selection.examples import StreamExamples
+from unlearn_pl.models.hub.configuration import check_configuration
 from unlearn_pl.models.hub.damage import reading
 
 
@@ -42,6 +43,7 @@ class SentenceEncoder(Embedder):
         from transformers import AutoModel, AutoTokenizer
 
         with reading(self.path, "sentence encoder"):
+            check_configuration(self.path)
             tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
             model = AutoModel.from_pretrained(self.path, use_safetensors=True, trust_remote_code=False).eval()
         texts = list(examples.texts())

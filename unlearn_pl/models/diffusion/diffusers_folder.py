@@ -14,6 +14,7 @@ from unlearn_pl.models.diffusion.layout import PARTS, check_fit, check_index
 from unlearn_pl.models.diffusion.model import DiffusionModel
 from unlearn_pl.models.diffusion.noise_schedule import NoiseSchedule
 from unlearn_pl.models.diffusion.pseudo_words import PseudoEmbedding, check_new
+from unlearn_pl.models.hub.configuration import check_configuration
 from unlearn_pl.models.hub.damage import is_of_files, load_whole, reason_of
 from unlearn_pl.models.hub.refusal import refusal
 from unlearn_pl.models.merging import merge_adapter
@@ -186,6 +187,7 @@ def _random_parts(name: str, dtype: torch.dtype, seed: int) -> tuple[Any, Any, C
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     tokenizer = CLIPTokenizer.from_pretrained(name, subfolder="tokenizer")
+    check_configuration(name, "text_encoder")
     text = CLIPTextConfig.from_pretrained(name, subfolder="text_encoder")
     network = UNet2DConditionModel.load_config(name, subfolder="unet")
     latents = AutoencoderKL.load_config(name, subfolder="vae")
